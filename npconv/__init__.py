@@ -1,0 +1,12 @@
+"""npconv: the reference for efficient convolutions, forward and backward, in NumPy, with Numba kernels on all cores.
+
+The operators are here; layers are in `npconv.nn`, the papers' networks in `npconv.models`, gradient checks, error bounds
+and Hypothesis strategies in `npconv.testing`. Importing this imports neither Numba nor any extra.
+"""
+
+from npconv.backends import backend, current_backend, show_config
+from npconv.ops import *  # noqa: F403
+from npconv.ops import __all__ as _operators
+
+__version__ = "0.1.0"
+__all__ = [*_operators, "backend", "current_backend", "show_config"]  # noqa: PLE0604

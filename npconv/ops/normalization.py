@@ -1,0 +1,136 @@
+"""Batch normalisation, with the batch's own statistics or with fixed ones."""
+
+from __future__ import annotations
+
+from npconv import backends
+from npconv.geometry import Array, check_array, check_shape, positive
+from npconv.ops.operator import operator
+
+
+@operator("x")
+def batch_statistics2d(x: Array) -> tuple[Array, Array]:
+    """The mean and biased variance of each channel, over batch, rows and columns, of x (N, C, H, W).
+
+    ``mean[c] = mean over n, h, w of x[n,c,h,w]``, ``var[c] = mean over n, h, w of (x[n,c,h,w] - mean[c])**2``
+
+    Raises ValueError for an empty batch, which has no mean.
+
+    >>> import numpy as np
+    >>> mean, var = batch_statistics2d(np.array([1.0, 3.0]).reshape(2, 1, 1, 1))
+    >>> mean, var
+    (array([2.]), array([1.]))
+    """
+    _check_not_empty(check_array("x", x, "NCHW"))
+    mean, var = backends.call("batch_statistics2d", x)
+    return mean, var
+
+
+@operator("x", "gamma", "beta", "mean", "var")
+def batch_norm2d(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array | None = None,
+    var: Array | None = None,
+    *,
+    eps: float = 1e-5,
+) -> Array:
+    """Batch normalisation: ``y[n,c,h,w] = gamma[c] * (x[n,c,h,w] - mean[c]) / sqrt(var[c] + eps) + beta[c]``.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        float16, float32 or float64; never modified.
+    gamma, beta : array (C,)
+    mean, var : array (C,), optional
+        Fixed statistics, as in evaluation. Without them the batch's own are used, as in training: the mean and the
+        *biased* variance of `batch_statistics2d`.
+    eps : float
+        Above 0. PyTorch's default; TensorFlow's is 1e-3.
+
+    Returns
+    -------
+    array (N, C, H, W)
+
+    Raises
+    ------
+    TypeError, ValueError
+        Dtypes or shapes that do not fit together, one of mean and var without the other, eps not above 0, an empty
+        batch without fixed statistics.
+
+    Notes
+    -----
+    Ioffe and Szegedy (arXiv 1502.03167), algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(1)
+    >>> batch_norm2d(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), one, 0 * one, eps=1e-12).ravel()
+    array([-1.,  1.])
+    >>> batch_norm2d(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), one, 0 * one, one, 4 * one, eps=1e-12).ravel()
+    array([0., 1.])
+    """
+    eps = _check(x, gamma, beta, mean, var, eps)
+    if mean is None or var is None:
+        mean, var = backends.call("batch_statistics2d", x)
+    return backends.call("batch_norm2d", x, gamma, beta, mean, var, eps)
+
+
+@operator("dy", "x", "gamma", "beta", "mean", "var", "batch_statistics")
+def batch_norm2d_backward(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array | None = None,
+    var: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    batch_statistics: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array, Array, Array | None, Array | None]:
+    """The gradients (dx, dgamma, dbeta, dmean, dvar) of `batch_norm2d` for dy (N, C, H, W).
+
+    Where mean and var are None, dx goes through the batch's statistics too, and dmean and dvar are None;
+    `batch_statistics` = (mean, var) of x, if the forward made them, saves computing them again.
+
+    >>> import numpy as np
+    >>> x, one = np.array([1.0, 3.0]).reshape(2, 1, 1, 1), np.ones(1)
+    >>> dx, dgamma, dbeta, _, _ = batch_norm2d_backward(np.array([0.0, 1.0]).reshape(2, 1, 1, 1), x, one, 0 * one, eps=1e-12)
+    >>> dx.ravel().round(9) + 0, dgamma, dbeta  # of two numbers, xhat is -1 and 1 whatever they are
+    (array([0., 0.]), array([1.]), array([1.]))
+    """
+    eps = _check(x, gamma, beta, mean, var, eps)
+    check_shape("dy", dy, x.shape, "that of x")
+    if mean is not None and var is not None:
+        if batch_statistics is not None:
+            raise ValueError("batch_statistics must be None where mean and var are given, got both")
+        dx, dgamma, dbeta, dmean, dvar = backends.call("batch_norm2d_fixed_grad", dy, x, gamma, mean, var, eps)
+        return dx, dgamma, dbeta, dmean, dvar
+    if batch_statistics is None:
+        batch_statistics = backends.call("batch_statistics2d", x)
+    else:
+        for name, array in zip(("batch_statistics[0]", "batch_statistics[1]"), batch_statistics, strict=True):
+            check_shape(name, array, (x.shape[1],), "one number per channel")
+    dx, dgamma, dbeta = backends.call("batch_norm2d_batch_grad", dy, x, gamma, *batch_statistics, eps)
+    return dx, dgamma, dbeta, None, None
+
+
+def _check(x: Array, gamma: Array, beta: Array, mean: Array | None, var: Array | None, eps: float) -> float:
+    x_shape = check_array("x", x, "NCHW")
+    if (mean is None) != (var is None):
+        raise ValueError(
+            "mean and var must be given together or not at all, got "
+            f"mean={'None' if mean is None else 'an array'}, var={'None' if var is None else 'an array'}"
+        )
+    if mean is None:
+        _check_not_empty(x_shape)
+    for name, array in (("gamma", gamma), ("beta", beta), ("mean", mean), ("var", var)):
+        if array is not None:
+            check_shape(name, array, (x_shape[1],), "one number per channel")
+    return positive("eps", eps)
+
+
+def _check_not_empty(x_shape: tuple[int, ...]) -> None:
+    if x_shape[0] == 0:
+        raise ValueError(f"x must have at least one image to have a mean and a variance, got shape {x_shape}")

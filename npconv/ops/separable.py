@@ -1,0 +1,100 @@
+"""Depthwise separable convolution: a depthwise convolution, then a pointwise one."""
+
+from __future__ import annotations
+
+from npconv.geometry import Array, IntOrPair, Padding
+from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
+from npconv.ops.operator import operator
+from npconv.ops.pointwise import pointwise_conv2d, pointwise_conv2d_backward
+
+
+@operator("x", "w_depthwise", "w_pointwise", "b")
+def separable_conv2d(
+    x: Array,
+    w_depthwise: Array,
+    w_pointwise: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+) -> Array:
+    """Depthwise separable convolution: filter each channel, then mix the channels, with nothing in between.
+
+    ``y = pointwise_conv2d(depthwise_conv2d(x, w_depthwise), w_pointwise, b)``
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+    w_depthwise : array (C * m, 1, kh, kw)
+    w_pointwise : array (O, C * m, 1, 1)
+    b : array (O,), optional
+    stride, padding, dilation
+        Of the depthwise part, as in `conv2d`.
+
+    Returns
+    -------
+    array (N, O, P, Q)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `depthwise_conv2d` and `pointwise_conv2d`.
+
+    Notes
+    -----
+    MobileNets (arXiv 1704.04861), section 3.1. MobileNet itself puts batch norm and ReLU after each part; this operator
+    is Keras's ``SeparableConv2D``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0]).reshape(1, 2, 1, 1)
+    >>> separable_conv2d(x, np.full((2, 1, 1, 1), 3.0), np.ones((1, 2, 1, 1)))
+    array([[[[9.]]]])
+    """
+    _check_pointwise(w_depthwise, w_pointwise)
+    filtered = depthwise_conv2d(x, w_depthwise, stride=stride, padding=padding, dilation=dilation)
+    return pointwise_conv2d(filtered, w_pointwise, b)
+
+
+@operator("dy", "x", "w_depthwise", "w_pointwise", "b")
+def separable_conv2d_backward(
+    dy: Array,
+    x: Array,
+    w_depthwise: Array,
+    w_pointwise: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+) -> tuple[Array, Array, Array, Array | None]:
+    """The gradients (dx, dw_depthwise, dw_pointwise, db) of `separable_conv2d` for dy (N, O, P, Q).
+
+    The other arguments and the errors are the forward's. The depthwise result is computed again, not kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, ones = np.array([1.0, 2.0]).reshape(1, 2, 1, 1), np.ones((1, 2, 1, 1))
+    >>> dx, dw_depthwise, dw_pointwise, db = separable_conv2d_backward(np.ones((1, 1, 1, 1)), x, np.full((2, 1, 1, 1), 3.0), ones)
+    >>> dx.ravel(), dw_depthwise.ravel(), dw_pointwise.ravel()
+    (array([3., 3.]), array([1., 2.]), array([3., 6.]))
+    """
+    _check_pointwise(w_depthwise, w_pointwise)
+    filtered = depthwise_conv2d(x, w_depthwise, stride=stride, padding=padding, dilation=dilation)
+    dfiltered, dw_pointwise, db = pointwise_conv2d_backward(dy, filtered, w_pointwise, b)
+    dx, dw_depthwise, _ = depthwise_conv2d_backward(
+        dfiltered, x, w_depthwise, stride=stride, padding=padding, dilation=dilation
+    )
+    return dx, dw_depthwise, dw_pointwise, db
+
+
+def _check_pointwise(w_depthwise: Array, w_pointwise: Array) -> None:
+    """Before any work: the pointwise part reads what the depthwise part writes."""
+    if w_pointwise.ndim != 4 or w_depthwise.ndim != 4 or w_pointwise.shape[1:] != (w_depthwise.shape[0], 1, 1):
+        raise ValueError(
+            "w_pointwise must have the shape (O, C * multiplier, 1, 1) for w_depthwise (C * multiplier, 1, kh, kw), "
+            f"got {w_pointwise.shape} with w_depthwise {w_depthwise.shape}"
+        )

@@ -1,0 +1,41 @@
+"""Depthwise convolution, one input channel per group: y[n,g,o,p,q] = sum over r, s of x[n,g, p*stride + r*dilation - pad, ...] * w[g,o,r,s].
+
+Input channel g makes the output channels g*m .. g*m + m-1, m being the channel multiplier.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.windows import input_windows, output_windows
+
+
+def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+    """Every channel is filtered by itself: nothing is summed over channels."""
+    y = np.einsum("ngpqrs,gors->ngopq", input_windows(x, geometry), _w(w, geometry)).reshape(geometry.y_shape)
+    return y if b is None else y + b[:, None, None]
+
+
+def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+    """dx[n,g,h,w] = sum over o and all (p, r), (q, s) that met at (h, w) of dy[n,g,o,p,q] * w[g,o,r,s].
+
+    As in the standard convolution: windows of the spread-out dy under the rotated kernel.
+    """
+    dy_windows = output_windows(dy, geometry)
+    batch, _, *rest = dy_windows.shape
+    dy_windows = dy_windows.reshape(batch, geometry.groups, geometry.out_channels_per_group, *rest)
+    return np.einsum("ngohwrs,gors->nghw", dy_windows, _w(w, geometry)[:, :, ::-1, ::-1])
+
+
+def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
+    """dw[g,o,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g, p*stride + r*dilation - pad, ...]: y is linear in w."""
+    batch, _, *out_size = geometry.y_shape
+    dy_by_group = dy.reshape(batch, geometry.groups, geometry.out_channels_per_group, *out_size)
+    dw = np.einsum("ngpqrs,ngopq->gors", input_windows(x, geometry), dy_by_group)
+    return dw.reshape(geometry.w_shape)
+
+
+def _w(w: Array, geometry: Conv2dGeometry) -> Array:
+    """w (C*m, 1, R, S) as (g, o, R, S)."""
+    return w.reshape(geometry.groups, geometry.out_channels_per_group, geometry.kernel_height, geometry.kernel_width)

@@ -1,0 +1,50 @@
+"""Standard and group convolution: y[n,g,o,p,q] = sum over c, r, s of x[n,g,c, p*stride + r*dilation - pad, ...] * w[g,o,c,r,s]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.windows import input_windows, output_windows
+
+
+def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+    """Each group's output channels see that group's input channels only; with one group this is the standard convolution."""
+    y = np.einsum(
+        "ngcpqrs,gocrs->ngopq", _by_group(input_windows(x, geometry), geometry), _w(w, geometry), optimize=True
+    ).reshape(geometry.y_shape)
+    return y if b is None else y + b[:, None, None]
+
+
+def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+    """dx[n,g,c,h,w] = sum over o and all (p, r), (q, s) that met at (h, w) of dy[n,g,o,p,q] * w[g,o,c,r,s].
+
+    The pairs that met are windows of dy spread out by the stride, under the kernel rotated by half a turn: see
+    `output_windows`. This is the transposed convolution.
+    """
+    rotated = _w(w, geometry)[:, :, :, ::-1, ::-1]
+    dy_windows = _by_group(output_windows(dy, geometry), geometry)
+    return np.einsum("ngohwrs,gocrs->ngchw", dy_windows, rotated, optimize=True).reshape(geometry.x_shape)
+
+
+def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
+    """dw[g,o,c,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g,c, p*stride + r*dilation - pad, ...]: y is linear in w."""
+    x_windows = _by_group(input_windows(x, geometry), geometry)
+    dy_by_group = _by_group(dy, geometry)
+    return np.einsum("ngcpqrs,ngopq->gocrs", x_windows, dy_by_group, optimize=True).reshape(geometry.w_shape)
+
+
+def conv2d_bias_grad(dy: Array) -> Array:
+    """db[o] = sum over n, p, q of dy[n,o,p,q]: b[o] was added to every one of them."""
+    return dy.sum(axis=(0, 2, 3))
+
+
+def _by_group(array: Array, geometry: Conv2dGeometry) -> Array:
+    """Axis 1, the channels, as two: the group and the channel in it."""
+    batch, channels, *rest = array.shape
+    return array.reshape(batch, geometry.groups, channels // geometry.groups, *rest)
+
+
+def _w(w: Array, geometry: Conv2dGeometry) -> Array:
+    """w (O, C/groups, R, S) as (g, o, c, R, S)."""
+    return w.reshape(geometry.groups, geometry.out_channels_per_group, *geometry.w_shape[1:])
