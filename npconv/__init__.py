@@ -9,4 +9,4 @@ from npconv.ops import *  # noqa: F403
 from npconv.ops import __all__ as _operators
 
 __version__ = "0.1.0"
-__all__ = [*_operators, "backend", "current_backend", "show_config"]  # noqa: PLE0604
+__all__ = [*_operators, "backend", "current_backend", "show_config"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ Pair: TypeAlias = tuple[int, int]
 IntOrPair: TypeAlias = "int | Sequence[int]"
 Padding: TypeAlias = "int | Sequence[int] | Sequence[Sequence[int]] | Literal['valid', 'same', 'same_lower']"
 
+LARGEST = 2**31 - 1  # of any size or step: products of two still fit the kernels' 64-bit indices
 FLOAT_DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -36,6 +37,8 @@ def integer(name: str, value: object, *, minimum: int | None = None) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if minimum is not None and result < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {name}={result}")
+    if result > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, got {name}={result}")
     return result
 
 
@@ -61,9 +64,13 @@ def fraction(name: str, value: object, *, below_one: bool = False) -> float:
     return result
 
 
-def pair(name: str, value: IntOrPair, *, minimum: int) -> Pair:
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+
+
+def pair(name: str, value: object, *, minimum: int) -> Pair:
     """`value` as (rows, columns): an int counts for both."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+    if not _is_sequence(value):
         both = integer(name, value, minimum=minimum)
         return both, both
     if len(value) != 2:
@@ -71,9 +78,9 @@ def pair(name: str, value: IntOrPair, *, minimum: int) -> Pair:
     return integer(name, value[0], minimum=minimum), integer(name, value[1], minimum=minimum)
 
 
-def shape(name: str, value: Sequence[int], letters: str) -> tuple[int, ...]:
+def shape(name: str, value: object, letters: str) -> tuple[int, ...]:
     """`value` as a tuple of sizes, one for each of `letters`; only the batch, N, may be 0."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if not _is_sequence(value):
         raise TypeError(f"{name} must be a tuple of {len(letters)} ints, got {value!r}")
     if len(value) != len(letters):
         raise ValueError(f"{name} must have {len(letters)} sizes ({', '.join(letters)}), got {tuple(value)}")
@@ -143,7 +150,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int, *, lower: b
     return (large, small) if lower else (small, large)
 
 
-def explicit_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+def explicit_padding(padding: object, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
     """Any form of `padding` as ((top, bottom), (left, right))."""
     if isinstance(padding, str):
         if padding == "valid":
@@ -155,17 +162,14 @@ def explicit_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair, d
             same_padding(size[0], kernel[0], stride[0], dilation[0], lower=lower),
             same_padding(size[1], kernel[1], stride[1], dilation[1], lower=lower),
         )
-    if isinstance(padding, Sequence | np.ndarray) and len(padding) == 2:
-        rows, columns = padding
-        nested = [isinstance(side, Sequence | np.ndarray) and not isinstance(side, str) for side in (rows, columns)]
+    if _is_sequence(padding):
+        nested = [_is_sequence(side) for side in padding]
+        if len(nested) != 2 or any(nested) != all(nested):
+            raise ValueError(
+                f"padding must be an int, (rows, columns), ((top, bottom), (left, right)) or a string, got {padding!r}"
+            )
         if all(nested):
-            return pair("padding", rows, minimum=0), pair("padding", columns, minimum=0)
-        if any(nested):
-            raise ValueError(f"padding must be (rows, columns) or ((top, bottom), (left, right)), got {padding!r}")
-    elif isinstance(padding, Sequence | np.ndarray):
-        raise ValueError(
-            f"padding must be an int, (rows, columns), ((top, bottom), (left, right)) or a string, got {padding!r}"
-        )
+            return pair("padding", padding[0], minimum=0), pair("padding", padding[1], minimum=0)
     rows, columns = pair("padding", padding, minimum=0)
     return (rows, rows), (columns, columns)
 
@@ -344,7 +348,7 @@ class Pool2dGeometry(NamedTuple):
         kernels = pair("kernel", kernel, minimum=1)
         strides = kernels if stride is None else pair("stride", stride, minimum=1)
         sides = explicit_padding(padding, (in_height, in_width), kernels, strides, (1, 1))
-        out = []
+        counts = []
         for axis, size, k, s, pads in zip(
             ("height", "width"), (in_height, in_width), kernels, strides, sides, strict=True
         ):
@@ -358,8 +362,11 @@ class Pool2dGeometry(NamedTuple):
                 count -= (count - 1) * s >= size + pads[0]
             else:
                 count = _output_size(axis, size, k, s, 1, pads)
-            out.append(count)
-        return cls(batch, channels, in_height, in_width, *out, *kernels, *strides, *sides[0], *sides[1])
+            counts.append(count)
+        out_height, out_width = counts
+        return cls(
+            batch, channels, in_height, in_width, out_height, out_width, *kernels, *strides, *sides[0], *sides[1]
+        )
 
     @property
     def x_shape(self) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, Pair, check_array, check_shape, pair
+from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array, check_shape, pair
 from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from npconv.ops.operator import operator
 from npconv.ops.pooling import avg_pool2d, avg_pool2d_backward
@@ -16,6 +16,7 @@ from npconv.ops.upsampling import upsample_nearest2d, upsample_nearest2d_backwar
 
 StrideMode: TypeAlias = Literal["pool", "conv"]
 _Maps: TypeAlias = "tuple[Array | None, Array | None]"
+_Shapes: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...]]"  # of (high, low); () stands for an absent map
 
 
 class OctaveMap(NamedTuple):
@@ -240,12 +241,12 @@ _FREQUENCY = ("high", "low")
 
 
 class _Step(NamedTuple):
-    """A path with what it works on: the map it reads, its kernel, and the (rows, columns) of the output it leads to."""
+    """A path with what it works on: the map it reads, its kernel, and what its convolution makes of them."""
 
     path: _Path
     x: Array
     w: Array
-    size: Pair
+    geometry: Conv2dGeometry
 
 
 class _Plan(NamedTuple):
@@ -254,15 +255,15 @@ class _Plan(NamedTuple):
     kind: _Kind
     steps: list[_Step]
     options: dict[str, Any]
-    y_shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+    y_shapes: _Shapes
 
 
 def _forward(plan: _Plan, b: _Maps | None) -> OctaveMap:
     y: list[Array | None] = [None, None]
-    for path, x, w, size in plan.steps:
+    for path, x, w, _ in plan.steps:
         part = plan.kind.convolve(_pooled(path, x), w, **plan.options)
         if path.repeat > 1:
-            part = upsample_nearest2d(part, path.repeat, size=size)
+            part = upsample_nearest2d(part, path.repeat, size=_size(plan, path))
         y[path.target] = _sum(y[path.target], part)
     for frequency, bias in enumerate(b or ()):
         if bias is not None:
@@ -277,24 +278,33 @@ def _backward(plan: _Plan, dy: _Maps, b: _Maps | None) -> tuple[OctaveMap, Octav
         _check_optional(f"dy.{name}", dy_map, y_shape, "that of the output")
     dx: list[Array | None] = [None, None]
     dw: dict[str, Array] = {}
-    for path, x, w, size in plan.steps:
-        pooled, dpart = _pooled(path, x), dy[path.target]
+    for path, x, w, geometry in plan.steps:
+        dpart = dy[path.target]
+        assert dpart is not None  # the plan's output shapes were just held against dy
         if path.repeat > 1:
-            part_shape = plan.kind.geometry(pooled.shape, w.shape, **plan.options).y_shape
-            dpart = upsample_nearest2d_backward(dpart, np.empty(part_shape, x.dtype), path.repeat, size=size)
-        dpooled, dw[path.name], _ = plan.kind.convolve_backward(dpart, pooled, w, **plan.options)
+            part = np.empty(geometry.y_shape, x.dtype)  # only its shape is read
+            dpart = upsample_nearest2d_backward(dpart, part, path.repeat, size=_size(plan, path))
+        dpooled, dw[path.name], _ = plan.kind.convolve_backward(dpart, _pooled(path, x), w, **plan.options)
         if path.pool > 1:
             dpooled = avg_pool2d_backward(dpooled, x, path.pool, ceil_mode=True)
         dx[path.source] = _sum(dx[path.source], dpooled)
     if b is None:
         return OctaveMap(*dx), OctaveWeight(**dw), None
-    db = (None if bias is None else dy_map.sum(axis=(0, 2, 3)) for bias, dy_map in zip(b, dy, strict=True))
+    db = (
+        None if bias is None or dy_map is None else dy_map.sum(axis=(0, 2, 3))
+        for bias, dy_map in zip(b, dy, strict=True)
+    )
     return OctaveMap(*dx), OctaveWeight(**dw), OctaveBias(*db)
 
 
 def _pooled(path: _Path, x: Array) -> Array:
     """What the path's convolution reads. At an odd border the last window is smaller: ceil mode, padding not counted."""
     return x if path.pool == 1 else avg_pool2d(x, path.pool, ceil_mode=True)
+
+
+def _size(plan: _Plan, path: _Path) -> tuple[int, ...]:
+    """(rows, columns) of the output that the path leads to."""
+    return plan.y_shapes[path.target][2:]
 
 
 def _sum(total: Array | None, part: Array) -> Array:
@@ -320,27 +330,28 @@ def _plan(
         options = options | {"stride": 1}
 
     x_shapes = _octave_shapes(x)
-    present: list[tuple[_Path, Array, Array]] = []
-    y_shapes: list[tuple[int, ...] | None] = [None, None]
+    steps: list[_Step] = []
+    y_shapes: list[tuple[int, ...]] = [(), ()]
     for path in _POOLED_FIRST if pooled_first else _EQUATION_4:
         kernel = getattr(w, path.name)
         if kernel is None:
             continue
         source, target = _FREQUENCY[path.source], _FREQUENCY[path.target]
-        x_map, x_shape = x[path.source], x_shapes[path.source]
+        x_map = x[path.source]
         if path.name not in kind.paths:
             raise ValueError(
                 f"w.{path.name} must be None: a depthwise octave convolution has no path {source} to {target}"
             )
-        if x_map is None or x_shape is None:
+        if x_map is None:
             raise ValueError(f"w.{path.name} must be None where x.{source} is None, got an array")
-        batch, channels, *size = x_shape
+        batch, channels, *size = x_shapes[path.source]
         kernel_shape = check_array(f"w.{path.name}", kernel, "OCHW")
         pooled_size = [-(-length // path.pool) for length in size]
         try:
-            part = kind.geometry((batch, channels, *pooled_size), kernel_shape, **options).y_shape
+            geometry = kind.geometry((batch, channels, *pooled_size), kernel_shape, **options)
         except ValueError as error:
             raise ValueError(f"path {path.name} ({source} to {target}): {error}") from None
+        part = geometry.y_shape
         y_shape = y_shapes[path.target] or (*part[:2], *(length * path.repeat for length in part[2:]))
         needed = (*y_shape[:2], *(-(-length // path.repeat) for length in y_shape[2:]))
         if part != needed:
@@ -349,39 +360,36 @@ def _plan(
                 f"{y_shape}, for which it must give {needed}"
             )
         y_shapes[path.target] = y_shape
-        present.append((path, x_map, kernel))
+        steps.append(_Step(path, x_map, kernel, geometry))
     for frequency, name in enumerate(_FREQUENCY):
-        if x_shapes[frequency] is not None and not any(path.source == frequency for path, _, _ in present):
+        if x_shapes[frequency] and not any(step.path.source == frequency for step in steps):
             raise ValueError(f"x.{name} must be None where no path of w reads it, got an array")
     high, low = y_shapes
-    if high is not None and low is not None and low[2:] != _octave_below(high):
+    if high and low and low[2:] != _octave_below(high):
         raise ValueError(
             f"padding must keep the outputs an octave apart: low must be {_octave_below(high)} for a high output of "
             f"{high[2:]}, got {low[2:]} with padding={options['padding']!r}"
         )
     if b is not None:
         _check_pair("b", b)
-        for name, bias, y_shape_or_none in zip(_FREQUENCY, b, y_shapes, strict=True):
+        for name, bias, y_shape in zip(_FREQUENCY, b, y_shapes, strict=True):
             if bias is not None:
-                expected = None if y_shape_or_none is None else (y_shape_or_none[1],)
-                _check_optional(f"b.{name}", bias, expected, "one number per output channel")
-    steps = [_Step(path, x_map, kernel, y_shapes[path.target][2:]) for path, x_map, kernel in present]
+                _check_optional(f"b.{name}", bias, y_shape[1:2], "one number per output channel")
     return _Plan(kind, steps, options, (high, low))
 
 
-def _octave_shapes(x: _Maps) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+def _octave_shapes(x: _Maps) -> _Shapes:
     """The shapes of the two input maps, known to be an octave apart."""
     _check_pair("x", x)
     high, low = (
-        None if array is None else check_array(f"x.{name}", array, "NCHW")
+        () if array is None else check_array(f"x.{name}", array, "NCHW")
         for name, array in zip(_FREQUENCY, x, strict=True)
     )
-    if high is None and low is None:
+    if not high and not low:
         raise ValueError("x must have at least one map, got (None, None)")
-    if high is not None and low is not None:
-        if low[0] != high[0] or low[2:] != _octave_below(high):
-            expected = (high[0], low[1], *_octave_below(high))
-            raise ValueError(f"x.low must be an octave below x.high {high}, {expected}, got {low}")
+    if high and low and (low[0] != high[0] or low[2:] != _octave_below(high)):
+        expected = (high[0], low[1], *_octave_below(high))
+        raise ValueError(f"x.low must be an octave below x.high {high}, {expected}, got {low}")
     return high, low
 
 
@@ -395,10 +403,12 @@ def _check_pair(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a pair (high, low), got {type(value).__name__}")
 
 
-def _check_optional(name: str, array: Array | None, expected: tuple[int, ...] | None, meaning: str) -> None:
-    """Raise unless `array` has the `expected` shape, or is None where that is None."""
-    if expected is None:
+def _check_optional(name: str, array: Array | None, expected: tuple[int, ...], meaning: str) -> None:
+    """Raise unless `array` has the `expected` shape, or is None where that is ()."""
+    if not expected:
         if array is not None:
             raise ValueError(f"{name} must be None where w has no path to that output, got an array")
+    elif array is None:
+        raise ValueError(f"{name} must be an array of the shape {expected} ({meaning}), got None")
     else:
         check_shape(name, array, expected, meaning)

@@ -40,7 +40,7 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
                 return function(*args, **kwargs)
             wide_args = [_convert(value, np.float16, np.float32) for value in args]
             wide_kwargs = {name: _convert(value, np.float16, np.float32) for name, value in kwargs.items()}
-            result = function(*wide_args, **wide_kwargs)  # type: ignore[arg-type]
+            result = function(*wide_args, **wide_kwargs)
             return _convert(result, np.float32, np.float16)
 
         return checked
