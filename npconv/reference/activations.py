@@ -9,7 +9,7 @@ from npconv.geometry import Array
 
 def relu(x: Array) -> Array:
     """max(x, 0)."""
-    return np.maximum(x, x.dtype.type(0))
+    return np.where(x <= 0, x.dtype.type(0), x)
 
 
 def relu_input_grad(dy: Array, x: Array) -> Array:
@@ -19,7 +19,7 @@ def relu_input_grad(dy: Array, x: Array) -> Array:
 
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6)."""
-    return np.clip(x, x.dtype.type(0), x.dtype.type(6))
+    return np.where(x <= 0, x.dtype.type(0), np.where(x >= 6, x.dtype.type(6), x))
 
 
 def relu6_input_grad(dy: Array, x: Array) -> Array:

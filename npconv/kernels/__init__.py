@@ -1,0 +1,80 @@
+"""The fast twins: every primitive of `npconv.reference`, with the same files, names and arguments, in Numba on all cores.
+
+A public function takes what its reference takes, allocates its result and calls one compiled loop, named like it with a
+leading underscore. The loops write to what they own (a plane, a row, a weight), so results are the same for any number of
+threads. `diff -y` this folder with `npconv/reference` to see each formula and its loop side by side.
+"""
+
+from npconv.kernels.activations import (
+    hard_sigmoid,
+    hard_sigmoid_input_grad,
+    hard_swish,
+    hard_swish_input_grad,
+    relu,
+    relu6,
+    relu6_input_grad,
+    relu_input_grad,
+)
+from npconv.kernels.compiling import configuration as configuration  # for npconv.show_config, not a primitive
+from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.kernels.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
+from npconv.kernels.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
+from npconv.kernels.normalization import (
+    batch_norm2d,
+    batch_norm2d_batch_grad,
+    batch_norm2d_fixed_grad,
+    batch_statistics2d,
+)
+from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
+from npconv.kernels.pooling import (
+    avg_pool2d,
+    avg_pool2d_input_grad,
+    global_avg_pool2d,
+    global_avg_pool2d_input_grad,
+    max_pool2d,
+    max_pool2d_input_grad,
+)
+from npconv.kernels.shuffle import channel_shuffle, channel_unshuffle
+from npconv.kernels.standard import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
+from npconv.kernels.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
+
+__all__ = [
+    "avg_pool2d",
+    "avg_pool2d_input_grad",
+    "batch_norm2d",
+    "batch_norm2d_batch_grad",
+    "batch_norm2d_fixed_grad",
+    "batch_statistics2d",
+    "channel_shuffle",
+    "channel_unshuffle",
+    "conv2d",
+    "conv2d_bias_grad",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "depthwise_conv2d",
+    "depthwise_conv2d_input_grad",
+    "depthwise_conv2d_weight_grad",
+    "global_avg_pool2d",
+    "global_avg_pool2d_input_grad",
+    "hard_sigmoid",
+    "hard_sigmoid_input_grad",
+    "hard_swish",
+    "hard_swish_input_grad",
+    "linear",
+    "linear_bias_grad",
+    "linear_input_grad",
+    "linear_weight_grad",
+    "max_pool2d",
+    "max_pool2d_input_grad",
+    "pointwise_conv2d",
+    "pointwise_conv2d_input_grad",
+    "pointwise_conv2d_weight_grad",
+    "relu",
+    "relu6",
+    "relu6_input_grad",
+    "relu_input_grad",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_input_grad",
+    "upsample_nearest2d",
+    "upsample_nearest2d_input_grad",
+]

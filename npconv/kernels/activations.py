@@ -1,0 +1,110 @@
+"""The networks' activations, on arrays of any shape. At a kink the gradient is the flat side's; a NaN is on no flat side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from npconv.geometry import Array
+from npconv.kernels.compiling import compiled, contiguous
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0)."""
+    return _map(_relu, x)
+
+
+@compiled
+def _relu(x, y):
+    for i in prange(x.size):
+        y[i] = 0 if x[i] <= 0 else x[i]
+
+
+def relu_input_grad(dy: Array, x: Array) -> Array:
+    """Slope 1 above 0, else 0."""
+    return _map(_relu_input_grad, dy, x)
+
+
+@compiled
+def _relu_input_grad(dy, x, dx):
+    for i in prange(x.size):
+        dx[i] = 0 if x[i] <= 0 else dy[i]
+
+
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6)."""
+    return _map(_relu6, x)
+
+
+@compiled
+def _relu6(x, y):
+    for i in prange(x.size):
+        y[i] = 0 if x[i] <= 0 else 6 if x[i] >= 6 else x[i]
+
+
+def relu6_input_grad(dy: Array, x: Array) -> Array:
+    """Slope 1 between 0 and 6, else 0."""
+    return _map(_relu6_input_grad, dy, x)
+
+
+@compiled
+def _relu6_input_grad(dy, x, dx):
+    for i in prange(x.size):
+        dx[i] = 0 if x[i] <= 0 or x[i] >= 6 else dy[i]
+
+
+def hard_sigmoid(x: Array) -> Array:
+    """relu6(x + 3) / 6: 0 up to -3, 1 from 3 on, a straight line between."""
+    return _map(_hard_sigmoid, x)
+
+
+@compiled
+def _hard_sigmoid(x, y):
+    for i in prange(x.size):
+        y[i] = 0 if x[i] <= -3 else 1 if x[i] >= 3 else (x[i] + x.dtype.type(3)) / x.dtype.type(6)
+
+
+def hard_sigmoid_input_grad(dy: Array, x: Array) -> Array:
+    """Slope 1/6 between -3 and 3, else 0."""
+    return _map(_hard_sigmoid_input_grad, dy, x)
+
+
+@compiled
+def _hard_sigmoid_input_grad(dy, x, dx):
+    for i in prange(x.size):
+        dx[i] = 0 if x[i] <= -3 or x[i] >= 3 else dy[i] / x.dtype.type(6)
+
+
+def hard_swish(x: Array) -> Array:
+    """x * relu6(x + 3) / 6: 0 up to -3, x from 3 on."""
+    return _map(_hard_swish, x)
+
+
+@compiled
+def _hard_swish(x, y):
+    for i in prange(x.size):
+        gate = 0 if x[i] <= -3 else 1 if x[i] >= 3 else (x[i] + x.dtype.type(3)) / x.dtype.type(6)
+        y[i] = x[i] * x.dtype.type(gate)
+
+
+def hard_swish_input_grad(dy: Array, x: Array) -> Array:
+    """Slope 0 up to -3, 1 from 3 on, and (2x + 3) / 6 between: the derivative of x * (x + 3) / 6."""
+    return _map(_hard_swish_input_grad, dy, x)
+
+
+@compiled
+def _hard_swish_input_grad(dy, x, dx):
+    for i in prange(x.size):
+        if x[i] <= -3:
+            dx[i] = 0
+        elif x[i] >= 3:
+            dx[i] = dy[i]
+        else:
+            dx[i] = dy[i] * ((x.dtype.type(2) * x[i] + x.dtype.type(3)) / x.dtype.type(6))
+
+
+def _map(loop, *arrays: Array) -> Array:
+    """Run an element-by-element loop over arrays of one shape, each seen as one long row."""
+    result = np.empty(arrays[0].shape, arrays[0].dtype)
+    loop(*(contiguous(array).reshape(array.size) for array in arrays), result.reshape(result.size))
+    return result
