@@ -14,7 +14,7 @@ from npconv.ops.standard import conv2d, conv2d_backward
 def ghost_conv2d(
     x: Array,
     w_primary: Array,
-    w_cheap: Array | None,
+    w_cheap: Array | None = None,
     *,
     stride: IntOrPair = 1,
     padding: Padding = 0,
@@ -74,7 +74,7 @@ def ghost_conv2d_backward(
     dy: Array,
     x: Array,
     w_primary: Array,
-    w_cheap: Array | None,
+    w_cheap: Array | None = None,
     *,
     stride: IntOrPair = 1,
     padding: Padding = 0,
