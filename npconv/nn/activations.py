@@ -1,0 +1,43 @@
+"""Activation layers, on arrays of any shape."""
+
+from __future__ import annotations
+
+from npconv.nn.layer import OperatorLayer
+from npconv.ops import (
+    hard_sigmoid,
+    hard_sigmoid_backward,
+    hard_swish,
+    hard_swish_backward,
+    relu,
+    relu6,
+    relu6_backward,
+    relu_backward,
+)
+
+
+class ReLU(OperatorLayer):
+    """``max(x, 0)``: `npconv.relu`."""
+
+    operator = staticmethod(relu)
+    operator_backward = staticmethod(relu_backward)
+
+
+class ReLU6(OperatorLayer):
+    """``min(max(x, 0), 6)``: `npconv.relu6`."""
+
+    operator = staticmethod(relu6)
+    operator_backward = staticmethod(relu6_backward)
+
+
+class HardSigmoid(OperatorLayer):
+    """``relu6(x + 3) / 6``: `npconv.hard_sigmoid`."""
+
+    operator = staticmethod(hard_sigmoid)
+    operator_backward = staticmethod(hard_sigmoid_backward)
+
+
+class HardSwish(OperatorLayer):
+    """``x * relu6(x + 3) / 6``: `npconv.hard_swish`."""
+
+    operator = staticmethod(hard_swish)
+    operator_backward = staticmethod(hard_swish_backward)

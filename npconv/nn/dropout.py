@@ -1,0 +1,54 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npconv.geometry import Array, check_shape, fraction
+from npconv.nn.initialization import check_rng
+from npconv.nn.layer import Layer
+
+
+class Dropout(Layer):
+    """In training each number is 0 with probability `rate`, else divided by 1 - rate; in evaluation y is x.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    rng : numpy.random.Generator
+        What the mask of each forward is drawn from, in float64 whatever the dtype of x: so all dtypes drop alike.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type, a rate out of range.
+
+    Notes
+    -----
+    Srivastava et al., JMLR 15 (2014), in the "inverted" form that leaves evaluation alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Dropout(0.5, rng=np.random.default_rng(0))
+    >>> layer(np.ones((1, 4))), layer.eval()(np.ones((1, 4)))
+    (array([[2., 0., 0., 0.]]), array([[1., 1., 1., 1.]]))
+    """
+
+    def __init__(self, rate: float, *, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.rate = fraction("rate", rate, below_one=True)
+        self._rng = check_rng(rng)
+
+    def forward(self, x: Array) -> Array:
+        scale = np.ones_like(x)
+        if self.training:
+            scale[self._rng.random(x.shape) < self.rate] = 0
+            scale /= 1 - self.rate
+        self._keep(scale)
+        return x * scale
+
+    def backward(self, dy: Array) -> Array:
+        (scale,) = self._recall()
+        check_shape("dy", dy, scale.shape, "that of the output")
+        return dy * scale

@@ -1,0 +1,49 @@
+"""How parameters begin. Whatever is random comes from the caller's generator, drawn in float64 for every dtype."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npconv.geometry import FLOAT_DTYPES, Array
+
+
+def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike) -> Array:
+    """Normal numbers of mean 0 and variance 2 / fan_in, for fan_in products in each sum.
+
+    He et al. (arXiv 1502.01852), equation 10: through such a convolution and a ReLU the forward signal keeps its size.
+    """
+    rng, dtype = check_rng(rng), check_dtype(dtype)
+    return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
+
+
+def uniform(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike) -> Array:
+    """Uniform numbers between plus and minus 1 / sqrt(fan_in): PyTorch's choice for the linear layer."""
+    rng, dtype = check_rng(rng), check_dtype(dtype)
+    bound = 1 / math.sqrt(fan_in)
+    return rng.uniform(-bound, bound, shape).astype(dtype)
+
+
+def constant(shape: tuple[int, ...], value: float, dtype: DTypeLike) -> Array:
+    """An array of one number."""
+    return np.full(shape, value, check_dtype(dtype))
+
+
+def check_rng(rng: object) -> np.random.Generator:
+    """`rng`, once it is known to be a NumPy Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    return rng
+
+
+def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """`dtype` as a NumPy dtype, one that the operators know."""
+    with contextlib.suppress(TypeError):  # what NumPy knows no dtype for is refused below
+        known = np.dtype(dtype)
+        if known in FLOAT_DTYPES:
+            return known
+    raise TypeError(f"dtype must be float16, float32 or float64, got {dtype!r}")

@@ -1,0 +1,105 @@
+"""Batch norm with its running statistics."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npconv.geometry import Array, fraction, integer, positive
+from npconv.nn.initialization import constant
+from npconv.nn.layer import Layer
+from npconv.ops import batch_norm2d, batch_norm2d_backward, batch_statistics2d
+
+MomentumConvention: TypeAlias = Literal["pytorch", "tensorflow"]
+
+
+class BatchNorm2d(Layer):
+    """Batch normalisation of x (N, C, H, W): `npconv.batch_norm2d` with the batch's statistics in training, the running ones in evaluation.
+
+    Training normalises with the *biased* variance and runs the *unbiased* one, as PyTorch does.
+
+    Parameters
+    ----------
+    channels : int
+    eps : float
+        Added to the variance. PyTorch's default; TensorFlow's is 1e-3.
+    momentum : float in [0, 1]
+    momentum_convention : "pytorch" or "tensorflow"
+        PyTorch's momentum is the share of the new: ``running = (1 - momentum) * running + momentum * batch``.
+        TensorFlow's is that of the old: ``running = momentum * running + (1 - momentum) * batch``, 0.99 by its default.
+    unbiased : bool
+        Whether the running variance takes the batch's n / (n - 1), n = N * H * W, or the biased variance itself.
+    dtype : float16, float32 or float64
+
+    Attributes
+    ----------
+    params : ``gamma`` (C,), ones at first, and ``beta`` (C,), zeros
+    buffers : ``running_mean`` (C,), zeros at first, and ``running_var`` (C,), ones
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range; in training an empty batch, or n = 1 where `unbiased`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = BatchNorm2d(1, dtype=np.float64)
+    >>> y = layer(np.array([1.0, 3.0]).reshape(2, 1, 1, 1))
+    >>> layer.buffers  # a tenth of the way to mean 2 and unbiased variance 2
+    {'running_mean': array([0.2]), 'running_var': array([1.1])}
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        momentum_convention: MomentumConvention = "pytorch",
+        unbiased: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        if momentum_convention not in ("pytorch", "tensorflow"):
+            raise ValueError(f"momentum_convention must be 'pytorch' or 'tensorflow', got {momentum_convention!r}")
+        self.channels = integer("channels", channels, minimum=1)
+        self.eps = positive("eps", eps)
+        self.momentum = fraction("momentum", momentum)
+        self.momentum_convention = momentum_convention
+        self.unbiased = unbiased
+        shape = (self.channels,)
+        self.params = {"gamma": constant(shape, 1, dtype), "beta": constant(shape, 0, dtype)}
+        self.buffers = {"running_mean": constant(shape, 0, dtype), "running_var": constant(shape, 1, dtype)}
+
+    def forward(self, x: Array) -> Array:
+        if not self.training:
+            fixed = {"mean": self.buffers["running_mean"], "var": self.buffers["running_var"]}
+            y = batch_norm2d(x, **self.params, **fixed, eps=self.eps)
+            self._keep(x, fixed)
+            return y
+        mean, var = batch_statistics2d(x)
+        count = x.size // x.shape[1]
+        if self.unbiased and count == 1:
+            raise ValueError(
+                f"x must have more than one number per channel to have an unbiased variance, got shape {x.shape}"
+            )
+        y = batch_norm2d(x, **self.params, mean=mean, var=var, eps=self.eps)
+        self._keep(x, {"batch_statistics": (mean, var)})
+        self._run("running_mean", mean)
+        self._run("running_var", var * (count / (count - 1)) if self.unbiased else var)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        x, statistics = self._recall()
+        dx, dgamma, dbeta, _, _ = batch_norm2d_backward(dy, x, *self.params.values(), **statistics, eps=self.eps)
+        self.grads = {"gamma": dgamma, "beta": dbeta}
+        return dx
+
+    def _run(self, name: str, batch: Array) -> None:
+        """Move the running statistic towards the batch's."""
+        new = self.momentum if self.momentum_convention == "pytorch" else 1 - self.momentum
+        self.buffers[name] *= 1 - new
+        self.buffers[name] += new * batch
