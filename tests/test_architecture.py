@@ -1,0 +1,140 @@
+"""Who may import whom, read from the source; and what `import npconv` does, which is next to nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import npconv
+
+PACKAGE = Path(npconv.__file__).parent
+MODULES = {
+    path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")
+}
+
+# Each room with the rooms that it may import, itself aside, and the packages besides NumPy and Python's own. `backends`
+# reaches `reference` and `kernels` by name alone, so nobody lists them.
+MAY_IMPORT = {
+    "__init__": ({"backends", "ops"}, set()),
+    "__main__": ({"cli"}, set()),
+    "geometry": (set(), set()),
+    "backends": ({"__init__"}, set()),  # for the version that show_config prints
+    "reference": ({"geometry"}, set()),
+    "kernels": ({"geometry"}, {"numba", "llvmlite"}),
+    "ops": ({"backends", "geometry"}, set()),
+    "costs": ({"backends", "geometry"}, set()),
+    "layouts": ({"geometry"}, set()),
+    "nn": ({"ops", "geometry"}, set()),
+    "models": ({"nn", "ops", "geometry"}, set()),
+    "optim": ({"nn", "geometry"}, set()),
+    "data": ({"geometry"}, {"sklearn"}),
+    "weights": ({"geometry"}, {"safetensors"}),
+    "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
+    "testing": ({"ops", "geometry"}, {"hypothesis"}),
+    "cli": (None, {"typer", "rich", "matplotlib"}),  # anything of npconv
+}
+
+# Loading these takes seconds or needs an extra: only on first use.
+HEAVY = ["numba", "hypothesis", "typer", "rich", "matplotlib", "sklearn", "safetensors", "torch"]
+
+
+def room(module):
+    """The first part of a name inside npconv: a folder or a file; what is neither is in npconv/__init__.py."""
+    first = module.split(".")[0]
+    return first if first in MODULES or f"{first}.__init__" in MODULES else "__init__"
+
+
+def imports(path):
+    """The full names of all modules that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            if node.module == "npconv":
+                yield from (f"npconv.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_modules_import_only_what_their_room_may(module):
+    rooms, packages = MAY_IMPORT[room(module)]
+    for name in imports(MODULES[module]):
+        package, _, inner = name.partition(".")
+        if package == "npconv":
+            assert rooms is None or room(inner) in rooms | {room(module)}, f"{module} imports {name}"
+        else:
+            assert package in packages | {"numpy"} | sys.stdlib_module_names, f"{module} imports {name}"
+
+
+def test_every_row_of_the_table_is_a_room():
+    assert {room(module) for module in MODULES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", ["geometry", "testing.bounds", "testing.gradients"])
+def test_some_import_nothing_of_npconv(module):
+    assert not [name for name in imports(MODULES[module]) if name.startswith("npconv")]
+
+
+def test_neither_backend_knows_the_other():
+    for module, path in MODULES.items():
+        for other in {"reference": ["npconv.kernels"], "kernels": ["npconv.reference"]}.get(room(module), []):
+            assert not [name for name in imports(path) if name.startswith(other)]
+
+
+def run(code, *options):
+    """What a fresh Python prints."""
+    result = subprocess.run([sys.executable, "-B", *options, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_loads_nothing_heavy():
+    loaded = run("import npconv, sys; print(*(name.split('.')[0] for name in sys.modules))").split()
+    assert "npconv" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_a_numpy_operator_loads_nothing_heavy():
+    code = "import numpy as np, npconv, sys\nwith npconv.backend('numpy'): npconv.relu(np.ones(1))\nprint(*sys.modules)"
+    assert not set(HEAVY) & set(run(code).split())
+
+
+def test_importing_warns_of_nothing():
+    run("import npconv", "-W", "error")
+
+
+def test_importing_touches_neither_network_nor_processes_nor_files():
+    """Every such act of Python raises an audit event; opening to read is what importing is."""
+    run(
+        """
+import os, sys
+import numpy
+
+def refuse(event, args):
+    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event.split(".")[0] in ("socket", "subprocess", "urllib", "shutil", "tempfile") or event in ("os.system", "os.mkdir", "os.remove", "os.rename"):
+        raise RuntimeError(f"{event} {args}")
+
+sys.addaudithook(refuse)
+import npconv
+npconv.current_backend()
+"""
+    )
+
+
+def test_public_names_are_spelled_once():
+    """And all of them exist, in sorted lists that a reader can search."""
+    from npconv import kernels, ops, reference, testing
+
+    for module in (npconv, ops, reference, kernels, testing):
+        assert len(set(module.__all__)) == len(module.__all__)
+        assert all(hasattr(module, name) for name in module.__all__)
+    for module in (ops, reference, kernels, testing):
+        assert module.__all__ == sorted(module.__all__)
+    assert set(npconv.__all__) == {*ops.__all__, "backend", "current_backend", "show_config"}

@@ -1,0 +1,203 @@
+"""The training loop: it learns, it repeats itself, it stops where it must, and says what it did."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import npconv
+from npconv import nn, optim
+from npconv.data import Dataset, digits, from_arrays, random_shift
+from npconv.training import Batch, Epoch, confusion_matrix, evaluate, train
+
+
+@pytest.fixture(autouse=True, params=["numpy", "numba"])
+def each_backend(request: pytest.FixtureRequest) -> object:
+    with npconv.backend(request.param):
+        yield
+
+
+def dots(count: int = 60, seed: int = 0) -> Dataset:
+    """Three easy classes: a bright dot in the left, middle or right third of noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.normal(size=(count, 4, 6))
+    images[np.arange(count), rng.integers(4, size=count), 2 * labels] += 8
+    return from_arrays(images, labels, name="dots", seed=0)
+
+
+def network(seed: int = 0, *, dtype: type = np.float32) -> nn.Layer:
+    rng = np.random.default_rng(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1, bias=False, rng=rng, dtype=dtype),
+        nn.BatchNorm2d(6, dtype=dtype),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.1, rng=rng),
+        nn.Linear(6 * 4 * 6, 3, rng=rng, dtype=dtype),
+    )
+
+
+def learn(seed: int = 0, **options: object) -> tuple[nn.Layer, list[Epoch]]:
+    model = network(seed)
+    settings: dict[str, object] = {"epochs": 4, "batch": 8, "rng": np.random.default_rng(seed)} | options
+    optimizer = optim.SGD(0.05, momentum=0.9)
+    return model, train(model, dots(), optimizer, **settings)  # type: ignore[arg-type]
+
+
+def test_it_learns() -> None:
+    model, epochs = learn(epochs=10)
+    assert [epoch.epoch for epoch in epochs] == list(range(1, 11))
+    assert epochs[-1].loss < epochs[0].loss / 3
+    assert epochs[-1].validation_accuracy == 1.0
+    assert evaluate(model, *dots().test, 5).accuracy == 1.0
+
+
+@pytest.mark.parametrize("augment", [None, random_shift])
+def test_the_same_seed_gives_the_same_numbers(augment: object) -> None:
+    (one, first), (two, second), (_, other) = (learn(seed, augment=augment, label_smoothing=0.1) for seed in (1, 1, 2))
+    assert [e._replace(seconds=0) for e in first] == [e._replace(seconds=0) for e in second]
+    assert [e.loss for e in first] != [e.loss for e in other]
+    for name, array in one.state().items():
+        np.testing.assert_array_equal(array, two.state()[name])
+
+
+def test_a_step_is_forward_backward_update_on_shuffled_augmented_batches() -> None:
+    """The loop, written out with PyTorch's rules for one epoch, gives the same weights to the last bit."""
+    data, model, twin = dots(), network(), network()
+    optimizer = optim.SGD(0.05)
+    train(
+        model,
+        data,
+        optimizer,
+        epochs=1,
+        batch=8,
+        rng=np.random.default_rng(5),
+        augment=random_shift,
+        label_smoothing=0.1,
+    )
+    rng, by_hand = np.random.default_rng(5), optim.SGD(0.05)
+    order = rng.permutation(len(data.train.labels))
+    for part in np.array_split(order, -(-len(order) // 8)):
+        labels = data.train.labels[part]
+        logits = twin(random_shift(data.train.images[part], rng))
+        one = np.ones((), np.float32)
+        twin.backward(npconv.softmax_cross_entropy_backward(one, logits, labels, label_smoothing=0.1))
+        by_hand.step(twin)
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, twin.state()[name])
+
+
+def test_callbacks_are_told_what_happens() -> None:
+    batches: list[Batch] = []
+    told: list[Epoch] = []
+    model, epochs = learn(epochs=2, on_batch=batches.append, on_epoch=told.append, batch=10)
+    assert told == epochs
+    count = -(-len(dots().train.labels) // 10)
+    expected = list(itertools.product((1, 2), range(1, count + 1), [count]))
+    assert [(b.epoch, b.batch, b.batches) for b in batches] == expected
+    for epoch in epochs:
+        last = batches[epoch.epoch * count - 1]
+        assert (epoch.loss, epoch.accuracy) == (last.loss, last.accuracy)
+        assert epoch.seconds > 0
+        assert epoch.lr == 0.05
+    validation = evaluate(model, *dots().validation, 10)
+    assert (epochs[-1].validation_loss, epochs[-1].validation_accuracy) == validation[:2]
+
+
+def test_the_learning_rate_is_that_of_the_last_step() -> None:
+    optimizer = optim.SGD(optim.linear(0.1, 10))
+    data = dots()
+    epochs = train(network(), data, optimizer, epochs=2, batch=9, rng=np.random.default_rng(0))
+    assert optimizer.steps == 10
+    np.testing.assert_allclose([e.lr for e in epochs], [0.06, 0.01])
+
+
+def test_evaluation_is_the_mean_over_images_not_over_batches() -> None:
+    data, model = dots(), network()
+    images, labels = data.train
+    whole, parts = evaluate(model, images, labels, len(labels)), evaluate(model, images, labels, 40)
+    model.eval()
+    logits = model(images).astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for result in (whole, parts):
+        assert abs(result.loss - -np.log(p[np.arange(len(labels)), labels]).mean()) < 1e-6
+        np.testing.assert_array_equal(result.predictions, logits.argmax(axis=1))
+        assert result.accuracy == (logits.argmax(axis=1) == labels).mean()
+
+
+def test_evaluation_leaves_running_statistics_alone() -> None:
+    model, _ = learn()
+    before = {name: array.copy() for name, array in model.state().items()}
+    evaluate(model, *dots().test, 4)
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_the_test_part_is_not_looked_at() -> None:
+    data = dots()
+    spoilt = data._replace(test=data.test._replace(images=data.test.images * np.nan))
+    rng = np.random.default_rng(0)
+    epochs = train(network(), spoilt, optim.SGD(0.05, momentum=0.9), epochs=4, batch=8, rng=rng)
+    assert [e.loss for e in epochs] == [e.loss for e in learn()[1]]
+
+
+def test_a_diverging_loss_stops_before_it_teaches() -> None:
+    data, model = dots(), network()
+    images = data.train.images.copy()
+    images[7] = np.nan
+    spoilt = data._replace(train=data.train._replace(images=images))
+    steps = optim.SGD(0.05)
+    with pytest.raises(FloatingPointError, match=r"the loss must stay finite, .* got nan in epoch 1, batch \d+"):
+        train(model, spoilt, steps, epochs=2, batch=8, rng=np.random.default_rng(0))
+    for _, array in model.named_params():
+        assert np.isfinite(array).all()
+
+
+def test_an_absurd_learning_rate_is_one_error_and_no_warning() -> None:
+    with pytest.raises(FloatingPointError, match=r"a lower learning rate may help, got (nan|inf) in epoch"):
+        train(network(), dots(), optim.SGD(1e30), epochs=3, batch=8, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got epochs=0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be an integer, got 1.5"),
+        ({"batch": 0}, ValueError, "batch must be at least 1, got batch=0"),
+        ({"rng": None}, TypeError, "rng must be a numpy.random.Generator, got NoneType"),
+        ({"label_smoothing": 2.0}, ValueError, "label_smoothing must be in"),
+    ],
+)
+def test_bad_arguments(options: dict[str, object], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        learn(**options)
+
+
+def test_bad_evaluations() -> None:
+    images, labels = dots().test
+    with pytest.raises(ValueError, match=r"labels must have the shape \(12,\)"):
+        evaluate(network(), images, labels[:-1], 4)
+    with pytest.raises(ValueError, match="images must hold at least one image"):
+        evaluate(network(), images[:0], labels[:0], 4)
+
+
+def test_confusion_matrix_counts_by_class_and_prediction() -> None:
+    labels, predictions = np.array([0, 0, 2, 2, 2]), np.array([0, 2, 2, 2, 0])
+    matrix = confusion_matrix(labels, predictions, 3)
+    np.testing.assert_array_equal(matrix, [[1, 0, 1], [0, 0, 0], [1, 0, 2]])
+
+
+def test_real_digits_in_two_epochs() -> None:
+    data, rng = digits(), np.random.default_rng(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False, rng=rng),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 10, rng=rng),
+    )
+    train(model, data, optim.SGD(0.1, momentum=0.9), epochs=2, batch=32, rng=rng)
+    assert evaluate(model, *data.test, 64).accuracy > 0.9
