@@ -1,0 +1,30 @@
+"""The commands of `npconv`, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from npconv import __version__
+from npconv.cli.config import config
+from npconv.cli.train import train
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(train)
+app.command()(config)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def npconv(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Efficient convolutions, forward and backward, in NumPy and Numba."""

@@ -1,0 +1,54 @@
+"""One picture of a run: loss and accuracy by epoch, and what was taken for what on the test images."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from npconv.geometry import Array
+from npconv.training import Epoch
+
+TRAINING, VALIDATION = "#4477aa", "#cc6677"  # told apart by the colour-blind too
+
+
+def draw(path: Path, title: str, epochs: Sequence[Epoch], best: int, confusion: Array) -> None:
+    """Write the PNG. `best` is the epoch whose weights were kept, `confusion` counts images by (class, prediction)."""
+    from matplotlib.figure import Figure  # here, since it takes a second; without pyplot there is no global state
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure.suptitle(title)
+    losses, accuracies, matrix = figure.subplots(1, 3)
+    for axes, what, training, validation in (
+        (losses, "loss", [e.loss for e in epochs], [e.validation_loss for e in epochs]),
+        (accuracies, "accuracy", [e.accuracy for e in epochs], [e.validation_accuracy for e in epochs]),
+    ):
+        numbers = [e.epoch for e in epochs]
+        axes.plot(numbers, training, ".-", color=TRAINING, label="training")
+        axes.plot(numbers, validation, ".-", color=VALIDATION, label="validation")
+        axes.axvline(best, color="0.6", linestyle=":", label="weights kept")
+        axes.set(xlabel="epoch", ylabel="loss (nats)" if what == "loss" else "share of images classified rightly")
+        axes.set_title(what)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    losses.set_ylim(bottom=0)
+    accuracies.set_ylim(top=1.005)
+
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    matrix.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    matrix.set(xlabel="predicted class", ylabel="class")
+    matrix.set_title("test images: class and prediction")
+    classes = len(confusion)
+    if classes <= 20:  # more do not fit
+        matrix.set(xticks=range(classes), yticks=range(classes))
+        for row, column in np.argwhere(confusion):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            matrix.text(column, row, confusion[row, column], ha="center", va="center", color=colour, fontsize="small")
+
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    path.write_bytes(png.getvalue())
