@@ -3,16 +3,17 @@
 A row of 6 or 7 pixels, a kernel of 3, stride 2. The windows are read off the gradient: for dy of one output alone, dx is
 the kernel, laid where that output reads it. With the taps 1, 2, 3 each pixel of dx tells which tap it met.
 
-PyTorch's ``padding=1`` puts a zero on both sides; TensorFlow's "same" puts what is needed, and an odd zero at the end. On
-7 pixels both need two zeros and agree. On 6 only one is needed: PyTorch reads the zero on the left, and its last zero
-never, TensorFlow that on the right. So both give 3 outputs, but every window lies one pixel apart, and every value
-differs: weights trained in one framework need that framework's padding.
+PyTorch's ``padding=1`` puts a zero on either side; TensorFlow's "same" as many as are needed, an odd one at the end. On 7
+pixels both put one zero on either side, and agree. On 6 only one is needed: PyTorch reads its first zero and never its
+last, TensorFlow's only zero is the last. Both give 3 outputs, but the windows lie one pixel apart and every value
+differs: weights that were trained with one padding need that padding.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,49 +21,50 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import npconv
-from npconv.geometry import Padding
+
+Padding = tuple[int, int] | Literal["same", "same_lower", "valid"]
 
 KERNEL, STRIDE = 3, 2
 PADDINGS: dict[str, Padding] = {
-    "padding=1  (PyTorch's way)": (0, 1),  # of columns: the image has one row
-    'padding="same"  (TensorFlow, ONNX SAME_UPPER)': "same",
-    'padding="same_lower"  (ONNX SAME_LOWER)': "same_lower",
+    "padding=1 (PyTorch)": (0, 1),  # rows and columns: the image has one row, which gets no zeros
+    'padding="same" (TensorFlow, ONNX SAME_UPPER)': "same",
+    'padding="same_lower" (ONNX SAME_LOWER)': "same_lower",
     'padding="valid"': "valid",
 }
-COLOURS = ("#4477aa", "#ee8866", "#44aa99", "#aa4499")  # one per output
+COLOURS = ("#77aadd", "#ee8866", "#44bb99", "#cc99cc")  # one per output
 
 
-def windows(pixels: int, padding: Padding) -> list[int]:
-    """The position of the first tap of each output; before 0, and from `pixels` on, taps read zeros."""
+def window_starts(pixels: int, padding: Padding) -> list[int]:
+    """The position of each output's first tap; before 0, and from `pixels` on, taps read zeros."""
     x, w = np.zeros((1, 1, 1, pixels)), np.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, KERNEL)
     y = npconv.conv2d(x, w, stride=(1, STRIDE), padding=padding)
     starts = []
     for output in range(y.shape[3]):
         dy = np.zeros_like(y)
-        dy[..., output] = 1.0
+        dy[..., output] = 1
         dx, _, _ = npconv.conv2d_backward(dy, x, w, stride=(1, STRIDE), padding=padding)
         pixel = np.flatnonzero(dx)[0]
-        starts.append(int(pixel - (dx[0, 0, 0, pixel] - 1)))
+        starts.append(int(pixel - (dx[0, 0, 0, pixel] - 1)))  # it met the tap number dx, counted from 1
     return starts
 
 
-def cell(axes: Axes, column: int, row: int, text: str, **style: object) -> None:
-    axes.add_patch(Rectangle((column - 0.46, row - 0.4), 0.92, 0.8, **style))
-    axes.text(column, row, text, ha="center", va="center_baseline", fontsize=10)
+def draw(axes: Axes, name: str, pixels: int, padding: Padding) -> None:
+    """The pixels, grey where some output reads them; below, a row per output: pixels in its colour, zeros in white."""
 
+    def cell(column: int, row: int, text: str, face: str, edge: str) -> None:
+        axes.add_patch(Rectangle((column - 0.45, row - 0.4), 0.9, 0.8, facecolor=face, edgecolor=edge, linewidth=1.5))
+        axes.text(column, row, text, ha="center", va="center_baseline")
 
-def draw(axes: Axes, pixels: int, padding: Padding) -> None:
-    """The pixels on top, below them one row per output: coloured where it reads a pixel, hatched where a zero."""
+    starts = window_starts(pixels, padding)
+    read = {column for start in starts for column in range(start, start + KERNEL)}
     for pixel in range(pixels):
-        cell(axes, pixel, 0, str(pixel + 1), facecolor="0.88")
-    starts = windows(pixels, padding)
-    for output, start in enumerate(starts):
+        cell(pixel, 0, f"{pixel + 1}", "0.85" if pixel in read else "white", "0.85")
+    for row, (start, colour) in enumerate(zip(starts, COLOURS, strict=False), start=1):
         for column in range(start, start + KERNEL):
-            if 0 <= column < pixels:
-                cell(axes, column, output + 1, str(column + 1), facecolor=COLOURS[output], alpha=0.75)
-            else:
-                cell(axes, column, output + 1, "0", facecolor="white", edgecolor=COLOURS[output], hatch="////")
-    axes.set(xlim=(-1.6, 8.6), ylim=(4.5, -0.5))
+            pixel_is_there = 0 <= column < pixels
+            cell(column, row, f"{column + 1}" if pixel_is_there else "0", colour if pixel_is_there else "white", colour)
+    axes.set(xlim=(-1.6, 7.6), ylim=(4.6, -0.5))
+    axes.set_title(f"{name}: {len(starts)} outputs", loc="left", fontsize=11)
     axes.set_axis_off()
 
 
@@ -71,13 +73,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("same_padding.png"), help="default: %(default)s")
     out = parser.parse_args().out
 
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    grid = figure.subplots(4, 2)
-    for row, (name, padding) in enumerate(PADDINGS.items()):
-        for column, pixels in enumerate((6, 7)):
-            draw(grid[row, column], pixels, padding)
-            grid[row, column].set_title(name, fontsize=11, loc="left")
+    figure = Figure(figsize=(10.5, 7.6), layout="constrained")
+    figure.suptitle("What each output reads of 6 and of 7 pixels (grey): kernel 3, stride 2", fontsize=14)
+    x = np.arange(1.0, 7.0).reshape(1, 1, 1, 6)
+    print("x = 1 2 3 4 5 6, summed by three with stride 2:")
+    for (name, padding), row in zip(PADDINGS.items(), figure.subplots(4, 2), strict=True):
+        draw(row[0], name, 6, padding)
+        draw(row[1], name, 7, padding)
+        y = npconv.conv2d(x, np.ones((1, 1, 1, KERNEL)), stride=(1, STRIDE), padding=padding)
+        print(f"  {name:45} {y.ravel()}")
     figure.savefig(out, dpi=100)
+    print("PyTorch reads a zero before the first pixel, TensorFlow one after the last: all windows are shifted by one pixel.")
+    print(f"On an odd number of pixels both read both, and agree. The picture is {out}")
 
 
 if __name__ == "__main__":
