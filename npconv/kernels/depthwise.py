@@ -1,95 +1,297 @@
 """Depthwise convolution, one input channel per group: y[n,g,o,p,q] = sum over r, s of x[n,g, p*stride + r*dilation - pad, ...] * w[g,o,r,s].
 
 Input channel g makes the output channels g*m .. g*m + m - 1, m being the channel multiplier.
+
+Channels stand in the lanes: a few rows of `lanes` planes are transposed into scratch, pixel by pixel, with their zero
+border. There any stride, dilation and kernel is a plain offset, every load is aligned, no sum crosses lanes, and maps of
+7 x 7 cost no more per pixel than large ones. What comes out is transposed back.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, contiguous
-from npconv.kernels.windows import crop, padded, padded_shape
+from npconv.kernels.compiling import compiled, contiguous, scratch
+from npconv.kernels.simd import VECTOR_BITS, filter_pixels, filter_weights, transpose_block
+from npconv.kernels.windows import Taps, input_taps, output_taps
+
+SCRATCH_BYTES = 1 << 17  # per thread, for the rows of a chunk: they are read once for each tap
+PARTIAL_SUMS = 8  # of each weight gradient: work for that many threads even where few channels make one block of lanes
 
 
 def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-    """One thread per output plane. A missing bias is a bias of 0."""
+    """Each output pixel sums its taps. A missing bias is a bias of 0."""
     bias = np.zeros(geometry.out_channels, x.dtype) if b is None else b
     y = np.empty(geometry.y_shape, x.dtype)
-    _depthwise_conv2d(contiguous(padded(x, geometry)), contiguous(w), contiguous(bias), geometry, y)
+    multiplier = geometry.out_channels_per_group
+    x, w, bias = contiguous(x), contiguous(w), contiguous(bias)
+    for m in range(multiplier):
+        _filter_planes(x, 1, 0, w, multiplier, m, bias, input_taps, geometry, y, multiplier, m)
     return y
 
 
-@compiled
-def _depthwise_conv2d(x, w, b, geometry, y):
-    batch, out_channels, out_height, out_width = y.shape
-    multiplier = geometry.out_channels_per_group
-    kernel_height, kernel_width = geometry.kernel_height, geometry.kernel_width
-    stride_height, stride_width = geometry.stride_height, geometry.stride_width
-    dilation_height, dilation_width = geometry.dilation_height, geometry.dilation_width
-    for plane in prange(batch * out_channels):
-        n, o = np.int64(plane) // out_channels, np.int64(plane) % out_channels
-        g = o // multiplier
-        y[n, o] = b[o]
-        for p in range(out_height):
-            for r in range(kernel_height):
-                row = x[n, g, p * stride_height + r * dilation_height]
-                for s in range(kernel_width):
-                    tap = w[o, 0, r, s]
-                    for q in range(out_width):
-                        y[n, o, p, q] += tap * row[q * stride_width + s * dilation_width]
-
-
 def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
-    """One thread per input plane; the padding gets gradients too, and is cut off at the end."""
-    dx = np.zeros(padded_shape(geometry.x_shape, geometry), dy.dtype)
-    _depthwise_conv2d_input_grad(contiguous(dy), contiguous(w), geometry, dx)
-    return np.ascontiguousarray(crop(dx, geometry))
+    """Each input pixel gathers the outputs that read it; the multiplier's outputs add up."""
+    dx = np.empty(geometry.x_shape, dy.dtype)
+    zeros = np.zeros(geometry.out_channels, dy.dtype)
+    multiplier = geometry.out_channels_per_group
+    dy, w = contiguous(dy), contiguous(w)
+    _filter_planes(dy, multiplier, 0, w, multiplier, 0, zeros, output_taps, geometry, dx, 1, 0)
+    for m in range(1, multiplier):
+        part = np.empty(geometry.x_shape, dy.dtype)
+        _filter_planes(dy, multiplier, m, w, multiplier, m, zeros, output_taps, geometry, part, 1, 0)
+        dx += part
+    return dx
+
+
+class _Rows(NamedTuple):
+    """How the rows of a plane are cut, and where its pixels stand in scratch."""
+
+    chunk: int  # output rows of one phase at a time
+    rows: int  # source rows that they read,
+    pitch: int  # each so many pixels wide,
+    top: int  # from this one on, and
+    left: int  # from this column on
+    targets: Array  # where each pixel of the source rows goes in scratch; those that no tap reads behind its end
+    x_taps: Array  # where each tap reads
+
+
+@functools.lru_cache(maxsize=1024)
+def _rows_plan(
+    taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, itemsize: int, threads: int
+) -> tuple[Taps, _Rows]:
+    """The taps and the cut of one depthwise convolution; kept, because making them takes longer than a small one."""
+    g, taps = geometry, taps_of(geometry)
+    forward = taps_of is input_taps
+    width = g.in_width if forward else g.out_width
+    out_height, out_width = (g.out_height, g.out_width) if forward else (g.in_height, g.in_width)
+    lanes = VECTOR_BITS // (8 * itemsize)
+    top, left = int(taps.row.min()), int(taps.column.min())
+    rows, columns = -(-out_height // taps.out_stride[0]), -(-out_width // taps.out_stride[1])
+    pitch = (columns - 1) * taps.source_stride[1] + int(taps.column.max()) - left + 1
+    chunk = max(1, min(rows, SCRATCH_BYTES // (itemsize * lanes * pitch * taps.source_stride[0])))
+    while chunk > 8 and g.batch * -(-g.groups // lanes) * -(-rows // chunk) < 4 * threads:
+        chunk = -(-chunk // 2)
+    source_rows = (chunk - 1) * taps.source_stride[0] + int(taps.row.max()) - top + 1
+    column = np.arange(width) - left
+    inside = (column >= 0) & (column < pitch)
+    row = np.arange(source_rows)[:, None]
+    targets = np.where(inside, row * pitch + column, source_rows * pitch).reshape(-1) * lanes
+    x_taps = ((taps.row - top) * pitch + taps.column - left) * lanes
+    return taps, _Rows(chunk, source_rows, pitch, top, left, targets, x_taps)
+
+
+def _filter_planes(
+    source: Array, source_step: int, source_first: int, w: Array, w_step: int, w_first: int, bias: Array,
+    taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, out: Array, out_step: int, out_first: int,
+) -> None:  # fmt: skip
+    """For each channel c: out plane c*out_step + out_first = w[c*w_step + w_first] on source plane c*source_step + source_first."""
+    taps, rows = _rows_plan(taps_of, geometry, source.itemsize, numba.get_num_threads())
+    lanes = VECTOR_BITS // (8 * source.itemsize)
+    made = rows.chunk * taps.out_stride[0] * out.shape[3]
+    kernel = w.shape[2] * w.shape[3]
+    memory = scratch(source.dtype, (rows.rows * rows.pitch + 1 + made + kernel + 1) * lanes)
+    _filter(
+        source, source_step, source_first, w, w_step, w_first, bias, taps.phase_row, taps.phase_column, taps.first_tap,
+        taps.tap * lanes, taps.source_stride, taps.out_stride, *rows, out, out_step, out_first, memory,
+    )  # fmt: skip
 
 
 @compiled
-def _depthwise_conv2d_input_grad(dy, w, geometry, dx):
-    batch, _, out_height, out_width = dy.shape
-    channels = dx.shape[1]
-    multiplier = geometry.out_channels_per_group
-    kernel_height, kernel_width = geometry.kernel_height, geometry.kernel_width
-    stride_height, stride_width = geometry.stride_height, geometry.stride_width
-    dilation_height, dilation_width = geometry.dilation_height, geometry.dilation_width
-    for plane in prange(batch * channels):
-        n, g = np.int64(plane) // channels, np.int64(plane) % channels
-        for o in range(g * multiplier, (g + 1) * multiplier):
-            for p in range(out_height):
-                for r in range(kernel_height):
-                    row = dx[n, g, p * stride_height + r * dilation_height]
-                    for s in range(kernel_width):
-                        tap = w[o, 0, r, s]
-                        for q in range(out_width):
-                            row[q * stride_width + s * dilation_width] += tap * dy[n, o, p, q]
+def _filter(
+    source, source_step, source_first, w, w_step, w_first, bias, phase_row, phase_column, first_tap,
+    w_taps, source_stride, out_stride, chunk, source_rows, pitch, top, left, targets, x_taps,
+    out, out_step, out_first, memory,
+):  # fmt: skip
+    batch, source_channels, height, width = source.shape
+    _, out_channels, out_height, out_width = out.shape
+    channels = out_channels // out_step
+    kernel = w.shape[2] * w.shape[3]
+    lanes = VECTOR_BITS // (8 * source.itemsize)
+    row_stride, column_stride = source_stride
+    out_row_stride, out_column_stride = out_stride
+    rows = -(-out_height // out_row_stride)
+    blocks, chunks = -(-channels // lanes), -(-rows // chunk)
+    items, threads = batch * blocks * chunks, len(memory)
+    flat_source, flat_w, flat_out = source.reshape(source.size), w.reshape(w.size), out.reshape(out.size)
+    pixels_at = np.arange(chunk * out_row_stride * out_width) * lanes
+    scratch_size, made_size = (source_rows * pitch + 1) * lanes, chunk * out_row_stride * out_width * lanes
+
+    for thread in prange(threads):
+        scratch, made = memory[thread, :scratch_size], memory[thread, scratch_size : scratch_size + made_size]
+        w_block = memory[thread, scratch_size + made_size : scratch_size + made_size + kernel * lanes]
+        bias_block = memory[thread, scratch_size + made_size + kernel * lanes :]
+        scratch[:] = 0  # the borders stay 0
+        source_starts, out_starts = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        thread_number = np.int64(thread)
+        for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
+            first_row = item % chunks * chunk
+            first = item // chunks % blocks * lanes
+            n = item // (chunks * blocks)
+            for lane in range(lanes):  # lanes without a channel repeat the last one
+                c = min(first + lane, channels - 1)
+                source_starts[lane] = (n * source_channels + c * source_step + source_first) * height * width
+                out_starts[lane] = (n * out_channels + c * out_step + out_first) * out_height * out_width
+                bias_block[lane] = bias[c * out_step + out_first]
+                for t in range(kernel):
+                    w_block[t * lanes + lane] = flat_w[(c * w_step + w_first) * kernel + t]
+            _rows_in(
+                flat_source, source_starts, height, width, first_row * row_stride + top, scratch, targets, source_rows, pitch, lanes
+            )  # fmt: skip
+            out_rows = min(chunk * out_row_stride, out_height - first_row * out_row_stride)
+            for phase in range(len(phase_row)):
+                taps = slice(first_tap[phase], first_tap[phase + 1])
+                for m in range(-(-(out_rows - phase_row[phase]) // out_row_stride)):
+                    row = m * out_row_stride + phase_row[phase]
+                    _filter_row(
+                        w_block, w_taps[taps], scratch, m * row_stride * pitch * lanes, column_stride * lanes, x_taps[taps],
+                        bias_block, made, (row * out_width + phase_column[phase]) * lanes, out_column_stride * lanes,
+                        -(-(out_width - phase_column[phase]) // out_column_stride),
+                    )  # fmt: skip
+            _rows_out(
+                made,
+                pixels_at,
+                flat_out,
+                out_starts,
+                first_row * out_row_stride * out_width,
+                out_rows * out_width,
+                lanes,
+            )
 
 
 def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
-    """One thread per kernel; each sum over the batch is kept in float64 and rounded once."""
-    dw = np.empty(geometry.w_shape, dy.dtype)
-    _depthwise_conv2d_weight_grad(contiguous(dy), contiguous(padded(x, geometry)), geometry, dw)
-    return dw
+    """Each weight sums dy * x over its pixels: a fixed number of partial sums, added in a fixed order."""
+    partial = np.empty((PARTIAL_SUMS, *geometry.w_shape), dy.dtype)
+    dy, x = contiguous(dy), contiguous(x)
+    taps, rows = _rows_plan(input_taps, geometry, x.itemsize, PARTIAL_SUMS)
+    lanes = VECTOR_BITS // (8 * x.itemsize)
+    size = rows.rows * rows.pitch + 1 + rows.chunk * geometry.out_width + len(taps.tap)
+    memory = scratch(x.dtype, size * lanes)
+    for m in range(geometry.out_channels_per_group):
+        _filter_grad(dy, geometry.out_channels_per_group, m, x, taps.source_stride, *rows, partial, memory)
+    return partial.sum(axis=0)
 
 
 @compiled
-def _depthwise_conv2d_weight_grad(dy, x, geometry, dw):
-    batch, out_channels, out_height, out_width = dy.shape
-    multiplier = geometry.out_channels_per_group
-    kernel_height, kernel_width = geometry.kernel_height, geometry.kernel_width
-    stride_height, stride_width = geometry.stride_height, geometry.stride_width
-    dilation_height, dilation_width = geometry.dilation_height, geometry.dilation_width
-    for o in prange(out_channels):
-        g = np.int64(o) // multiplier
-        for r in range(kernel_height):
-            for s in range(kernel_width):
-                total = 0.0
-                for n in range(batch):
-                    for p in range(out_height):
-                        row = x[n, g, p * stride_height + r * dilation_height]
-                        for q in range(out_width):
-                            total += dy[n, o, p, q] * row[q * stride_width + s * dilation_width]
-                dw[o, 0, r, s] = total
+def _filter_grad(
+    dy, multiplier, m, x, stride, chunk, source_rows, pitch, top, left, targets, x_taps, partial, memory
+):  # fmt: skip
+    batch, channels, height, width = x.shape
+    _, out_channels, out_height, out_width = dy.shape
+    kernel = len(x_taps)
+    lanes = VECTOR_BITS // (8 * x.itemsize)
+    row_stride, column_stride = stride
+    pixels_at = np.arange(chunk * out_width) * lanes
+    chunks, blocks, parts = -(-out_height // chunk), -(-channels // lanes), len(partial)
+    items, threads = blocks * parts, len(memory)
+    flat_dy, flat_x, flat_partial = dy.reshape(dy.size), x.reshape(x.size), partial.reshape(partial.size)
+    scratch_size, dy_size = (source_rows * pitch + 1) * lanes, chunk * out_width * lanes
+
+    for thread in prange(threads):
+        scratch, gradients = memory[thread, :scratch_size], memory[thread, scratch_size : scratch_size + dy_size]
+        dw = memory[thread, scratch_size + dy_size :]
+        scratch[:] = 0  # the borders stay 0
+        x_starts, dy_starts = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        thread_number = np.int64(thread)
+        for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
+            part, first = item % parts, item // parts * lanes
+            dw[:] = 0
+            for piece in range(batch * chunks * part // parts, batch * chunks * (part + 1) // parts):
+                n, first_row = piece // chunks, piece % chunks * chunk
+                count = min(chunk, out_height - first_row)
+                for lane in range(lanes):
+                    c = min(first + lane, channels - 1)
+                    x_starts[lane] = (n * channels + c) * height * width
+                    dy_starts[lane] = (n * out_channels + c * multiplier + m) * out_height * out_width
+                _rows_in(
+                    flat_x, x_starts, height, width, first_row * row_stride + top, scratch, targets, source_rows, pitch, lanes
+                )  # fmt: skip
+                _planes_in(flat_dy, dy_starts, first_row * out_width, gradients, pixels_at, 0, count * out_width, lanes)
+                for p in range(count):
+                    _grad_row(
+                        gradients, p * out_width * lanes, scratch, p * row_stride * pitch * lanes, column_stride * lanes, x_taps,
+                        out_width, dw,
+                    )  # fmt: skip
+            for lane in range(min(lanes, channels - first)):
+                o = (first + lane) * multiplier + m
+                for t in range(kernel):
+                    flat_partial[(part * out_channels + o) * kernel + t] = dw[t * lanes + lane]
+
+
+@njit(cache=True)
+def _rows_in(source, starts, height, width, first_row, scratch, targets, rows, pitch, lanes):
+    """Transpose the source rows from `first_row` on into scratch; rows outside the planes become 0, columns outside are."""
+    top, bottom = min(rows, max(0, -first_row)), max(0, min(rows, height - first_row))
+    scratch[: top * pitch * lanes] = 0
+    scratch[max(top, bottom) * pitch * lanes : rows * pitch * lanes] = 0
+    if bottom > top:
+        first_pixel = (first_row + top) * width
+        _planes_in(source, starts, first_pixel, scratch, targets, top * width, (bottom - top) * width, lanes)
+
+
+@njit(cache=True)
+def _planes_in(source, starts, first_pixel, scratch, targets, first_target, count, lanes):
+    """`count` pixels of `lanes` planes: pixel i of all planes goes to targets[first_target + i]."""
+    if count < lanes:
+        for i in range(count):
+            for lane in range(lanes):
+                scratch[targets[first_target + i] + lane] = source[starts[lane] + first_pixel + i]
+        return
+    for i in range(0, count, lanes):
+        block = min(i, count - lanes)  # the last block laps over the one before it
+        transpose_block(source, starts, 0, first_pixel + block, scratch, targets, first_target + block, 0)
+
+
+@njit(cache=True)
+def _rows_out(made, pixels_at, out, starts, first_pixel, count, lanes):
+    """The inverse of `_planes_in`."""
+    if count < lanes:
+        for i in range(count):
+            for lane in range(lanes):
+                out[starts[lane] + first_pixel + i] = made[pixels_at[i] + lane]
+        return
+    for i in range(0, count, lanes):
+        block = min(i, count - lanes)
+        transpose_block(made, pixels_at, block, 0, out, starts, 0, first_pixel + block)
+
+
+@njit(cache=True)
+def _filter_row(w, w_taps, x, x_start, x_step, x_taps, bias, y, y_start, y_step, pixels):
+    """`filter_pixels` along a row of any length."""
+    i = 0
+    while pixels - i >= 8:
+        filter_pixels(
+            8, w, w_taps, x, x_start + i * x_step, x_step, x_taps, len(x_taps), bias, y, y_start + i * y_step, y_step
+        )
+        i += 8
+    while pixels - i >= 2:
+        filter_pixels(
+            2, w, w_taps, x, x_start + i * x_step, x_step, x_taps, len(x_taps), bias, y, y_start + i * y_step, y_step
+        )
+        i += 2
+    if pixels > i:
+        filter_pixels(
+            1, w, w_taps, x, x_start + i * x_step, x_step, x_taps, len(x_taps), bias, y, y_start + i * y_step, y_step
+        )
+
+
+@njit(cache=True)
+def _grad_row(dy, dy_start, x, x_start, x_step, x_taps, pixels, dw):
+    """`filter_weights` for any number of taps: 9 and 5 at a time keep a 3 x 3 and a 5 x 5 kernel in registers."""
+    tap, taps = 0, len(x_taps)
+    while taps - tap >= 9:
+        filter_weights(9, dy, dy_start, x, x_start, x_step, x_taps, tap, pixels, dw)
+        tap += 9
+    while taps - tap >= 5:
+        filter_weights(5, dy, dy_start, x, x_start, x_step, x_taps, tap, pixels, dw)
+        tap += 5
+    while taps > tap:
+        filter_weights(1, dy, dy_start, x, x_start, x_step, x_taps, tap, pixels, dw)
+        tap += 1

@@ -26,9 +26,10 @@ def _softmax_cross_entropy(logits, labels, label_smoothing, per_image):
         log_sum, largest = _log_sum_exp(logits[n])
         total = 0.0
         for k in range(classes):
-            total += logits[n, k] - largest - log_sum
-        chosen = logits[n, labels[n]] - largest - log_sum
-        per_image[n] = -(1 - label_smoothing) * chosen - label_smoothing / classes * total
+            target = _target(k, labels[n], classes, label_smoothing)
+            if target > 0:  # a class without a share of the target costs nothing, even where its log p is -inf
+                total += target * (logits[n, k] - largest - log_sum)
+        per_image[n] = -total
 
 
 def softmax_cross_entropy_input_grad(dy: Array, logits: Array, labels: Array, label_smoothing: float) -> Array:
@@ -46,10 +47,13 @@ def _softmax_cross_entropy_input_grad(logits, labels, label_smoothing, scale, dl
     for n in prange(batch):
         log_sum, largest = _log_sum_exp(logits[n])
         for k in range(classes):
-            target = label_smoothing / classes
-            if k == labels[n]:
-                target += 1 - label_smoothing
+            target = _target(k, labels[n], classes, label_smoothing)
             dlogits[n, k] = (np.exp(logits[n, k] - largest - log_sum) - target) * scale
+
+
+@njit(cache=True)
+def _target(k, label, classes, label_smoothing):
+    return label_smoothing / classes + (1 - label_smoothing if k == label else 0)
 
 
 @njit(cache=True, error_model="numpy")

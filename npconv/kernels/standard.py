@@ -7,92 +7,69 @@ from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, contiguous
-from npconv.kernels.windows import crop, padded, padded_shape
+from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.kernels.planes import pixel_product, shifted_product
+from npconv.kernels.windows import input_taps, output_taps
+
+
+def _channels_stand_alone(geometry: Conv2dGeometry) -> bool:
+    """Whether `depthwise` does it better: one input channel per group leaves nothing to sum over, so its lanes are channels.
+
+    With few groups most lanes would be empty, and with many outputs per group the planes are read again and again.
+    """
+    return geometry.in_channels_per_group == 1 and geometry.groups >= 8 and geometry.out_channels_per_group <= 4
+
+
+def _flat(geometry: Conv2dGeometry) -> Conv2dGeometry:
+    """A 1x1 convolution that keeps every pixel, with each plane as one long column: no row has an end, so nothing is wasted there."""
+    g = geometry
+    if (g.kernel_height, g.kernel_width, g.stride_height, g.stride_width) != (1, 1, 1, 1):
+        return g
+    if (g.in_height, g.in_width) != (g.out_height, g.out_width):
+        return g
+    pixels = g.in_height * g.in_width
+    return g._replace(in_height=pixels, out_height=pixels, in_width=1, out_width=1)
 
 
 def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-    """One thread per output plane. A missing bias is a bias of 0."""
-    bias = np.zeros(geometry.out_channels, x.dtype) if b is None else b
-    y = np.empty(geometry.y_shape, x.dtype)
-    _conv2d(contiguous(padded(x, geometry)), contiguous(w), contiguous(bias), geometry, y)
-    return y
-
-
-@compiled
-def _conv2d(x, w, b, geometry, y):
-    batch, out_channels, out_height, out_width = y.shape
-    in_channels, outs = geometry.in_channels_per_group, geometry.out_channels_per_group
-    kernel_height, kernel_width = geometry.kernel_height, geometry.kernel_width
-    stride_height, stride_width = geometry.stride_height, geometry.stride_width
-    dilation_height, dilation_width = geometry.dilation_height, geometry.dilation_width
-    for plane in prange(batch * out_channels):
-        n, o = np.int64(plane) // out_channels, np.int64(plane) % out_channels
-        first = o // outs * in_channels
-        y[n, o] = b[o]
-        for c in range(in_channels):
-            for p in range(out_height):
-                for r in range(kernel_height):
-                    row = x[n, first + c, p * stride_height + r * dilation_height]
-                    for s in range(kernel_width):
-                        tap = w[o, c, r, s]
-                        for q in range(out_width):
-                            y[n, o, p, q] += tap * row[q * stride_width + s * dilation_width]
+    """A sum of shifted input planes. A missing bias is a bias of 0."""
+    if _channels_stand_alone(geometry):
+        return depthwise_conv2d(x, w, b, geometry)
+    g = _flat(geometry)
+    bias = np.zeros(g.out_channels, x.dtype) if b is None else b
+    y = np.empty(g.y_shape, x.dtype)
+    _, channels, kernel_height, kernel_width = g.w_shape
+    plane = kernel_height * kernel_width
+    strides = g.out_channels_per_group * channels * plane, channels * plane, plane
+    shifted_product(contiguous(x).reshape(g.x_shape), contiguous(w), strides, contiguous(bias), input_taps, g, y)
+    return y.reshape(geometry.y_shape)
 
 
 def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
-    """One thread per input plane; the padding gets gradients too, and is cut off at the end."""
-    dx = np.zeros(padded_shape(geometry.x_shape, geometry), dy.dtype)
-    _conv2d_input_grad(contiguous(dy), contiguous(w), geometry, dx)
-    return np.ascontiguousarray(crop(dx, geometry))
-
-
-@compiled
-def _conv2d_input_grad(dy, w, geometry, dx):
-    batch, _, out_height, out_width = dy.shape
-    all_in_channels = dx.shape[1]
-    in_channels, outs = geometry.in_channels_per_group, geometry.out_channels_per_group
-    kernel_height, kernel_width = geometry.kernel_height, geometry.kernel_width
-    stride_height, stride_width = geometry.stride_height, geometry.stride_width
-    dilation_height, dilation_width = geometry.dilation_height, geometry.dilation_width
-    for plane in prange(batch * all_in_channels):
-        n, channel = np.int64(plane) // all_in_channels, np.int64(plane) % all_in_channels
-        g, c = channel // in_channels, channel % in_channels
-        for o in range(g * outs, (g + 1) * outs):
-            for p in range(out_height):
-                for r in range(kernel_height):
-                    row = dx[n, channel, p * stride_height + r * dilation_height]
-                    for s in range(kernel_width):
-                        tap = w[o, c, r, s]
-                        for q in range(out_width):
-                            row[q * stride_width + s * dilation_width] += tap * dy[n, o, p, q]
+    """A sum of shifted planes of dy, one for each stride phase of the input; w is read across, output channels inside."""
+    if _channels_stand_alone(geometry):
+        return depthwise_conv2d_input_grad(dy, w, geometry)
+    g = _flat(geometry)
+    every_pixel_is_written = g.stride_height == g.stride_width == 1
+    dx = (np.empty if every_pixel_is_written else np.zeros)(g.x_shape, dy.dtype)
+    _, channels, kernel_height, kernel_width = g.w_shape
+    plane = kernel_height * kernel_width
+    strides = g.out_channels_per_group * channels * plane, plane, channels * plane
+    bias = np.zeros(g.in_channels, dy.dtype)
+    shifted_product(contiguous(dy).reshape(g.y_shape), contiguous(w), strides, bias, output_taps, g, dx)
+    return dx.reshape(geometry.x_shape)
 
 
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
-    """One thread per kernel plane dw[o,c]; each sum over the batch is kept in float64 and rounded once."""
-    dw = np.empty(geometry.w_shape, dy.dtype)
-    _conv2d_weight_grad(contiguous(dy), contiguous(padded(x, geometry)), geometry, dw)
+    """A product over pixels; one thread owns each tile of weights."""
+    if _channels_stand_alone(geometry):
+        return depthwise_conv2d_weight_grad(dy, x, geometry)
+    g = _flat(geometry)
+    if g.batch == 0:
+        return np.zeros(g.w_shape, dy.dtype)
+    dw = np.empty(g.w_shape, dy.dtype)
+    pixel_product(contiguous(dy).reshape(g.y_shape), contiguous(x).reshape(g.x_shape), g, dw)
     return dw
-
-
-@compiled
-def _conv2d_weight_grad(dy, x, geometry, dw):
-    batch, _, out_height, out_width = dy.shape
-    out_channels, in_channels, kernel_height, kernel_width = dw.shape
-    outs = geometry.out_channels_per_group
-    stride_height, stride_width = geometry.stride_height, geometry.stride_width
-    dilation_height, dilation_width = geometry.dilation_height, geometry.dilation_width
-    for plane in prange(out_channels * in_channels):
-        o, c = np.int64(plane) // in_channels, np.int64(plane) % in_channels
-        channel = o // outs * in_channels + c
-        for r in range(kernel_height):
-            for s in range(kernel_width):
-                total = 0.0
-                for n in range(batch):
-                    for p in range(out_height):
-                        row = x[n, channel, p * stride_height + r * dilation_height]
-                        for q in range(out_width):
-                            total += dy[n, o, p, q] * row[q * stride_width + s * dilation_width]
-                dw[o, c, r, s] = total
 
 
 def conv2d_bias_grad(dy: Array) -> Array:

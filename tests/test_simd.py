@@ -1,0 +1,108 @@
+"""The vector vocabulary alone, against loops that say the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit
+
+from npconv.kernels import simd
+
+DTYPES = [np.float32, np.float64]
+
+
+def whole(rng: np.random.Generator, size: int, dtype: type) -> np.ndarray:
+    return rng.integers(-4, 5, size).astype(dtype)
+
+
+@njit
+def run_multiply(w, w_start, w_row, w_outer, w_taps, x, x_start, x_outer, x_taps, outer, y, y_start, y_row, rows, columns, fresh, bias, bias_start):  # fmt: skip
+    simd.multiply(w, w_start, w_row, w_outer, w_taps, x, x_start, x_outer, x_taps, outer, y, y_start, y_row, rows, columns, fresh, bias, bias_start)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_multiply_is_a_sum_over_taps_and_touches_nothing_else(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    width = simd.VECTORS * simd.lanes(dtype)
+    for _ in range(300):
+        rows, columns = int(rng.integers(1, 3 * simd.ROWS)), int(rng.integers(1, width + 1))
+        outer, taps = int(rng.integers(0, 5)), int(rng.integers(0, 6))
+        w_row, w_outer, x_outer, y_row = (int(n) for n in rng.integers(1, 20, 4))
+        w_start, x_start, y_start, bias_start = (int(n) for n in rng.integers(0, 10, 4))
+        y_row += width
+        w_taps, x_taps = rng.integers(0, 20, taps), rng.integers(0, 20, taps)
+        w, x = whole(rng, 600, dtype), whole(rng, 200 + width, dtype)
+        y, bias = whole(rng, y_start + rows * y_row + width, dtype), whole(rng, 40, dtype)
+        fresh = bool(rng.integers(2))
+        expected = y.copy()
+        for i in range(rows):
+            for j in range(columns):
+                total = bias[bias_start + i] if fresh else y[y_start + i * y_row + j]
+                for k in range(outer):
+                    for t in range(taps):
+                        total += (
+                            w[w_start + i * w_row + k * w_outer + w_taps[t]] * x[x_start + k * x_outer + x_taps[t] + j]
+                        )
+                expected[y_start + i * y_row + j] = total
+        run_multiply(
+            w, w_start, w_row, w_outer, w_taps, x, x_start, x_outer, x_taps, outer,
+            y, y_start, y_row, rows, columns, fresh, bias, bias_start,
+        )  # fmt: skip
+        np.testing.assert_array_equal(y, expected)
+
+
+@njit
+def run_transpose(source, source_starts, target, target_starts):
+    simd.transpose_block(source, source_starts, 1, 2, target, target_starts, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_block_turns_runs_across(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    lanes = simd.lanes(dtype)
+    source_starts = rng.permutation(lanes + 5) * (lanes + 3)
+    target_starts = rng.permutation(lanes + 5) * (lanes + 2)
+    source = rng.normal(size=(lanes + 6) * (lanes + 3)).astype(dtype)
+    target = np.zeros((lanes + 6) * (lanes + 2), dtype)
+    expected = target.copy()
+    for i in range(lanes):
+        for j in range(lanes):
+            expected[target_starts[3 + j] + 4 + i] = source[source_starts[1 + i] + 2 + j]
+    run_transpose(source, source_starts, target, target_starts)
+    np.testing.assert_array_equal(target, expected)
+
+
+@njit
+def run_filter_pixels(w, w_taps, x, x_start, x_step, x_taps, bias, y, y_start, y_step):
+    simd.filter_pixels(8, w, w_taps, x, x_start, x_step, x_taps, len(x_taps), bias, y, y_start, y_step)
+
+
+@njit
+def run_filter_weights(dy, dy_start, x, x_start, x_step, x_taps, first_tap, pixels, dw):
+    simd.filter_weights(5, dy, dy_start, x, x_start, x_step, x_taps, first_tap, pixels, dw)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_filters_work_lane_by_lane(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    lanes = simd.lanes(dtype)
+    lane = np.arange(lanes)
+    x = whole(rng, 60 * lanes, dtype)
+    x_taps, x_start, x_step = rng.integers(0, 20, 7) * lanes, 3 * lanes, 2 * lanes
+
+    w, bias, y = whole(rng, 9 * lanes, dtype), whole(rng, lanes, dtype), whole(rng, 40 * lanes, dtype)
+    w_taps, y_start, y_step = rng.integers(0, 9, 7) * lanes, lanes, 3 * lanes
+    expected = y.copy()
+    for i in range(8):
+        products = [w[w_taps[t] + lane] * x[x_start + i * x_step + x_taps[t] + lane] for t in range(7)]
+        expected[y_start + i * y_step + lane] = bias + sum(products)
+    run_filter_pixels(w, w_taps, x, x_start, x_step, x_taps, bias, y, y_start, y_step)
+    np.testing.assert_array_equal(y, expected)
+
+    dy, dw = whole(rng, 20 * lanes, dtype), whole(rng, 7 * lanes, dtype)
+    expected = dw.copy()
+    for t in range(2, 7):
+        products = [dy[lanes + i * lanes + lane] * x[x_start + i * x_step + x_taps[t] + lane] for i in range(6)]
+        expected[t * lanes + lane] += sum(products)
+    run_filter_weights(dy, lanes, x, x_start, x_step, x_taps, 2, 6, dw)
+    np.testing.assert_array_equal(dw, expected)
