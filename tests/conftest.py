@@ -19,7 +19,7 @@ settings.register_profile(
     "npconv",
     deadline=None,
     derandomize=True,
-    max_examples=int(os.environ.get("NPCONV_EXAMPLES", "30")),
+    max_examples=int(os.environ.get("NPCONV_EXAMPLES", "40")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("npconv")

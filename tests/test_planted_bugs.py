@@ -319,7 +319,6 @@ def test_the_forward_definition_does_not_see_gradients(monkeypatch, bug):
     assert not catches("forward", op)
 
 
-@pytest.mark.parametrize("op", sorted({bug.op for bug in BUGS.values()}))
-def test_without_a_bug_nothing_is_caught(op):
-    for check in {check for bug in BUGS.values() if bug.op == op for check in bug.caught_by}:
-        assert not catches(check, op)
+@pytest.mark.parametrize("check", CHECKS)
+def test_without_a_bug_nothing_is_caught(check):
+    assert not catches(check, "conv2d")

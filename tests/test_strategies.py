@@ -160,17 +160,15 @@ def pool_rows(problem, *, ceil_mode):
         return 0
 
 
+# `find` raises where so many problems have none of the kind; what it finds is not needed small.
+SEARCH = settings(
+    max_examples=500, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
 @pytest.mark.parametrize(("op", "case"), [(op, case) for op, cases in CASES.items() for case in cases])
 def test_hard_cases_occur(op, case):
-    """`find` raises where 500 problems have none."""
-    few = settings(
-        max_examples=500,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        database=None,
-    )
-    find(problems(op), lambda problem: bool(CASES[op][case](problem)), settings=few)
+    find(problems(op), lambda problem: bool(CASES[op][case](problem)), settings=SEARCH)
 
 
 @pytest.mark.parametrize("op", OPERATORS)
@@ -192,7 +190,7 @@ def test_real_numbers_are_no_whole_numbers(op):
     problem = find(
         problems(op, whole=False),
         lambda problem: all(array.size > 1 for _, array in named_arrays(problem.args[0])),
-        settings=settings(database=None, derandomize=True, deadline=None),
+        settings=SEARCH,
     )
     assert any((array % 1).any() for _, array in named_arrays(problem.args))
 
@@ -206,20 +204,20 @@ def test_layouts_keep_the_numbers(data, shape):
     assert not np.shares_memory(laid_out, array)
 
 
-@pytest.mark.parametrize(
-    ("name", "condition"),
-    {
-        "reversed": lambda array: max(array.strides) < 0,
-        "read-only": lambda array: not array.flags.writeable,
-        "with gaps": lambda array: min(array.strides) > array.itemsize,
-        "in Fortran order": lambda array: array.flags.f_contiguous,
-        "channels last": lambda array: array.strides[1] == array.itemsize and not array.flags.f_contiguous,
-        "unaligned": lambda array: not array.flags.aligned,
-        "contiguous": lambda array: array.flags.c_contiguous,
-    }.items(),
-)
-def test_every_layout_occurs(name, condition):
-    find(layouts(np.zeros((2, 3, 4, 5))), condition, settings=settings(database=None, derandomize=True))
+LAYOUTS = {
+    "reversed": lambda array: max(array.strides) < 0,
+    "read-only": lambda array: not array.flags.writeable,
+    "with gaps": lambda array: min(array.strides) > array.itemsize,
+    "in Fortran order": lambda array: array.flags.f_contiguous,
+    "channels last": lambda array: array.strides[1] == array.itemsize and not array.flags.f_contiguous,
+    "unaligned": lambda array: not array.flags.aligned,
+    "contiguous": lambda array: array.flags.c_contiguous,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_occurs(layout):
+    find(layouts(np.zeros((2, 3, 4, 5))), LAYOUTS[layout], settings=SEARCH)
 
 
 @given(st.data())

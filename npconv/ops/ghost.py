@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from npconv.geometry import Array, IntOrPair, Padding, check_array, check_shape, ghost_channels, integer
+from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array, check_shape, ghost_channels, integer
 from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from npconv.ops.operator import operator
 from npconv.ops.standard import conv2d, conv2d_backward
@@ -96,18 +98,18 @@ def ghost_conv2d_backward(
     (11.0, 22.0, 2.0)
     """
     kept = _check(w_primary, w_cheap, out_channels)
-    primary = conv2d(x, w_primary, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    batch, maps, height, width = primary.shape
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    geometry = Conv2dGeometry.of(check_array("x", x, "NCHW"), w_primary.shape, **options)
+    batch, maps, height, width = geometry.y_shape
     check_shape("dy", dy, (batch, kept, height, width), "that of the output")
+    primary = conv2d(x, w_primary, **options)
     dprimary, dw_cheap = dy, None
     if w_cheap is not None:
         dghosts = np.zeros((batch, len(w_cheap), height, width), dy.dtype)
         dghosts[:, : kept - maps] = dy[:, maps:]
         through_ghosts, dw_cheap, _ = depthwise_conv2d_backward(dghosts, primary, w_cheap, padding="same")
         dprimary = dy[:, :maps] + through_ghosts
-    dx, dw_primary, _ = conv2d_backward(
-        dprimary, x, w_primary, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    dx, dw_primary, _ = conv2d_backward(dprimary, x, w_primary, **options)
     return dx, dw_primary, dw_cheap
 
 

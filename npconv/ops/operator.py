@@ -37,11 +37,11 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
                     continue  # a missing required argument is left to Python's own message
                 arrays.extend(_named_leaves(name, value))
             if not arrays or check_dtypes(arrays) != np.float16:
-                return function(*args, **kwargs)
+                return _finished(function(*args, **kwargs))
             wide_args = [_convert(value, np.float16, np.float32) for value in args]
             wide_kwargs = {name: _convert(value, np.float16, np.float32) for name, value in kwargs.items()}
             result = function(*wide_args, **wide_kwargs)
-            return _convert(result, np.float32, np.float16)
+            return _convert(_finished(result), np.float32, np.float16)
 
         return checked
 
@@ -57,6 +57,16 @@ def _named_leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
     for index, leaf in enumerate(value):
         if leaf is not None:
             yield f"{name}.{fields[index]}" if fields else f"{name}[{index}]", leaf
+
+
+def _finished(result: Any) -> Any:
+    """Every array of a result in C order, and NumPy's scalars as arrays without axes: what a backend made of it is its affair."""
+    if isinstance(result, np.ndarray | np.generic):
+        return np.asarray(result, order="C")
+    if isinstance(result, tuple):
+        leaves = [_finished(leaf) for leaf in result]
+        return type(result)(*leaves) if hasattr(result, "_fields") else tuple(leaves)
+    return result
 
 
 def _convert(value: Any, old: type, new: type) -> Any:

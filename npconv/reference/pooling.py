@@ -31,7 +31,7 @@ def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Arra
     x_windows = _windows(x, -np.inf, geometry)
     flat = x_windows.reshape(*geometry.y_shape, geometry.kernel_height * geometry.kernel_width)
     winner = flat.argmax(axis=-1)[..., None] == np.arange(flat.shape[-1])
-    return _scatter((winner * dy[..., None]).reshape(x_windows.shape), geometry)
+    return _scatter(np.where(winner, dy[..., None], dy.dtype.type(0)).reshape(x_windows.shape), geometry)
 
 
 def global_avg_pool2d(x: Array) -> Array:

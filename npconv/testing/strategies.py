@@ -103,7 +103,9 @@ def _read_only(array: Array) -> Array:
 
 def _reversed(array: Array) -> Array:
     """Negative strides on every axis."""
-    return np.flip(np.flip(array).copy())
+    backwards: Any = (..., *(slice(None, None, -1) for _ in array.shape))
+    flipped: Array = array[backwards].copy()[backwards]
+    return flipped
 
 
 def _sliced(array: Array) -> Array:

@@ -21,9 +21,10 @@ from npconv.testing.gradients import Tree, map_arrays, named_arrays
 from npconv.testing.strategies import OPERATORS, Problem, problems_with_dy
 
 torch = framework("torch")
-functional = torch.nn.functional
+# It needs torch, so it comes after the line that skips without it.
+import torch_ops  # noqa: E402
 
-import torch_ops  # noqa: E402  (it needs torch, so it comes after the line that skips without)
+functional = torch.nn.functional
 
 Array = np.ndarray[Any, Any]
 Tensor = Any

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from required import framework
 
 import npconv
+from npconv.geometry import Array
 from npconv.models import MODELS
 from npconv.optim import SGD
 
 torch = framework("torch")
 
-from torch_models import NETWORKS, copy_parameters  # noqa: E402  (it needs torch, so it comes after the line that skips without)
+# They need torch, so they come after the line that skips without it.
+from torch_models import NETWORKS, copy_parameters  # noqa: E402
 
-STEPS, BATCH, CLASSES, TOLERANCE = 50, 16, 10, 1e-9
-SMOOTHING = 0.1
+STEPS, BATCH, CLASSES = 50, 16, 10
+TOLERANCE = 1e-9
+LOSS = {"label_smoothing": 0.1}
+SGD_OPTIONS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
 
 
-def digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> tuple[Array, Array]:
     """The 8x8 images of scikit-learn."""
     images, labels = framework("sklearn.datasets").load_digits(return_X_y=True)
     return images.reshape(-1, 1, 8, 8) / 8 - 1, labels
 
 
-def odd_images() -> tuple[np.ndarray, np.ndarray]:
+def odd_images() -> tuple[Array, Array]:
     """Noise in three channels of 13 x 11: at stride 2 something is always left over."""
     rng = np.random.default_rng(1)
     return rng.standard_normal((200, 3, 13, 11)), rng.integers(0, CLASSES, 200)
@@ -32,34 +38,32 @@ def odd_images() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("data", [digits, odd_images])
 @pytest.mark.parametrize("name", MODELS)
-def test_same_loss_at_every_step(name: str, data) -> None:
+def test_same_loss_at_every_step(name: str, data: Callable[[], tuple[Array, Array]]) -> None:
     images, labels = data()
     rng = np.random.default_rng(0)
     model = MODELS[name](CLASSES, images.shape[1], rng=rng, dtype=np.float64)
     network = NETWORKS[name](CLASSES, images.shape[1]).double()
     copy_parameters(model, network)
-    optimizer = SGD(0.05, momentum=0.9, weight_decay=1e-3)
-    torch_optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+    optimizer, torch_optimizer = SGD(**SGD_OPTIONS), torch.optim.SGD(network.parameters(), **SGD_OPTIONS)
 
     for step in range(STEPS):
         chosen = rng.choice(len(images), BATCH, replace=False)
         x, targets = images[chosen], labels[chosen]
 
         logits = model(x)
-        loss = npconv.softmax_cross_entropy(logits, targets, label_smoothing=SMOOTHING)
-        model.backward(npconv.softmax_cross_entropy_backward(np.ones(()), logits, targets, label_smoothing=SMOOTHING))
+        loss = npconv.softmax_cross_entropy(logits, targets, **LOSS)
+        model.backward(npconv.softmax_cross_entropy_backward(np.ones(()), logits, targets, **LOSS))
         optimizer.step(model)
 
+        torch_logits = network(torch.from_numpy(x))
+        torch_loss = torch.nn.functional.cross_entropy(torch_logits, torch.from_numpy(targets), **LOSS)
         torch_optimizer.zero_grad()
-        torch_loss = torch.nn.functional.cross_entropy(
-            network(torch.from_numpy(x)), torch.from_numpy(targets), label_smoothing=SMOOTHING
-        )
         torch_loss.backward()
         torch_optimizer.step()
 
         assert float(loss) == pytest.approx(torch_loss.item(), rel=TOLERANCE, abs=0), f"step {step}"
 
-    # Evaluation is judged too: it is where the running statistics of 50 steps show.
+    # Only evaluation shows the running statistics of all those steps.
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(images[:BATCH])).numpy()
     np.testing.assert_allclose(model.eval()(images[:BATCH]), expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())

@@ -13,6 +13,8 @@ from required import framework
 torch = framework("torch")
 functional = torch.nn.functional
 
+torch.set_num_threads(1)  # see conftest.py
+
 Tensor = Any
 Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]
@@ -53,7 +55,7 @@ def separable_conv2d(
 
 
 def ghost_conv2d(
-    x: Tensor, w_primary: Tensor, w_cheap: Tensor | None, *, out_channels: int | None = None, **options: Any
+    x: Tensor, w_primary: Tensor, w_cheap: Tensor | None = None, *, out_channels: int | None = None, **options: Any
 ) -> Tensor:
     primary = conv2d(x, w_primary, **options)
     if w_cheap is None:
