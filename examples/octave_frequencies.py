@@ -19,7 +19,6 @@ from sklearn.datasets import load_sample_image
 import npconv
 from npconv import OctaveMap, OctaveWeight, costs
 
-WIDTH, HEIGHT, PANEL = 13.6, 3.1, 2.0  # of the figure, and the width of a high map in it: inches
 BORDER = 4  # low pixels on each side that are not shown: the padding's zeros make edges there
 
 
@@ -31,14 +30,13 @@ def split(photograph: np.ndarray) -> OctaveMap:
     return OctaveMap(high=photograph - npconv.upsample_nearest2d(low, 2), low=low)
 
 
-def draw_map(figure: Figure, column: int, low: bool, text: str, image: np.ndarray, limits: tuple[float, float]) -> None:
-    """One map (1, 1, H, W) at its place; a low one is half as large as a high one, so that all pixels are one size."""
-    scale, cut, bottom = (0.5, BORDER, 0.5) if low else (1, 2 * BORDER, 1.4)
-    shown = image[0, 0, cut:-cut, cut:-cut]
-    width, height = PANEL * scale, PANEL * scale * shown.shape[0] / shown.shape[1]
-    axes = figure.add_axes(((0.15 + 2.1 * column) / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
-    axes.imshow(shown, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
+def draw_map(axes: Axes, text: str, image: np.ndarray, *, low: bool = False) -> None:
+    """One map (1, 1, H, W), its name above it, or beside it if it is a low one."""
+    cut = BORDER if low else 2 * BORDER
+    darkest, brightest = (-0.3, 0.3) if image.min() < 0 else (0, 1)  # differences, or a photograph
+    axes.imshow(image[0, 0, cut:-cut, cut:-cut], cmap="gray", vmin=darkest, vmax=brightest, interpolation="nearest")
     axes.set_axis_off()
+    axes.set_anchor("W")
     place = {"xy": (1.06, 0.5), "va": "center"} if low else {"xy": (0, 1.06), "va": "bottom"}
     axes.annotate(text, xycoords="axes fraction", **place)
 
@@ -54,7 +52,7 @@ def draw_costs(axes: Axes) -> None:
     axes.plot(counted, macs, "o", color="#4477aa")
     for a, ratio in zip(counted, macs, strict=True):
         axes.annotate(f"{ratio:.0%}", (a, ratio), (-4, -4), textcoords="offset points", ha="right", va="top")
-    axes.text(0.55, 0.63, "feature maps", color="#cc5533")
+    axes.text(0.5, 0.67, "feature maps", color="#cc5533")
     axes.text(0.05, 0.04, "multiply-accumulates", color="#4477aa")
     axes.set(title="cost relative to alpha = 0", xlabel="alpha, the share of low channels")
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, *counted, 1], yticks=[0, *counted, 1])
@@ -78,26 +76,29 @@ def main() -> None:
     ll = npconv.octave_conv2d(low_only, OctaveWeight(ll=w), padding=1).low
     y = npconv.octave_conv2d(x, OctaveWeight(hh=w, hl=w, lh=w, ll=w), padding=1)
 
-    figure = Figure(figsize=(WIDTH, HEIGHT))
-    draw_map(figure, 0, False, "photograph", photograph, (0, 1))
-    columns = [
-        ("x.high", x.high, "x.low", x.low),
-        ("hh: high to high", hh, "hl:\nhigh to low", hl),
-        ("lh: low to high", lh, "ll:\nlow to low", ll),
-        ("y.high = hh + lh", y.high, "y.low\n= hl + ll", y.low),
-    ]
-    for column, (high_text, high, low_text, low) in enumerate(columns, start=1):
-        draw_map(figure, column, False, high_text, high, (-0.3, 0.3))
-        draw_map(figure, column, True, low_text, low, (0, 1) if column == 1 else (-0.3, 0.3))
-    draw_costs(figure.add_axes((11.2 / WIDTH, 0.55 / HEIGHT, 2.15 / WIDTH, 2.1 / HEIGHT)))
+    figure = Figure(figsize=(13.6, 3.1))
+    figure.subplots_adjust(left=0.01, right=0.985, bottom=0.19, top=0.84, wspace=0.06)
+    # The low maps get half the height, which limits all sizes: so a pixel has one size in all maps.
+    grid = figure.add_gridspec(2, 7, height_ratios=[2, 1], width_ratios=[1, 1, 1, 1, 1, 0.2, 1])
+    high = [photograph, x.high, hh, lh, y.high]
+    high_names = ["photograph", "x.high", "hh: high to high", "lh: low to high", "y.high = hh + lh"]
+    for column, (name, image) in enumerate(zip(high_names, high, strict=True)):
+        draw_map(figure.add_subplot(grid[0, column]), name, image)
+    low = [x.low, hl, ll, y.low]
+    low_names = ["x.low", "hl:\nhigh to low", "ll:\nlow to low", "y.low\n= hl + ll"]
+    for column, (name, image) in enumerate(zip(low_names, low, strict=True), start=1):
+        draw_map(figure.add_subplot(grid[1, column]), name, image, low=True)
+    draw_costs(figure.add_subplot(grid[:, 6]))
     figure.savefig(out, dpi=120)
 
     restored = np.abs(x.high + npconv.upsample_nearest2d(x.low, 2) - photograph).max()
     added = max(np.abs(hh + lh - y.high).max(), np.abs(hl + ll - y.low).max())
     print(f"x.high + up(x.low) is the photograph (largest error {restored:.1g}); x.low has a quarter of its pixels.")
     print(f"Two paths add up to each output (largest error {added:.1g}): hh + lh = y.high, hl + ll = y.low.")
-    print(f"lh is blocky: it is computed at half the size, then up-sampled. That saves the work. The picture is {out}")
+    print("lh is blocky: like hl and ll it is computed on a quarter of the pixels, then up-sampled. That saves work.")
+    print(f"The picture is {out}")
 
 
 if __name__ == "__main__":
-    main()
+    with npconv.backend("numpy"):  # too little work to compile kernels for
+        main()
