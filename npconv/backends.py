@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 BACKENDS = {"numpy": "npconv.reference", "numba": "npconv.kernels"}
 
 _chosen: ContextVar[str | None] = ContextVar("npconv_backend", default=None)
-_recording: ContextVar[list[tuple[str, tuple[Any, ...]]] | None] = ContextVar("npconv_recording", default=None)
+_diverted: ContextVar[Callable[..., Any] | None] = ContextVar("npconv_diverted", default=None)
 
 
 def _checked(name: str, source: str) -> str:
@@ -77,21 +77,38 @@ def _package(name: str) -> ModuleType:
 
 def call(primitive: str, *arguments: Any) -> Any:
     """Run `primitive` on the current backend. The arguments are right: whoever calls has checked them."""
-    calls = _recording.get()
-    if calls is not None:
-        calls.append((primitive, arguments))
+    return (_diverted.get() or _run)(primitive, *arguments)
+
+
+def _run(primitive: str, *arguments: Any) -> Any:
     return getattr(_package(current_backend()), primitive)(*arguments)
 
 
 @contextlib.contextmanager
-def record() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
-    """Collect (primitive, arguments) of every call that this thread makes inside the block: `npconv.costs` counts them."""
-    calls: list[tuple[str, tuple[Any, ...]]] = []
-    token = _recording.set(calls)
+def divert(run: Callable[..., Any]) -> Iterator[None]:
+    """Let ``run(primitive, *arguments)`` stand in for the backend in every call that this thread makes inside the block.
+
+    What it returns goes to the operator: it has the shapes and the dtype of the primitive's result, and may have other
+    numbers. So `npconv.costs` walks a network without computing it.
+    """
+    token = _diverted.set(run)
     try:
-        yield calls
+        yield
     finally:
-        _recording.reset(token)
+        _diverted.reset(token)
+
+
+@contextlib.contextmanager
+def record() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+    """Collect (primitive, arguments) of every call that this thread makes inside the block, and run it."""
+    calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def run(primitive: str, *arguments: Any) -> Any:
+        calls.append((primitive, arguments))
+        return _run(primitive, *arguments)
+
+    with divert(run):
+        yield calls
 
 
 def show_config() -> None:

@@ -440,6 +440,50 @@ def octave_channels(channels: int, alpha: float) -> Pair:
     return channels - low, low
 
 
+class OctavePath(NamedTuple):
+    """One way through an octave convolution: pool by a factor, convolve, repeat by a factor. 0 is high, 1 is low."""
+
+    name: str
+    source: int
+    target: int
+    pool: int
+    repeat: int
+
+
+_EQUATION_4 = (
+    OctavePath("hh", 0, 0, 1, 1),
+    OctavePath("hl", 0, 1, 2, 1),
+    OctavePath("lh", 1, 0, 1, 2),
+    OctavePath("ll", 1, 1, 1, 1),
+)
+_POOLED_FIRST = (
+    OctavePath("hh", 0, 0, 2, 1),
+    OctavePath("hl", 0, 1, 4, 1),
+    OctavePath("lh", 1, 0, 1, 1),
+    OctavePath("ll", 1, 1, 2, 1),
+)
+
+
+def octave_paths(stride: IntOrPair, stride_mode: str) -> tuple[tuple[OctavePath, ...], Pair]:
+    """The paths of an octave convolution, and the stride of the convolution in each.
+
+    Source: OctConv (arXiv 1904.05049), equation 4; for stride 2 in stride_mode "pool", the official code, which pools all
+    that it reads and then convolves at stride 1.
+
+    >>> paths, strides = octave_paths(2, "pool")
+    >>> paths[2], strides  # the low map has the high output's size already
+    (OctavePath(name='lh', source=1, target=0, pool=1, repeat=1), (1, 1))
+    """
+    if stride_mode not in ("pool", "conv"):
+        raise ValueError(f"stride_mode must be 'pool' or 'conv', got {stride_mode!r}")
+    strides = pair("stride", stride, minimum=1)
+    if stride_mode == "conv" or strides == (1, 1):
+        return _EQUATION_4, strides
+    if strides != (2, 2):
+        raise ValueError(f"stride must be 1 or 2 in stride_mode 'pool', got stride={stride!r}")
+    return _POOLED_FIRST, (1, 1)
+
+
 def ghost_channels(out_channels: int, ratio: int) -> Pair:
     """(primary, cheap) channels of a ghost convolution: m = ceil(out_channels / ratio) primary maps, m * (ratio - 1) ghosts.
 

@@ -17,7 +17,6 @@ import npconv
 from npconv import backends, costs, reference
 from npconv.costs import Cost
 from npconv.geometry import octave_channels
-from npconv.models import MODELS
 
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
 many = settings(max_examples=5 * settings().max_examples)  # counting is quick
@@ -669,169 +668,6 @@ def test_flops_and_intensity():
     assert Cost().arithmetic_intensity == 0
 
 
-# --- a whole model -----------------------------------------------------------------------------------------------
-
-
-class Handmade:
-    """conv 3x3, batch norm, ReLU, depthwise 3x3, residual add, pooling, linear: written on the operators alone."""
-
-    def __init__(self, dtype=np.float32):
-        self.training = True
-        self.seen = []
-        rng = np.random.default_rng(0)
-        shapes = {
-            "stem": (4, 3, 3, 3),
-            "gamma": (4,),
-            "beta": (4,),
-            "depthwise": (4, 1, 3, 3),
-            "fc": (10, 4),
-            "fc_b": (10,),
-        }
-        self.params = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
-        self.mean, self.var = np.zeros(4, dtype), np.ones(4, dtype)
-
-    def eval(self):
-        self.training = False
-        return self
-
-    def named_params(self):
-        return iter(self.params.items())
-
-    def forward(self, x):
-        assert not self.training
-        self.seen.append(x)
-        p = self.params
-        x = npconv.conv2d(x, p["stem"], stride=2, padding=1)
-        x = npconv.relu(npconv.batch_norm2d(x, p["gamma"], p["beta"], self.mean, self.var))
-        x = x + npconv.depthwise_conv2d(x, p["depthwise"], padding=1)
-        x = npconv.global_avg_pool2d(x)
-        return npconv.linear(x.reshape(x.shape[:2]), p["fc"], p["fc_b"])
-
-
-@pytest.mark.usefixtures("backend")
-def test_count_of_a_handmade_model():
-    model = Handmade()
-    cost = costs.count(model, (2, 3, 9, 8))
-    stem, depthwise, fc = 2 * 4 * 5 * 4 * 3 * 9, 2 * 4 * 5 * 4 * 9, 2 * 4 * 10
-    assert cost.macs == stem + depthwise + fc
-    assert cost.flops == 2 * cost.macs
-    assert cost.parameters == 108 + 4 + 4 + 36 + 40 + 10
-    assert cost.macs_by_kind == {"standard": stem, "depthwise": depthwise, "linear": fc}
-    assert [(call.primitive, call.in_shape, call.out_shape) for call in cost.calls] == [
-        ("conv2d", (2, 3, 9, 8), (2, 4, 5, 4)),
-        ("batch_norm2d", (2, 4, 5, 4), (2, 4, 5, 4)),
-        ("relu", (2, 4, 5, 4), (2, 4, 5, 4)),
-        ("depthwise_conv2d", (2, 4, 5, 4), (2, 4, 5, 4)),
-        ("global_avg_pool2d", (2, 4, 5, 4), (2, 4, 1, 1)),
-        ("linear", (2, 4), (2, 10)),
-    ]
-    assert sum(call.cost.parameters for call in cost.calls) == cost.parameters
-    assert cost.bytes_moved == sum(call.cost.bytes_moved for call in cost.calls)
-
-
-def test_count_without_padding():
-    stem = macs_of((1, 3, 9, 8), (4, 3, 3, 3), False, stride=(2, 2), padding=((1, 1), (1, 1)))
-    depthwise = macs_of((1, 4, 5, 4), (4, 1, 3, 3), False, padding=((1, 1), (1, 1)), groups=4)
-    assert costs.count(Handmade(), (1, 3, 9, 8), count_padding=False).macs == stem + depthwise + 40
-
-
-def test_count_leaves_the_model_as_it_is():
-    model = Handmade()
-    before = {name: array.copy() for name, array in model.named_params()}
-    costs.count(model, (1, 3, 8, 8))
-    assert model.training
-    assert model.seen == []
-    for name, array in model.named_params():
-        np.testing.assert_array_equal(array, before[name])
-
-
-def test_count_runs_in_the_models_dtype():
-    single, double = (costs.count(Handmade(dtype), (1, 3, 8, 8)) for dtype in (np.float32, np.float64))
-    assert double.macs == single.macs
-    assert double.bytes_moved == 2 * single.bytes_moved
-
-
-def tiny(name):
-    return MODELS[name](rng=np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_count_of_every_model(name):
-    model = tiny(name)
-    model.children()["head"].eval()  # a mode of its own, which must stay
-    modes = [layer.training for _, layer in model.named_layers()]
-    state = {key: array.copy() for key, array in model.state().items()}
-    one, two, without_padding = (
-        costs.count(model, (1, 1, 13, 11)),
-        costs.count(model, (2, 1, 13, 11)),
-        costs.count(model, (1, 1, 13, 11), count_padding=False),
-    )
-    assert two.macs == 2 * one.macs
-    assert two.parameters == one.parameters == model.parameter_count()
-    assert sum(call.cost.parameters for call in one.calls) == one.parameters
-    assert 0 < without_padding.macs < one.macs
-    assert sum(one.macs_by_kind.values()) == one.macs
-    assert [layer.training for _, layer in model.named_layers()] == modes
-    for key, array in model.state().items():
-        np.testing.assert_array_equal(array, state[key])
-    with pytest.raises(RuntimeError, match="backward must come after a forward"):
-        model.backward(np.ones((1, 10), np.float32))  # the model itself has seen nothing
-
-
-def test_count_of_tiny_mobilenet_by_hand():
-    """Its structure's table at 8 x 8: pixels * (channels * 9 + channels * out_channels) for each separable block."""
-    depthwise = 64 * 16 * 9 + 16 * 32 * 9 + 16 * 64 * 9 + 4 * 64 * 9
-    pointwise = 64 * 16 * 32 + 16 * 32 * 64 + 16 * 64 * 64 + 4 * 64 * 128
-    cost = costs.count(tiny("mobilenet"), (1, 1, 8, 8))
-    assert cost.macs_by_kind == {
-        "pointwise": pointwise,
-        "depthwise": depthwise,
-        "standard": 64 * 16 * 9,
-        "linear": 128 * 10,
-    }
-    batch_norms = 2 * (16 + 16 + 32 + 32 + 64 + 64 + 64 + 64 + 128)
-    kernels = 9 * 16 + 9 * (16 + 32 + 64 + 64) + 16 * 32 + 32 * 64 + 64 * 64 + 64 * 128
-    assert cost.parameters == kernels + batch_norms + 128 * 10 + 10
-
-
-def test_count_of_tiny_ghostnet_by_hand():
-    def ghost(pixels, channels, out_channels):
-        return pixels * (out_channels // 2) * (channels + 9)
-
-    block1 = ghost(64, 16, 16) + ghost(64, 16, 16)
-    block2 = ghost(64, 16, 48) + 16 * 48 * 9 + ghost(16, 48, 24) + 16 * (16 * 9 + 16 * 24)
-    block3 = ghost(16, 24, 72) + 2 * 72 * 20 + ghost(16, 72, 24)
-    block4 = ghost(16, 24, 72) + 4 * 72 * 9 + 2 * 72 * 20 + ghost(4, 72, 40) + 4 * (24 * 9 + 24 * 40)
-    rest = 64 * 16 * 9 + 4 * 40 * 120 + 120 * 10
-    assert costs.count(tiny("ghostnet"), (1, 1, 8, 8)).macs == block1 + block2 + block3 + block4 + rest
-
-
-def test_count_of_tiny_octave_by_the_papers_ratios():
-    """Each convolution of the plain network times the ratio of its alphas, 1/2 and 0; stride 2 is pooled first: 0.625."""
-    one_sided, both = costs.octave_cost_ratio(0, 0.5), costs.octave_cost_ratio(0.5, 0.5)
-    block1 = 64 * 16 * 16 * (one_sided * (9 + 1) + both * 9)
-    block2 = 16 * 16 * 32 * costs.octave_memory_ratio(0.5) * (9 + 1) + 16 * 32 * 32 * both * 9
-    block3 = 16 * 32 * 32 * (one_sided * (9 + 1) + 9)
-    rest = 64 * 16 * 9 + 32 * 10
-    assert costs.count(tiny("octave"), (1, 1, 8, 8)).macs == block1 + block2 + block3 + rest
-
-
-def test_kinds_follow_the_geometry():
-    def kind(x_shape, w_shape, **options):
-        x, w = np.ones(x_shape), np.ones(w_shape)
-        (row,) = recorded(lambda: npconv.conv2d(x, w, **options))
-        return row.kind
-
-    assert kind((1, 4, 3, 3), (4, 4, 3, 3)) == "standard"
-    assert kind((1, 1, 3, 3), (4, 1, 3, 3)) == "standard"
-    assert kind((1, 4, 3, 3), (4, 2, 3, 3), groups=2) == "group"
-    assert kind((1, 4, 3, 3), (8, 1, 3, 3), groups=4) == "depthwise"
-    assert kind((1, 4, 3, 3), (4, 1, 1, 1), groups=4) == "depthwise"
-    assert kind((1, 4, 3, 3), (8, 4, 1, 1)) == "pointwise"
-    assert kind((1, 4, 3, 3), (8, 2, 1, 1), groups=2) == "pointwise"
-    assert kind((1, 4, 3, 3), (8, 4, 1, 3)) == "standard"
-
-
 # --- errors ------------------------------------------------------------------------------------------------------
 
 X, W = (1, 8, 6, 6), (8, 8, 3, 3)
@@ -894,12 +730,6 @@ X, W = (1, 8, 6, 6), (8, 8, 3, 3)
         (lambda: costs.octave_memory_ratio(-0.5), ValueError, r"alpha must be in \[0, 1\], got alpha=-0.5"),
         (lambda: costs.resnext_unit_macs(8, 4, 7, 7, groups=3), ValueError, "groups must divide the channels"),
         (lambda: costs.shufflenet_unit_macs(8, 4, 7, 7, groups=8), ValueError, "groups must divide.*channels=4"),
-        (lambda: costs.count(Handmade(), (3, 8, 8)), ValueError, r"input_shape must have 4 sizes \(N, C, H, W\)"),
-        (
-            lambda: costs.call_cost("convolve", (np.zeros((1, 1)),)),
-            ValueError,
-            "primitive must be one that npconv.backends records, got 'convolve'",
-        ),
     ],
 )
 def test_errors(call, error, message):

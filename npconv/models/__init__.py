@@ -1,16 +1,41 @@
 """The papers' networks: one file each, with the paper's unit and networks made of it, and the baseline that they transform.
 
 A unit is a function that makes a layer; so is a network, of ``(num_classes, in_channels, *, ..., rng, dtype)``. `MODELS` has
-the tiny ones by name, for images of 8x8 to 96x96 pixels.
+the tiny ones by name, for images of 8x8 to 96x96 pixels, and `NETWORKS` all of them by the function's own name.
 """
 
 from collections.abc import Callable
 
-from npconv.models.ghostnet import ghost_bottleneck, make_divisible, tiny_ghostnet
-from npconv.models.mobilenet import scaled_channels, separable_block, tiny_mobilenet
-from npconv.models.octconv import octave_block, tiny_octave
-from npconv.models.resnet import basic_block, tiny_resnet
-from npconv.models.shufflenet import shuffle_unit, tiny_shufflenet
+from npconv.models.ghostnet import ghost_bottleneck, ghostnet, ghostnet_channels, make_divisible, tiny_ghostnet
+from npconv.models.mobilenet import (
+    conv_mobilenet,
+    ds_cnn,
+    mobilenet_v1,
+    scaled_channels,
+    separable_block,
+    shallow_mobilenet,
+    tiny_mobilenet,
+)
+from npconv.models.octconv import (
+    oct_mobilenet_v1,
+    oct_resnet,
+    oct_resnet152_v1f,
+    oct_resnext,
+    octave_block,
+    tiny_octave,
+)
+from npconv.models.resnet import (
+    basic_block,
+    bottleneck_block,
+    ghost_resnet50,
+    ghost_resnet56,
+    resnet,
+    resnet8,
+    resnet_cifar,
+    tiny_resnet,
+)
+from npconv.models.shufflenet import shuffle_unit, shufflenet_v1, tiny_shufflenet
+from npconv.models.vgg import ghost_vgg16, vgg16_cifar
 from npconv.nn import Sequential
 
 MODELS: dict[str, Callable[..., Sequential]] = {
@@ -21,18 +46,60 @@ MODELS: dict[str, Callable[..., Sequential]] = {
     "resnet": tiny_resnet,
 }
 
+_NETWORKS: tuple[Callable[..., Sequential], ...] = (
+    conv_mobilenet,
+    ds_cnn,
+    ghost_resnet50,
+    ghost_resnet56,
+    ghost_vgg16,
+    ghostnet,
+    mobilenet_v1,
+    oct_mobilenet_v1,
+    oct_resnet,
+    oct_resnet152_v1f,
+    oct_resnext,
+    resnet,
+    resnet8,
+    resnet_cifar,
+    shallow_mobilenet,
+    shufflenet_v1,
+    vgg16_cifar,
+    *MODELS.values(),
+)
+NETWORKS: dict[str, Callable[..., Sequential]] = {network.__name__: network for network in _NETWORKS}
+
 __all__ = [
     "MODELS",
+    "NETWORKS",
     "basic_block",
+    "bottleneck_block",
+    "conv_mobilenet",
+    "ds_cnn",
     "ghost_bottleneck",
+    "ghost_resnet50",
+    "ghost_resnet56",
+    "ghost_vgg16",
+    "ghostnet",
+    "ghostnet_channels",
     "make_divisible",
+    "mobilenet_v1",
+    "oct_mobilenet_v1",
+    "oct_resnet",
+    "oct_resnet152_v1f",
+    "oct_resnext",
     "octave_block",
+    "resnet",
+    "resnet8",
+    "resnet_cifar",
     "scaled_channels",
     "separable_block",
+    "shallow_mobilenet",
     "shuffle_unit",
+    "shufflenet_v1",
     "tiny_ghostnet",
     "tiny_mobilenet",
     "tiny_octave",
     "tiny_resnet",
     "tiny_shufflenet",
+    "vgg16_cifar",
 ]

@@ -1,25 +1,30 @@
-"""MobileNet (Howard et al., arXiv 1704.04861): a network of depthwise separable convolutions."""
+"""MobileNet (Howard et al., arXiv 1704.04861): networks of depthwise separable convolutions, and the two it is compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Padding, integer, positive
+from npconv.geometry import IntOrPair, Padding, fraction, integer, positive
 from npconv.nn import (
     BatchNorm2d,
     Conv2d,
     DepthwiseConv2d,
+    Dropout,
     Flatten,
     GlobalAvgPool2d,
     Layer,
     Linear,
     PointwiseConv2d,
     ReLU,
+    ReLU6,
     Sequential,
 )
+
+Activation: TypeAlias = Literal["relu6", "relu"]
 
 
 def scaled_channels(channels: int, width: float) -> int:
@@ -41,6 +46,8 @@ def separable_block(
     kernel: int = 3,
     padding: Padding | None = None,
     activation: Callable[[], Layer] = ReLU,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
     rng: np.random.Generator,
     dtype: DTypeLike = np.float32,
 ) -> Layer:
@@ -54,6 +61,8 @@ def separable_block(
         which at stride 2 and an even size starts one pixel later.
     activation : function that makes a layer
         The authors' code has `npconv.nn.ReLU6`.
+    eps, momentum : float
+        Of both batch norms, as in `npconv.nn.BatchNorm2d`.
     rng, dtype
         As in `npconv.nn.Conv2d`.
 
@@ -71,11 +80,291 @@ def separable_block(
             rng=rng,
             dtype=dtype,
         ),
-        bn1=BatchNorm2d(in_channels, dtype=dtype),
+        bn1=BatchNorm2d(in_channels, eps=eps, momentum=momentum, dtype=dtype),
         relu1=activation(),
         pointwise=PointwiseConv2d(in_channels, out_channels, bias=False, rng=rng, dtype=dtype),
-        bn2=BatchNorm2d(out_channels, dtype=dtype),
+        bn2=BatchNorm2d(out_channels, eps=eps, momentum=momentum, dtype=dtype),
         relu2=activation(),
+    )
+
+
+# (channels, stride) of the stem and of the blocks of table 1.
+_STEM = (32, 2)
+_BEFORE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
+_FIVE_ALIKE = ((512, 1),) * 5
+_AFTER = ((1024, 2), (1024, 1))
+
+
+def mobilenet_v1(
+    width: float = 1.0,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    activation: Activation = "relu6",
+    padding: Padding = "same",
+    eps: float = 1e-3,
+    momentum: float = 0.1,
+    dropout: float = 1e-3,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """MobileNet, table 1 of the paper; the sizes are those of a 224 x 224 image.
+
+    ======== ================================ ======== ======== ========
+    layer    what                             channels stride   output
+    ======== ================================ ======== ======== ========
+    stem     conv 3x3, batch norm, ReLU6      32       2        112x112
+    block1   separable block                  64       1        112x112
+    block2   separable block                  128      2        56x56
+    block3   separable block                  128      1        56x56
+    block4   separable block                  256      2        28x28
+    block5   separable block                  256      1        28x28
+    block6   separable block                  512      2        14x14
+    block7   separable block                  512      1        14x14
+    block8   separable block                  512      1        14x14
+    block9   separable block                  512      1        14x14
+    block10  separable block                  512      1        14x14
+    block11  separable block                  512      1        14x14
+    block12  separable block                  1024     2        7x7
+    block13  separable block                  1024     1        7x7
+    head     global average pool, dropout,    classes           1x1
+             linear
+    ======== ================================ ======== ======== ========
+
+    The resolution multiplier of section 3.4 is the size of the images: 224, 192, 160 or 128 in the paper.
+
+    Parameters
+    ----------
+    width : float
+        The width multiplier alpha of section 3.3, 1, 0.75, 0.5 or 0.25 in the paper: every number of channels but the
+        first and the last is `scaled_channels` of the table's.
+    num_classes, in_channels : int
+    activation : "relu6" or "relu"
+        The authors' code has ReLU6 where the paper writes ReLU.
+    padding : "same" or 1
+        Of all 3x3 convolutions. "same" is TensorFlow's, and so the authors'; ports to PyTorch pad by 1 on every side, which
+        at stride 2 reads other pixels. The sizes of all maps are the same.
+    eps, momentum : float
+        Of all batch norms, as in `npconv.nn.BatchNorm2d`. eps is the authors'; their decay of 0.9997 is a momentum of
+        0.0003, which needs some ten thousand steps to forget how the statistics began.
+    dropout : float in [0, 1)
+        Before the linear layer, by default the authors'; at 0 there is no such layer.
+    rng, dtype
+        As in `npconv.nn.Conv2d`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Notes
+    -----
+    Table 1 prints stride 2 for the last depthwise convolution, whose output it gives the size of its input: it is 1.
+    ``mobilenet_v1(0.25, 2, activation="relu")`` at 96 x 96 is MLPerf Tiny's network for visual wake words, save that there
+    the convolutions have biases too, which the batch norms take away again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = mobilenet_v1(0.25, rng=np.random.default_rng(0))
+    >>> net.parameter_count(), net.children()["block13"].children()["pointwise"]
+    (470072, PointwiseConv2d(256, 256, bias=False))
+    """
+    return _network(
+        _STEM,
+        (*_BEFORE, *_FIVE_ALIKE, *_AFTER),
+        separable_block,
+        width=width,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        activation=activation,
+        padding=padding,
+        eps=eps,
+        momentum=momentum,
+        dropout=dropout,
+        rng=rng,
+        dtype=dtype,
+    )
+
+
+def conv_mobilenet(
+    width: float = 1.0,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    activation: Activation = "relu6",
+    padding: Padding = "same",
+    eps: float = 1e-3,
+    momentum: float = 0.1,
+    dropout: float = 1e-3,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """MobileNet with full convolutions, the "Conv MobileNet" of table 4: what separable convolutions are compared with.
+
+    It is `mobilenet_v1`, with its arguments, where each separable block is one 3x3 convolution of the same channels and
+    stride.
+
+    ======== ================================ ======== ======== ========
+    layer    what                             channels stride   output
+    ======== ================================ ======== ======== ========
+    stem     conv 3x3, batch norm, ReLU6      32       2        112x112
+    block1   conv 3x3, batch norm, ReLU6      64       1        112x112
+    block2   conv 3x3, batch norm, ReLU6      128      2        56x56
+    block3   conv 3x3, batch norm, ReLU6      128      1        56x56
+    block4   conv 3x3, batch norm, ReLU6      256      2        28x28
+    block5   conv 3x3, batch norm, ReLU6      256      1        28x28
+    block6   conv 3x3, batch norm, ReLU6      512      2        14x14
+    block7   conv 3x3, batch norm, ReLU6      512      1        14x14
+    block8   conv 3x3, batch norm, ReLU6      512      1        14x14
+    block9   conv 3x3, batch norm, ReLU6      512      1        14x14
+    block10  conv 3x3, batch norm, ReLU6      512      1        14x14
+    block11  conv 3x3, batch norm, ReLU6      512      1        14x14
+    block12  conv 3x3, batch norm, ReLU6      1024     2        7x7
+    block13  conv 3x3, batch norm, ReLU6      1024     1        7x7
+    head     global average pool, dropout,    classes           1x1
+             linear
+    ======== ================================ ======== ======== ========
+
+    >>> import numpy as np
+    >>> conv_mobilenet(0.25, rng=np.random.default_rng(0)).children()["block2"].children()["conv"]
+    Conv2d(16, 32, 3, stride=2, padding='same', bias=False)
+    """
+    return _network(
+        _STEM,
+        (*_BEFORE, *_FIVE_ALIKE, *_AFTER),
+        _convolution_block,
+        width=width,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        activation=activation,
+        padding=padding,
+        eps=eps,
+        momentum=momentum,
+        dropout=dropout,
+        rng=rng,
+        dtype=dtype,
+    )
+
+
+def shallow_mobilenet(
+    width: float = 1.0,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    activation: Activation = "relu6",
+    padding: Padding = "same",
+    eps: float = 1e-3,
+    momentum: float = 0.1,
+    dropout: float = 1e-3,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """MobileNet without the five 14x14x512 blocks, the "Shallow MobileNet" of table 5: what a thinner one is compared with.
+
+    It is `mobilenet_v1`, with its arguments, where block7 to block11 are left out and the last two follow as block7 and
+    block8.
+
+    ======== ================================ ======== ======== ========
+    layer    what                             channels stride   output
+    ======== ================================ ======== ======== ========
+    stem     conv 3x3, batch norm, ReLU6      32       2        112x112
+    block1   separable block                  64       1        112x112
+    block2   separable block                  128      2        56x56
+    block3   separable block                  128      1        56x56
+    block4   separable block                  256      2        28x28
+    block5   separable block                  256      1        28x28
+    block6   separable block                  512      2        14x14
+    block7   separable block                  1024     2        7x7
+    block8   separable block                  1024     1        7x7
+    head     global average pool, dropout,    classes           1x1
+             linear
+    ======== ================================ ======== ======== ========
+
+    >>> import numpy as np
+    >>> len(shallow_mobilenet(0.25, rng=np.random.default_rng(0)).children())
+    10
+    """
+    return _network(
+        _STEM,
+        (*_BEFORE, *_AFTER),
+        separable_block,
+        width=width,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        activation=activation,
+        padding=padding,
+        eps=eps,
+        momentum=momentum,
+        dropout=dropout,
+        rng=rng,
+        dtype=dtype,
+    )
+
+
+def ds_cnn(
+    num_classes: int = 12,
+    in_channels: int = 1,
+    *,
+    stem_dropout: float = 0.2,
+    dropout: float = 0.4,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """DS-CNN, the network of MLPerf Tiny for keyword spotting: separable blocks on 49 frames of 10 cepstral coefficients.
+
+    ======== ================================ ======== ======== ========
+    layer    what                             channels stride   output
+    ======== ================================ ======== ======== ========
+    stem     conv 10x4, batch norm, ReLU,     64       2        25x5
+             dropout
+    block1   separable block                  64       1        25x5
+    block2   separable block                  64       1        25x5
+    block3   separable block                  64       1        25x5
+    block4   separable block                  64       1        25x5
+    head     dropout, global average pool,    classes           1x1
+             linear
+    ======== ================================ ======== ======== ========
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    stem_dropout, dropout : float in [0, 1)
+        At the end of the stem and before the pool, by default the benchmark's; at 0 there is no such layer.
+    rng, dtype
+        As in `npconv.nn.Conv2d`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, 49, 10), or another size, to logits (N, num_classes)
+
+    Notes
+    -----
+    Zhang et al., "Hello Edge" (arXiv 1711.07128), in the form and with the padding ("same") and eps of the benchmark's Keras
+    model. There the convolutions have biases too, which the batch norms take away again, and the pool leaves out the last
+    of the 25 rows.
+    """
+    num_classes = integer("num_classes", num_classes, minimum=1)
+    stem_dropout = fraction("stem_dropout", stem_dropout, below_one=True)
+    dropout = fraction("dropout", dropout, below_one=True)
+    options: dict[str, Any] = {"padding": "same", "activation": ReLU, "eps": 1e-3, "rng": rng, "dtype": dtype}
+    convolution = _convolution_block(in_channels, 64, (10, 4), stride=2, **options)
+    return Sequential(
+        stem=Sequential(**convolution.children(), **_dropout(stem_dropout, rng)),
+        block1=separable_block(64, 64, **options),
+        block2=separable_block(64, 64, **options),
+        block3=separable_block(64, 64, **options),
+        block4=separable_block(64, 64, **options),
+        head=Sequential(
+            **_dropout(dropout, rng),
+            pool=GlobalAvgPool2d(),
+            flatten=Flatten(),
+            linear=Linear(64, num_classes, rng=rng, dtype=dtype),
+        ),
     )
 
 
@@ -113,19 +402,78 @@ def tiny_mobilenet(
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
     """
+    return _network(
+        (16, stem_stride),
+        ((32, 1), (64, 2), (64, 1), (128, 2)),
+        separable_block,
+        width=width,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        activation="relu",
+        padding=1,
+        rng=rng,
+        dtype=dtype,
+    )
+
+
+def _network(
+    stem: tuple[int, int],
+    rows: Sequence[tuple[int, int]],
+    block: Callable[..., Layer],
+    *,
+    width: float,
+    num_classes: int,
+    in_channels: int,
+    activation: Activation,
+    dropout: float = 0.0,
+    rng: np.random.Generator,
+    dtype: DTypeLike,
+    **options: Any,
+) -> Sequential:
+    """A stem, a `block` for each of `rows`, all (channels, stride), and a classifier; `options` are those of a block."""
+    activations: dict[str, type[Layer]] = {"relu6": ReLU6, "relu": ReLU}
+    if activation not in activations:
+        raise ValueError(f"activation must be 'relu6' or 'relu', got {activation!r}")
     num_classes = integer("num_classes", num_classes, minimum=1)
-    c16, c32, c64, c128 = (scaled_channels(channels, width) for channels in (16, 32, 64, 128))
+    dropout = fraction("dropout", dropout, below_one=True)
+    options |= {"activation": activations[activation], "rng": rng, "dtype": dtype}
+    channels, stride = scaled_channels(stem[0], width), stem[1]
+    layers: dict[str, Layer] = {"stem": _convolution_block(in_channels, channels, stride=stride, **options)}
+    for place, (table_channels, stride) in enumerate(rows, 1):
+        out_channels = scaled_channels(table_channels, width)
+        layers[f"block{place}"] = block(channels, out_channels, stride=stride, **options)
+        channels = out_channels
+    head = Sequential(
+        pool=GlobalAvgPool2d(),
+        flatten=Flatten(),
+        **_dropout(dropout, rng),
+        linear=Linear(channels, num_classes, rng=rng, dtype=dtype),
+    )
+    return Sequential(**layers, head=head)
+
+
+def _dropout(rate: float, rng: np.random.Generator) -> dict[str, Layer]:
+    return {"dropout": Dropout(rate, rng=rng)} if rate else {}
+
+
+def _convolution_block(
+    in_channels: int,
+    out_channels: int,
+    kernel: IntOrPair = 3,
+    *,
+    stride: int,
+    padding: Padding,
+    activation: Callable[[], Layer],
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    rng: np.random.Generator,
+    dtype: DTypeLike,
+) -> Sequential:
+    """A full convolution, batch norm, ReLU: the stem, and what stands for a separable block in `conv_mobilenet`."""
     return Sequential(
-        stem=Sequential(
-            conv=Conv2d(in_channels, c16, 3, stride=stem_stride, padding=1, bias=False, rng=rng, dtype=dtype),
-            bn=BatchNorm2d(c16, dtype=dtype),
-            relu=ReLU(),
+        conv=Conv2d(
+            in_channels, out_channels, kernel, stride=stride, padding=padding, bias=False, rng=rng, dtype=dtype
         ),
-        block1=separable_block(c16, c32, rng=rng, dtype=dtype),
-        block2=separable_block(c32, c64, stride=2, rng=rng, dtype=dtype),
-        block3=separable_block(c64, c64, rng=rng, dtype=dtype),
-        block4=separable_block(c64, c128, stride=2, rng=rng, dtype=dtype),
-        head=Sequential(
-            pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(c128, num_classes, rng=rng, dtype=dtype)
-        ),
+        bn=BatchNorm2d(out_channels, eps=eps, momentum=momentum, dtype=dtype),
+        relu=activation(),
     )

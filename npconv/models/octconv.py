@@ -1,4 +1,7 @@
-"""Octave networks (Chen et al., "Drop an Octave", arXiv 1904.05049): residual networks of octave convolutions."""
+"""Octave networks (Chen et al., "Drop an Octave", arXiv 1904.05049): residual networks and MobileNet in two frequencies.
+
+The paper's networks are known ones whose convolutions are replaced, and are written so; `octave_block` spells one block out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import integer, octave_channels
+from npconv.models.mobilenet import mobilenet_v1
+from npconv.models.resnet import BLOCKS, Version, bottleneck_block, resnet
 from npconv.nn import (
     BatchNorm2d,
     Conv2d,
@@ -21,6 +26,7 @@ from npconv.nn import (
     ReLU,
     Residual,
     Sequential,
+    replace_convs,
 )
 from npconv.ops.octave import StrideMode
 
@@ -84,6 +90,239 @@ def octave_block(
             bn=OctaveBatchNorm2d(out_channels, alpha=alpha_out, dtype=dtype),
         )
     return Sequential(sum=Residual(main, shortcut), relu=PerFrequency(ReLU(), ReLU()))
+
+
+def oct_resnet(
+    depth: int = 50,
+    alpha: float = 0.5,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    version: Version = "v2",
+    groups: int = 1,
+    group_width: int = 64,
+    squeeze_excite: bool = False,
+    channels: int = 64,
+    stride_mode: StrideMode = "pool",
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """Oct-ResNet (figure 4 and table 2): `npconv.models.resnet` with octave convolutions up to the first block of stage4.
+
+    ======== ================================ ============== ================ ================
+    layer    what                             alpha in, out  high, 224 x 224  low
+    ======== ================================ ============== ================ ================
+    stem     as in resnet                     0              56x56
+    stage1   bottleneck blocks                0, alpha       56x56            28x28
+    stage2   bottleneck blocks                alpha, alpha   28x28            14x14
+    stage3   bottleneck blocks                alpha, alpha   14x14            7x7
+    stage4   bottleneck blocks                alpha, 0       7x7
+    last     as in resnet                     0              7x7
+    head     as in resnet                     0
+    ======== ================================ ============== ================ ================
+
+    In a stage the first convolution and the projection lead from alpha in to alpha out, all others stay at alpha out. The
+    low maps of stage4 would be 3.5 pixels wide, too few for a 3x3 kernel. As in the authors' code its 3x3 convolution of
+    stride 2 reads pooled maps, see `stride_mode`, though there is no low frequency any more.
+
+    Parameters
+    ----------
+    depth : 26, 50, 101, 152 or 200
+    alpha : float in [0, 1]
+        The share of the low frequency; at 0 the network is the plain one.
+    num_classes, in_channels, groups, group_width, squeeze_excite, channels
+        As in `npconv.models.resnet`; ``squeeze_excite=True`` makes SE-Oct-ResNet. `groups` must divide the channels of each
+        frequency of a 3x3 convolution.
+    version : "v1" or "v2"
+        As in `npconv.models.resnet`: the paper's ablations have the pre-activation blocks of "v2".
+    stride_mode : "pool" or "conv"
+        As in `npconv.octave_conv2d`.
+    rng, dtype
+        As in `npconv.nn.Conv2d`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = oct_resnet(26, 0.25, 10, channels=8, rng=np.random.default_rng(0))
+    >>> net.children()["stage4"].children()["0"].children()["sum"].children()["shortcut"].children()["conv"]
+    OctaveConv2d(128, 256, 1, alpha_in=0.25, alpha_out=0, stride=2, bias=False)
+    """
+    plain = resnet(
+        depth,
+        num_classes,
+        in_channels,
+        version=version,
+        groups=groups,
+        group_width=group_width,
+        squeeze_excite=squeeze_excite,
+        channels=channels,
+        rng=rng,
+        dtype=dtype,
+    )
+    return replace_convs(plain, "octave", alpha=alpha, stride_mode=stride_mode, plain=("stage4.*",), rng=rng)
+
+
+def oct_resnext(
+    depth: int = 50,
+    alpha: float = 0.5,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """Oct-ResNeXt-50 and Oct-ResNeXt-101 32x4d (table 6): `oct_resnet` with 3x3 convolutions in 32 groups, of 4 channels in stage1.
+
+    Each of the four paths has 32 groups, so 32 must divide ``alpha * 128``: 0.25, 0.5 and 0.75 are possible. Arguments,
+    result and errors are those of `oct_resnet`.
+    """
+    return oct_resnet(depth, alpha, num_classes, in_channels, groups=32, group_width=4, rng=rng, dtype=dtype)
+
+
+def oct_resnet152_v1f(
+    alpha: float = 0.125,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    squeeze_excite: bool = False,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """The paper's large Oct-ResNet-152, "v1f" in the authors' code; the sizes are those of a 224 x 224 image.
+
+    ======== ================================ ================ ======== =======
+    layer    what                             channels         stride   output
+    ======== ================================ ================ ======== =======
+    stem     3 times conv 3x3, batch norm,    8, 32, 64        1, 2, 1  112x112
+             ReLU
+    pool     block of convs 1x1, 3x3, 1x1     32, 32, 64       1, 2, 1  56x56
+    stage1   3 bottleneck blocks              256              1        56x56
+    stage2   8 bottleneck blocks              512              2        28x28
+    stage3   36 bottleneck blocks             1024             2        14x14
+    stage4   3 bottleneck blocks              2048             2        7x7
+    head     global average pool, linear      classes                   1x1
+    ======== ================================ ================ ======== =======
+
+    Three convolutions stand for the 7x7 one of `oct_resnet`, a residual block for its max pool, and the last 1x1
+    convolution of a block has the stride, not the 3x3 one. The blocks are those of version "v1". stage1 to stage4 have the
+    frequencies that they have in `oct_resnet`.
+
+    Parameters
+    ----------
+    alpha : float in [0, 1]
+        The share of the low frequency.
+    num_classes, in_channels : int
+    squeeze_excite : bool
+        Whether each block of the stages has a squeeze-and-excite. The authors' code then also has batch norms without
+        parameters before the first convolution and the projection of each block, which are left out here.
+    rng, dtype
+        As in `npconv.nn.Conv2d`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+    """
+    num_classes = integer("num_classes", num_classes, minimum=1)
+    net: dict[str, Layer] = {}
+    layers: dict[str, Layer] = {}
+    into = in_channels
+    for place, (out, stride) in enumerate(((8, 1), (32, 2), (64, 1)), 1):
+        layers[f"conv{place}"] = Conv2d(into, out, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype)
+        layers[f"bn{place}"] = BatchNorm2d(out, dtype=dtype)
+        layers[f"relu{place}"] = ReLU()
+        into = out
+    net["stem"] = Sequential(**layers)
+    net["pool"] = bottleneck_block(64, 32, 64, stride=2, rng=rng, dtype=dtype)
+    for stage, repeats in enumerate(BLOCKS[152]):
+        blocks = []
+        for place in range(repeats):
+            blocks.append(
+                bottleneck_block(
+                    into,
+                    64 * 2**stage,
+                    256 * 2**stage,
+                    stride=2 if stage > 0 and place == 0 else 1,
+                    stride_last=True,
+                    squeeze_excite=squeeze_excite,
+                    rng=rng,
+                    dtype=dtype,
+                )
+            )
+            into = 256 * 2**stage
+        net[f"stage{stage + 1}"] = Sequential(*blocks)
+    net["head"] = Sequential(
+        pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(into, num_classes, rng=rng, dtype=dtype)
+    )
+    keep = ("stem.*", "pool.*")
+    return replace_convs(Sequential(**net), "octave", alpha=alpha, keep=keep, plain=("stage4.*",), rng=rng)
+
+
+def oct_mobilenet_v1(
+    width: float = 1.0,
+    alpha: float = 0.5,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    stride_mode: StrideMode = "pool",
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """Oct-MobileNet V1 (table 5): `npconv.models.mobilenet_v1` in two frequencies from block1 to block11.
+
+    The plain network is the one with ReLU, padding 1, eps 1e-5 and no dropout.
+
+    ======== ================================ ============== ==============
+    layer    what                             alpha of the   alpha of the
+                                              depthwise conv pointwise conv
+    ======== ================================ ============== ==============
+    stem     as in mobilenet_v1               0
+    block1   separable block                  0              0, alpha
+    block2   ten times: separable block       alpha          alpha, alpha
+    ...
+    block11  separable block                  alpha          alpha, 0
+    block12  separable block, pooled first    0              0
+    block13  separable block                  0              0
+    head     as in mobilenet_v1
+    ======== ================================ ============== ==============
+
+    Parameters
+    ----------
+    width : float
+        As in `npconv.models.mobilenet_v1`.
+    alpha : float in [0, 1]
+        The share of the low frequency.
+    num_classes, in_channels : int
+    stride_mode : "pool" or "conv"
+        As in `npconv.octave_conv2d`.
+    rng, dtype
+        As in `npconv.nn.Conv2d`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+    """
+    # What the authors of the octave code have otherwise than those of MobileNet.
+    own: dict[str, Any] = {"activation": "relu", "padding": 1, "eps": 1e-5, "dropout": 0}
+    plain = mobilenet_v1(width, num_classes, in_channels, **own, rng=rng, dtype=dtype)
+    last = (
+        "block12.*",
+        "block13.*",
+    )  # what block12 reads is plain then too: a depthwise convolution mixes no frequencies
+    return replace_convs(plain, "octave", alpha=alpha, stride_mode=stride_mode, plain=last, rng=rng)
 
 
 def tiny_octave(

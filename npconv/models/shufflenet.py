@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import integer
+from npconv.geometry import integer, positive
 from npconv.nn import (
     AvgPool2d,
     BatchNorm2d,
@@ -17,10 +20,12 @@ from npconv.nn import (
     GlobalAvgPool2d,
     Layer,
     Linear,
+    MaxPool2d,
     PointwiseConv2d,
     ReLU,
     Residual,
     Sequential,
+    SqueezeExcite,
 )
 
 
@@ -31,6 +36,9 @@ def shuffle_unit(
     groups: int,
     stride: int = 1,
     group_first: bool = True,
+    shuffle: bool = True,
+    squeeze_excite: bool = False,
+    reduction: int = 16,
     rng: np.random.Generator,
     dtype: DTypeLike = np.float32,
 ) -> Layer:
@@ -53,6 +61,12 @@ def shuffle_unit(
     stride : 1 or 2
     group_first : bool
         Whether compress is grouped; in the first unit of stage 2 it is not, section 3.2.
+    shuffle : bool
+        Whether the shuffle is there; without it the groups never mix, section 4.1.2.
+    squeeze_excite : bool
+        Whether y goes through squeeze and excite at last, from out_channels to out_channels // `reduction` and back. The
+        paper leaves open both where it stands and the reduction; with these the network has the published cost.
+    reduction : int
     rng, dtype
         As in `npconv.nn.Conv2d`.
 
@@ -85,6 +99,7 @@ def shuffle_unit(
         raise ValueError(
             f"in_channels must be below out_channels = {out_channels} at stride 2, got in_channels={in_channels}"
         )
+    reduction = integer("reduction", reduction, minimum=1)
     bottleneck = out_channels // 4
     made = out_channels if stride == 1 else out_channels - in_channels
     main = Sequential(
@@ -93,16 +108,132 @@ def shuffle_unit(
         ),
         bn1=BatchNorm2d(bottleneck, dtype=dtype),
         relu=ReLU(),
-        shuffle=ChannelShuffle(groups),
+        **({"shuffle": ChannelShuffle(groups)} if shuffle else {}),
         depthwise=DepthwiseConv2d(bottleneck, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype),
         bn2=BatchNorm2d(bottleneck, dtype=dtype),
         expand=PointwiseConv2d(bottleneck, made, groups=groups, bias=False, rng=rng, dtype=dtype),
         bn3=BatchNorm2d(made, dtype=dtype),
     )
+    unit: dict[str, Layer] = {}
     if stride == 1:
-        return Sequential(sum=Residual(main), relu=ReLU())
-    pool = AvgPool2d(3, stride=2, padding=1, count_include_pad=True)
-    return Sequential(concat=Concat(shortcut=pool, main=main), relu=ReLU())
+        unit["sum"] = Residual(main)
+    else:
+        pool = AvgPool2d(3, stride=2, padding=1, count_include_pad=True)
+        unit["concat"] = Concat(shortcut=pool, main=main)
+    unit["relu"] = ReLU()
+    if squeeze_excite:
+        unit["squeeze_excite"] = SqueezeExcite(out_channels, max(out_channels // reduction, 1), rng=rng, dtype=dtype)
+    return Sequential(**unit)
+
+
+# Channels of stage 2 by groups, table 1; stages 3 and 4 have twice and four times as many.
+STAGE2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
+
+
+def shufflenet_v1(
+    groups: int = 3,
+    scale: float = 1.0,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    shuffle: bool = True,
+    squeeze_excite: bool = False,
+    reduction: int = 16,
+    shallow: bool = False,
+    stem_channels: int | None = None,
+    fc_bias: bool = True,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """ShuffleNet, table 1 of the paper; the sizes are those of a 224 x 224 image.
+
+    ======== ============================ ====== ====== ====== ====== ====== ======== ========
+    layer    what                         g = 1  g = 2  g = 3  g = 4  g = 8  stride   output
+    ======== ============================ ====== ====== ====== ====== ====== ======== ========
+    stem     conv 3x3, batch norm, ReLU   24     24     24     24     24     2        112x112
+    pool     max pool 3x3                 24     24     24     24     24     2        56x56
+    stage2   4 units                      144    200    240    272    384    2, 1 ... 28x28
+    stage3   8 units                      288    400    480    544    768    2, 1 ... 14x14
+    stage4   4 units                      576    800    960    1088   1536   2, 1 ... 7x7
+    head     global average pool, linear  classes                                     1x1
+    ======== ============================ ====== ====== ====== ====== ====== ======== ========
+
+    Parameters
+    ----------
+    groups : 1, 2, 3, 4 or 8
+        Of the pointwise convolutions, but the first one of stage 2, which has too few channels to be grouped.
+    scale : float
+        The network is "ShuffleNet scale x": every number of channels but the first and the last is the table's times
+        scale. A stage's must be a multiple of 4 * groups; so 0.5 and 0.25 are not to be had with 2 or 4 groups.
+    num_classes, in_channels : int
+    shuffle, squeeze_excite, reduction
+        Of all units, as in `shuffle_unit`.
+    shallow : bool
+        Whether the stages have half of their units: 2, 4 and 2.
+    stem_channels : int, optional
+        A multiple of groups. By default 24 * scale, or the next multiple above it, but 24 at scale 1.5: so in the authors'
+        code, and so the published costs. Only the paper's 13 million at scale 0.25 come of 12 where this has 6.
+    fc_bias : bool
+        Whether the linear layer has a bias. In the authors' code it has none, in most others' it has.
+    rng, dtype
+        As in `npconv.nn.Conv2d`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range, numbers of channels that do not fit together.
+
+    Notes
+    -----
+    The channels are shuffled as in the paper; the authors' code has the inverse permutation, see `npconv.channel_shuffle`.
+    In the paper the "0.5x shallow" network has 40 million multiply-accumulates, which are those of about
+    ``shufflenet_v1(3, 0.75, shallow=True, stem_channels=12)`` rather than of scale 0.5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shufflenet_v1(3, rng=np.random.default_rng(0)).parameter_count()
+    1865728
+    """
+    groups = integer("groups", groups, minimum=1)
+    if groups not in STAGE2_CHANNELS:
+        raise ValueError(f"groups must be 1, 2, 3, 4 or 8, got groups={groups}")
+    scale = positive("scale", scale)
+    num_classes = integer("num_classes", num_classes, minimum=1)
+    stage2 = round(STAGE2_CHANNELS[groups] * scale)
+    if stage2 == 0 or stage2 % (4 * groups):
+        raise ValueError(
+            f"scale must make the {STAGE2_CHANNELS[groups]} channels of stage 2 a multiple of 4 * groups, "
+            f"got scale={scale}, groups={groups}: {stage2} channels"
+        )
+    if stem_channels is None:
+        stem_channels = 24 if scale == 1.5 else math.ceil(round(24 * scale) / groups) * groups
+    elif integer("stem_channels", stem_channels, minimum=1) % groups or stem_channels >= stage2:
+        raise ValueError(
+            f"stem_channels must be a multiple of groups={groups} below the {stage2} channels of stage 2, "
+            f"got stem_channels={stem_channels}"
+        )
+    options: dict[str, Any] = {
+        "groups": groups,
+        "shuffle": shuffle,
+        "squeeze_excite": squeeze_excite,
+        "reduction": reduction,
+        "rng": rng,
+        "dtype": dtype,
+    }
+    repeats = (2, 4, 2) if shallow else (4, 8, 4)
+    return Sequential(
+        stem=_stem(in_channels, stem_channels, stride=2, rng=rng, dtype=dtype),
+        pool=MaxPool2d(3, stride=2, padding=1),
+        stage2=_stage(stem_channels, stage2, repeats[0], group_first=False, **options),
+        stage3=_stage(stage2, 2 * stage2, repeats[1], **options),
+        stage4=_stage(2 * stage2, 4 * stage2, repeats[2], **options),
+        head=_head(4 * stage2, num_classes, bias=fc_bias, rng=rng, dtype=dtype),
+    )
 
 
 def tiny_shufflenet(
@@ -139,21 +270,32 @@ def tiny_shufflenet(
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
+    options: dict[str, Any] = {"groups": groups, "rng": rng, "dtype": dtype}
     return Sequential(
-        stem=Sequential(
-            conv=Conv2d(in_channels, 24, 3, stride=stem_stride, padding=1, bias=False, rng=rng, dtype=dtype),
-            bn=BatchNorm2d(24, dtype=dtype),
-            relu=ReLU(),
-        ),
-        stage1=Sequential(
-            shuffle_unit(24, 96, groups=groups, stride=2, group_first=False, rng=rng, dtype=dtype),
-            shuffle_unit(96, 96, groups=groups, rng=rng, dtype=dtype),
-        ),
-        stage2=Sequential(
-            shuffle_unit(96, 192, groups=groups, stride=2, rng=rng, dtype=dtype),
-            shuffle_unit(192, 192, groups=groups, rng=rng, dtype=dtype),
-        ),
-        head=Sequential(
-            pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(192, num_classes, rng=rng, dtype=dtype)
-        ),
+        stem=_stem(in_channels, 24, stride=stem_stride, rng=rng, dtype=dtype),
+        stage1=_stage(24, 96, 2, group_first=False, **options),
+        stage2=_stage(96, 192, 2, **options),
+        head=_head(192, num_classes, rng=rng, dtype=dtype),
+    )
+
+
+def _stem(in_channels: int, out_channels: int, *, stride: int, rng: np.random.Generator, dtype: DTypeLike) -> Layer:
+    return Sequential(
+        conv=Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype),
+        bn=BatchNorm2d(out_channels, dtype=dtype),
+        relu=ReLU(),
+    )
+
+
+def _stage(in_channels: int, out_channels: int, units: int, *, group_first: bool = True, **options: Any) -> Layer:
+    """A unit of stride 2 and the others of stride 1; `options` are those of `shuffle_unit`."""
+    first = shuffle_unit(in_channels, out_channels, stride=2, group_first=group_first, **options)
+    return Sequential(first, *(shuffle_unit(out_channels, out_channels, **options) for _ in range(units - 1)))
+
+
+def _head(channels: int, num_classes: int, *, bias: bool = True, rng: np.random.Generator, dtype: DTypeLike) -> Layer:
+    return Sequential(
+        pool=GlobalAvgPool2d(),
+        flatten=Flatten(),
+        linear=Linear(channels, num_classes, bias=bias, rng=rng, dtype=dtype),
     )

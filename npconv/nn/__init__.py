@@ -21,12 +21,14 @@ from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d, PointwiseConv2d, SeparableConv2d
 from npconv.nn.dropout import Dropout
+from npconv.nn.fold import fold_batch_norm, predict
 from npconv.nn.ghost import GhostModule
 from npconv.nn.layer import Layer, OperatorLayer
 from npconv.nn.linear import Flatten, Linear
 from npconv.nn.normalization import BatchNorm2d
 from npconv.nn.octave import OctaveBatchNorm2d, OctaveConv2d, OctaveDepthwiseConv2d, PerFrequency
 from npconv.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample
+from npconv.nn.replace import replace_convs
 from npconv.nn.shuffle import ChannelShuffle
 
 __all__ = [
@@ -59,4 +61,7 @@ __all__ = [
     "Sequential",
     "SqueezeExcite",
     "Upsample",
+    "fold_batch_norm",
+    "predict",
+    "replace_convs",
 ]

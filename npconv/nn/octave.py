@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, IntOrPair, Padding, fraction, octave_channels, pair
+from npconv.geometry import Array, IntOrPair, Padding, fraction, octave_channels, octave_paths
 from npconv.nn.containers import Identity, check_parts
 from npconv.nn.convolution import depthwise_kernel_shape, kernel_shape
 from npconv.nn.initialization import constant, he_normal
@@ -146,7 +146,7 @@ class OctaveConv2d(_OctaveConvolution):
         inputs = octave_channels(in_channels, fraction("alpha_in", alpha_in))
         outputs = octave_channels(out_channels, fraction("alpha_out", alpha_out))
         self._low_in, self._low_out = inputs[1], outputs[1]
-        _check_stride(stride, stride_mode)
+        octave_paths(stride, stride_mode)  # the rule for strides is there
         shapes: dict[str, tuple[int, ...]] = {}
         for source, i in zip("hl", inputs, strict=True):
             for target, o in zip("hl", outputs, strict=True):
@@ -196,7 +196,7 @@ class OctaveDepthwiseConv2d(_OctaveConvolution):
         self.bias, self.stride_mode = bias, stride_mode
         high, low = octave_channels(channels, alpha)
         self._low_in = self._low_out = low
-        _check_stride(stride, stride_mode)
+        octave_paths(stride, stride_mode)  # the rule for strides is there
         shapes = {
             path: depthwise_kernel_shape(number, kernel, multiplier, stride, padding, dilation)
             for path, number in (("hh", high), ("ll", low))
@@ -270,13 +270,6 @@ class OctaveBatchNorm2d(PerFrequency):
             )
         )
         self.channels, self.alpha = channels, alpha
-
-
-def _check_stride(stride: IntOrPair, stride_mode: StrideMode) -> None:
-    if stride_mode not in ("pool", "conv"):
-        raise ValueError(f"stride_mode must be 'pool' or 'conv', got {stride_mode!r}")
-    if stride_mode == "pool" and pair("stride", stride, minimum=1) not in ((1, 1), (2, 2)):
-        raise ValueError(f"stride must be 1 or 2 in stride_mode 'pool', got stride={stride!r}")
 
 
 def _as_pair(name: str, value: Array | OctaveMap, low_channels: int) -> Array | OctaveMap:

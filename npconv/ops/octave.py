@@ -7,7 +7,16 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array, check_shape, pair
+from npconv.geometry import (
+    Array,
+    Conv2dGeometry,
+    IntOrPair,
+    OctavePath,
+    Padding,
+    check_array,
+    check_shape,
+    octave_paths,
+)
 from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from npconv.ops.operator import operator
 from npconv.ops.pooling import avg_pool2d, avg_pool2d_backward
@@ -223,27 +232,13 @@ class _Kind(NamedTuple):
 
 _STANDARD = _Kind(conv2d, conv2d_backward, Conv2dGeometry.of, ("hh", "hl", "lh", "ll"))
 _DEPTHWISE = _Kind(depthwise_conv2d, depthwise_conv2d_backward, Conv2dGeometry.of_depthwise, ("hh", "ll"))
-
-
-class _Path(NamedTuple):
-    """One way through an octave convolution: pool by a factor, convolve, repeat by a factor. 0 is high, 1 is low."""
-
-    name: str
-    source: int
-    target: int
-    pool: int
-    repeat: int
-
-
-_EQUATION_4 = (_Path("hh", 0, 0, 1, 1), _Path("hl", 0, 1, 2, 1), _Path("lh", 1, 0, 1, 2), _Path("ll", 1, 1, 1, 1))
-_POOLED_FIRST = (_Path("hh", 0, 0, 2, 1), _Path("hl", 0, 1, 4, 1), _Path("lh", 1, 0, 1, 1), _Path("ll", 1, 1, 2, 1))
 _FREQUENCY = ("high", "low")
 
 
 class _Step(NamedTuple):
     """A path with what it works on: the map it reads, its kernel, and what its convolution makes of them."""
 
-    path: _Path
+    path: OctavePath
     x: Array
     w: Array
     geometry: Conv2dGeometry
@@ -297,12 +292,12 @@ def _backward(plan: _Plan, dy: _Maps, b: _Maps | None) -> tuple[OctaveMap, Octav
     return OctaveMap(*dx), OctaveWeight(**dw), OctaveBias(*db)
 
 
-def _pooled(path: _Path, x: Array) -> Array:
+def _pooled(path: OctavePath, x: Array) -> Array:
     """What the path's convolution reads. At an odd border the last window is smaller: ceil mode, padding not counted."""
     return x if path.pool == 1 else avg_pool2d(x, path.pool, ceil_mode=True)
 
 
-def _size(plan: _Plan, path: _Path) -> tuple[int, ...]:
+def _size(plan: _Plan, path: OctavePath) -> tuple[int, ...]:
     """(rows, columns) of the output that the path leads to."""
     return plan.y_shapes[path.target][2:]
 
@@ -318,21 +313,15 @@ def _plan(
     kind: _Kind, x: _Maps, w: OctaveWeight, b: _Maps | None, options: dict[str, Any], stride_mode: StrideMode
 ) -> _Plan:
     """The plan of an octave convolution; every argument is checked here, before any work."""
-    if stride_mode not in ("pool", "conv"):
-        raise ValueError(f"stride_mode must be 'pool' or 'conv', got {stride_mode!r}")
     if not isinstance(w, OctaveWeight):
         raise TypeError(f"w must be an OctaveWeight, got {type(w).__name__}")
-    strides = pair("stride", options["stride"], minimum=1)
-    pooled_first = stride_mode == "pool" and strides != (1, 1)
-    if pooled_first:
-        if strides != (2, 2):
-            raise ValueError(f"stride must be 1 or 2 in stride_mode 'pool', got stride={options['stride']!r}")
-        options = options | {"stride": 1}
+    paths, strides = octave_paths(options["stride"], stride_mode)
+    options = options | {"stride": strides}
 
     x_shapes = _octave_shapes(x)
     steps: list[_Step] = []
     y_shapes: list[tuple[int, ...]] = [(), ()]
-    for path in _POOLED_FIRST if pooled_first else _EQUATION_4:
+    for path in paths:
         kernel = getattr(w, path.name)
         if kernel is None:
             continue
