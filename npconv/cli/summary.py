@@ -1,0 +1,155 @@
+"""`npconv summary`: what each layer of a network costs, and the totals as the papers count them."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from npconv.cli.errors import one_line
+from npconv.cli.papers import COUNTS
+from npconv.cli.walks import Walk
+from npconv.costs import Cost, LayerCost, ModelCost
+from npconv.models import NETWORKS
+
+WIDE = 200  # columns where there is no terminal to tell: enough for any row
+FLOAT32 = 4  # bytes
+
+
+def summary(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The network: {', '.join(sorted(NETWORKS))}.")],
+    width: Annotated[float | None, typer.Option(help="Short for --option width=...: the width multiplier.")] = None,
+    groups: Annotated[int | None, typer.Option(help="Short for --option groups=...")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Short for --option alpha=...: the share of low frequency.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="PIXELS", help="Of the image, as 224 or 49x10.", show_default="what the network is for"),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="List also the layers without multiply-accumulates.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Print what each layer of a network costs for one image, and the totals as the papers count them."""
+    with one_line(ValueError, TypeError, MemoryError):
+        given = {"width": width, "groups": groups, "alpha": alpha}
+        options = {name: value for name, value in given.items() if value is not None}
+        options |= dict(_option(text) for text in option or ())
+        walk = Walk.of(model, None if size is None else _size(size), **options)
+        cost = walk.cost()
+    if as_json:
+        print(json.dumps(_described(walk, cost), indent=2))
+        return
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    settings = "".join(f", {name}={value!r}" for name, value in walk.options)
+    console.print(f"{walk.network}{settings}, one image of {walk.size[0]}x{walk.size[1]} pixels")
+    console.print(_layers(cost, every))
+    console.print(_totals(cost))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE: numbers, true, false, none and (a, b) are what they look like, anything else is a string."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    try:
+        literal = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+    if not isinstance(literal, int | float | str | tuple):
+        raise ValueError(f"--option must be a number, a word or a tuple, got {text!r}")
+    return name, literal
+
+
+def _size(text: str) -> tuple[int, int]:
+    rows, by, columns = text.partition("x")
+    try:
+        return int(rows), int(columns if by else rows)
+    except ValueError:
+        raise ValueError(f"--size must be pixels such as 224 or 49x10, got {text!r}") from None
+
+
+def _layers(cost: ModelCost, every: bool) -> Table:
+    """A row for each layer; without `every`, those that have no multiply-accumulates share one."""
+    table = Table("layer", "kind", "output", box=None, pad_edge=False)
+    for heading in ("parameters", "MACs", "share", "groups", "FLOPs/byte", "output KiB"):
+        table.add_column(heading, justify="right")
+    others = []
+    for layer in cost.layers:
+        if not (every or layer.cost.macs):
+            others.append(layer)
+            continue
+        shapes = " + ".join("x".join(map(str, shape[1:])) for shape in layer.out_shapes)
+        table.add_row(layer.layer, layer.kind, shapes, *_numbers(cost, layer.cost, layer.groups, _output_bytes(layer)))
+    if others:
+        rest = sum((layer.cost for layer in others), Cost())
+        table.add_row(f"({len(others)} others)", "", "", *_numbers(cost, rest, 1, sum(map(_output_bytes, others))))
+    whole = sum((layer.cost for layer in cost.layers), Cost())
+    table.add_section()
+    table.add_row("all", "", "", *_numbers(cost, whole, 1, sum(map(_output_bytes, cost.layers))))
+    return table
+
+
+def _numbers(model: ModelCost, cost: Cost, groups: int, output_bytes: int) -> list[str]:
+    share = cost.macs / model.macs if model.macs else 0.0
+    return [
+        f"{cost.parameters:,}",
+        f"{cost.macs:,}",
+        f"{share:.2%}",
+        str(groups) if groups > 1 else "",
+        f"{cost.arithmetic_intensity:.2f}",
+        f"{output_bytes / 1024:,.1f}",
+    ]
+
+
+def _output_bytes(layer: LayerCost) -> int:
+    """The activation memory that the layer's output takes: what training keeps of it."""
+    return FLOAT32 * layer.elements_out
+
+
+def _totals(cost: ModelCost) -> Table:
+    table = Table("counted", box=None, pad_edge=False)
+    table.add_column("total", justify="right")
+    for name, counted in COUNTS.items():
+        table.add_row(name, f"{counted(cost):,}")
+    return table
+
+
+def _described(walk: Walk, cost: ModelCost) -> dict[str, Any]:
+    """Everything, for other programs."""
+    return {
+        "model": walk.network,
+        "options": dict(walk.options),
+        "size": walk.size,
+        "layers": [
+            {
+                "layer": layer.layer,
+                "name": layer.name,
+                "kind": layer.kind,
+                "out_shapes": layer.out_shapes,
+                "parameters": layer.parameters,
+                "macs": layer.cost.macs,
+                "share": layer.cost.macs / cost.macs if cost.macs else 0.0,
+                "groups": layer.groups,
+                "bytes_moved": layer.cost.bytes_moved,
+                "arithmetic_intensity": layer.cost.arithmetic_intensity,
+                "output_bytes": _output_bytes(layer),
+            }
+            for layer in cost.layers
+        ],
+        "totals": {name: counted(cost) for name, counted in COUNTS.items()},
+        "macs_by_kind": cost.macs_by_kind,
+    }
