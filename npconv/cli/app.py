@@ -8,10 +8,16 @@ import typer
 
 from npconv import __version__
 from npconv.cli.config import config
+from npconv.cli.predict import predict
+from npconv.cli.summary import summary
+from npconv.cli.tables import tables
 from npconv.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(train)
+app.command()(predict)
+app.command()(summary)
+app.command()(tables)
 app.command()(config)
 
 

@@ -22,16 +22,16 @@ def draw(path: Path, title: str, epochs: Sequence[Epoch], best: int, confusion: 
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     figure.suptitle(title)
     losses, accuracies, matrix = figure.subplots(1, 3)
-    for axes, what, training, validation in (
-        (losses, "loss", [e.loss for e in epochs], [e.validation_loss for e in epochs]),
-        (accuracies, "accuracy", [e.accuracy for e in epochs], [e.validation_accuracy for e in epochs]),
+    numbers = [epoch.epoch for epoch in epochs]
+    for axes, what, label in (
+        (losses, "loss", "nats (training: with smoothed labels)"),
+        (accuracies, "accuracy", "share of the images that are recognised"),
     ):
-        numbers = [e.epoch for e in epochs]
+        training, validation = ([getattr(epoch, name) for epoch in epochs] for name in (what, f"validation_{what}"))
         axes.plot(numbers, training, ".-", color=TRAINING, label="training")
         axes.plot(numbers, validation, ".-", color=VALIDATION, label="validation")
         axes.axvline(best, color="0.6", linestyle=":", label="weights kept")
-        axes.set(xlabel="epoch", ylabel="loss (nats)" if what == "loss" else "share of images classified rightly")
-        axes.set_title(what)
+        axes.set(title=what, xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
@@ -40,8 +40,7 @@ def draw(path: Path, title: str, epochs: Sequence[Epoch], best: int, confusion: 
 
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     matrix.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    matrix.set(xlabel="predicted class", ylabel="class")
-    matrix.set_title("test images: class and prediction")
+    matrix.set(title="test images by class and prediction", xlabel="predicted class", ylabel="class")
     classes = len(confusion)
     if classes <= 20:  # more do not fit
         matrix.set(xticks=range(classes), yticks=range(classes))

@@ -45,9 +45,9 @@ class Settings(NamedTuple):
 def train(
     model: Annotated[str, typer.Option(help=f"The network: {', '.join(MODELS)}.")] = "mobilenet",
     data: Annotated[str, typer.Option(help="digits, or an .npz file with the arrays images and labels.")] = "digits",
-    epochs: Annotated[int, typer.Option(help="How often every training image is seen.")] = 20,
+    epochs: Annotated[int, typer.Option(help="How often every training image is seen.")] = 12,
     batch: Annotated[int, typer.Option(help="At most how many images make one step.")] = 32,
-    lr: Annotated[float, typer.Option(help="The highest learning rate; it falls to 0 along a cosine.")] = 0.1,
+    lr: Annotated[float, typer.Option(help="The highest learning rate; it falls to 0 along a cosine.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation; the split stays the same.")] = 0,
     backend: Annotated[
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
@@ -68,6 +68,7 @@ def train(
                     stack.enter_context(backends.backend(backend))
                 run = Run(Settings(model, data, seed, epochs, batch, lr, backends.current_backend()), out)
             with one_line(ValueError, FloatingPointError, OSError):
+                run.introduce()
                 run.fit()
                 run.finish()
     except KeyboardInterrupt:
@@ -109,8 +110,8 @@ class Run:
         self.started = time.perf_counter()
         self.console = Console(highlight=False, markup=False, soft_wrap=True)
 
-    def fit(self) -> None:
-        """Train, with a progress bar on a terminal and a line for each epoch everywhere."""
+    def introduce(self) -> None:
+        """Say what is about to happen."""
         settings, dataset = self.settings, self.dataset
         counts = [len(part.labels) for part in (dataset.train, dataset.validation, dataset.test)]
         channels, height, width = dataset.train.images.shape[1:]
@@ -126,6 +127,9 @@ class Run:
             self.console.print("compiling kernels with the first batch, once per machine")
         self.console.print("epoch     loss  accuracy  validation loss  accuracy  seconds")
 
+    def fit(self) -> None:
+        """Train, with a progress bar on a terminal and a line for each epoch everywhere."""
+        settings, dataset = self.settings, self.dataset
         steps = settings.epochs * batch_count(len(dataset.train.labels), settings.batch)
         optimizer = optim.SGD(
             optim.cosine(settings.lr, steps, warmup=steps // 10),
@@ -134,20 +138,15 @@ class Run:
             weight_decay=WEIGHT_DECAY,
             no_decay=lambda name, array: array.ndim == 1,  # biases, and batch norm's scale and shift
         )
-        columns = (
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.3f}"),
-            TimeRemainingColumn(),
-        )
-        terminal = self.console.is_terminal
-        progress = Progress(*columns, console=self.console, transient=True, disable=not terminal)
+        columns = BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+        progress = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         with progress, _interrupt_deferred() as raise_interrupt:
-            bar = progress.add_task("", total=steps, epoch=1, loss=float("nan"), accuracy=float("nan"))
+            bar = progress.add_task("first batch", total=steps)
 
             def on_batch(now: training.Batch) -> None:
                 done = (now.epoch - 1) * now.batches + now.batch
-                progress.update(bar, completed=done, epoch=now.epoch, loss=now.loss, accuracy=now.accuracy)
+                text = f"epoch {now.epoch}  loss {now.loss:.3f}  accuracy {now.accuracy:.3f}"
+                progress.update(bar, completed=done, description=text)
                 raise_interrupt()
 
             training.train(
@@ -276,6 +275,7 @@ def _interrupt_deferred() -> Iterator[Callable[[], None]]:
         yield raise_interrupt
     finally:
         signal.signal(signal.SIGINT, before)
+    raise_interrupt()
 
 
 def _goodness(epoch: training.Epoch) -> tuple[float, float]:

@@ -12,14 +12,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Run Numba's kernels on one thread, as `torch_ops` does PyTorch's.
+    """For tens of thousands of tiny problems: Numba's and PyTorch's threads would wait for each other at every one.
 
-    There are tens of thousands of tiny problems, and two pools of threads on the same cores wait for each other at every
-    one. Results do not depend on the number of threads.
+    Results do not depend on the number of threads; that is tested elsewhere.
     """
-    threads = numba.get_num_threads()
+    import torch
+
+    before = numba.get_num_threads(), torch.get_num_threads()
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
     yield
-    numba.set_num_threads(threads)
+    numba.set_num_threads(before[0])
+    torch.set_num_threads(before[1])

@@ -14,6 +14,8 @@ torch = framework("torch")
 # They need torch, so they come after the line that skips without it.
 from torch_models import GhostModule, SqueezeExcite, copy_parameters  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 1e-12
 OPTIONS = {"rng": np.random.default_rng(0), "dtype": np.float64}
 

@@ -26,6 +26,8 @@ import torch_ops  # noqa: E402
 
 functional = torch.nn.functional
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Array = np.ndarray[Any, Any]
 Tensor = Any
 
@@ -215,7 +217,7 @@ def _assert_close(name: str, got: Array, expected: Array, scale: Array) -> None:
     if wrong.any():
         index = tuple(map(int, np.argwhere(wrong)[0]))
         raise AssertionError(
-            f"{name}[{index}] is {got[index]}, PyTorch's {expected[index]}, judged by {TOLERANCE} of {scale[index]}; "
+            f"{name}{list(index)} is {got[index]}, PyTorch's {expected[index]}, judged by {TOLERANCE} of {scale[index]}; "
             f"{wrong.sum()} of {wrong.size} elements differ"
         )
 

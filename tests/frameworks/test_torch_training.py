@@ -18,6 +18,8 @@ torch = framework("torch")
 # They need torch, so they come after the line that skips without it.
 from torch_models import NETWORKS, copy_parameters  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS, BATCH, CLASSES = 50, 16, 10
 TOLERANCE = 1e-9
 LOSS = {"label_smoothing": 0.1}

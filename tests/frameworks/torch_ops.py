@@ -13,8 +13,6 @@ from required import framework
 torch = framework("torch")
 functional = torch.nn.functional
 
-torch.set_num_threads(1)  # see conftest.py
-
 Tensor = Any
 Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]

@@ -1,4 +1,4 @@
-"""Weights on disk: a model's arrays as one safetensors file, which any framework reads and which can run no code."""
+"""Reading and writing safetensors files, which any framework reads and which can run no code."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from npconv.geometry import Array
+from npconv.nn import Layer
+from npconv.weights.sources import load_state_dict
 
 _MISSING = "weights are safetensors files, got no such package: pip install 'npconv[train]'"
 
 
-class Stateful(Protocol):
-    """What has weights: every layer and model of `npconv.nn`."""
-
-    def state(self) -> Mapping[str, Array]: ...
-
-    def load_state(self, state: Mapping[str, Array]) -> None: ...
-
-
 def save(
-    model: Stateful | Mapping[str, Array], path: str | PathLike[str], metadata: Mapping[str, str] | None = None
+    model: Layer | Mapping[str, Array], path: str | PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write the parameters and buffers of `model` to `path`, in one step: nobody ever sees half a file.
 
@@ -71,17 +64,52 @@ def save(
         raise
 
 
-def load(model: Stateful, path: str | PathLike[str]) -> dict[str, str]:
-    """Read the file `path` that `save` wrote into `model`, and return its metadata.
+def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> dict[str, str]:
+    """Read the file `path` into `model`, and return its metadata.
+
+    Parameters
+    ----------
+    model : layer
+    path : path
+        A file that `save` wrote or, where `source` is given, one with the arrays of another package's model. Such packages
+        write it by ``safetensors.torch.save_file(model.state_dict(), path)``.
+    source : str, optional
+        Whose names the file has: one of `SOURCES`, see `load_state_dict`.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    TypeError, ValueError
+        The file is missing or damaged, or its arrays are not the model's by name and shape; the message names the file
+        and the array, and the model is as it was.
+    """
+    about, state = _read(path)
+    try:
+        if source is None:
+            model.load_state(state)
+        else:
+            load_state_dict(model, state, source)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}: {error}") from None
+    return about
+
+
+def metadata(path: str | PathLike[str]) -> dict[str, str]:
+    """What the file `path` says of itself, as `load` returns it, for whoever has to make the model first.
 
     Raises
     ------
     ImportError
         safetensors is not installed.
     ValueError
-        The file is missing or damaged, or its arrays are not the model's by name and shape; the message names the file
-        and the array, and the model is as it was.
+        The file is missing or damaged.
     """
+    return _read(path, arrays=False)[0]
+
+
+def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and the arrays of a safetensors file."""
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
@@ -91,12 +119,7 @@ def load(model: Stateful, path: str | PathLike[str]) -> dict[str, str]:
         raise ValueError(f"the weights file must exist, got {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            names = file.keys() if arrays else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"the weights file must be a whole safetensors file, got {path} ({error})") from None
-    try:
-        model.load_state(state)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return metadata

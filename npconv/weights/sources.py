@@ -1,0 +1,235 @@
+"""What others call the arrays of the same networks: one table for each source, and the one function that reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from npconv.geometry import FLOAT_DTYPES, Array
+from npconv.nn import ChannelShuffle, Layer, PointwiseConv2d
+
+
+class Source(NamedTuple):
+    """A publisher of weights: which network they are for, and what its arrays are called there.
+
+    Attributes
+    ----------
+    network : str
+        The call that makes the network; num_classes, in_channels, rng and dtype come on top.
+    names : tuple of (pattern, replacement)
+        Regular expressions that turn the name of an array here into the name there, applied one after the other.
+    ignored : str
+        A regular expression for the names there that mean nothing here.
+    shuffled : str
+        A regular expression for the names here whose channels stand before the channel shuffle there, behind it here.
+    """
+
+    network: str
+    names: tuple[tuple[str, str], ...]
+    ignored: str = r"num_batches_tracked$"
+    shuffled: str = r"(?!)"  # none
+
+    def name_there(self, name: str) -> str:
+        """What the array that is called `name` here is called there.
+
+        >>> SOURCES["torchvision/resnet"].name_there("stage1.0.sum.main.bn1.gamma")
+        'layer1.0.bn1.weight'
+        """
+        for pattern, replacement in self.names:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+def _numbered(ours: str, theirs: str, *counts: int) -> Iterator[tuple[str, str]]:
+    """Rows for the layers ours1, ours2, ..., which are theirs0.0, theirs0.1, ... there, `counts` of them in each stage."""
+    place = 0
+    for stage, count in enumerate(counts):
+        for unit in range(count):
+            place += 1
+            yield rf"^{ours}{place}\.", f"{theirs}.{stage}.{unit}."
+
+
+def _features(*counts: int) -> Iterator[tuple[str, str]]:
+    """Rows for the units stage2.0, stage2.1, ..., stage3.0, ..., which are numbered throughout there."""
+    for stage, count in enumerate(counts):
+        for unit in range(count):
+            yield rf"^stage{stage + 2}\.{unit}\.(sum|concat)\.main\.", f"features.{sum(counts[:stage]) + unit}."
+
+
+_PYTORCH = ((r"\.(w|gamma)$", ".weight"), (r"\.(b|beta)$", ".bias"))
+
+_MOBILENET = (
+    (r"^stem\.conv\.", "conv_stem."),
+    (r"^stem\.bn\.", "bn1."),
+    *_numbered("block", "blocks", 1, 2, 2, 6, 2),
+    (r"\.depthwise\.", ".conv_dw."),
+    (r"\.pointwise\.", ".conv_pw."),
+    (r"^head\.linear\.", "classifier."),
+    *_PYTORCH,
+)
+
+_GHOSTNET = (
+    (r"^stem\.conv\.", "conv_stem."),
+    (r"^stem\.bn\.", "bn1."),
+    *_numbered("block", "blocks", 1, 1, 1, 1, 1, 1, 5, 1, 4),
+    (r"\.main\.expand\.", ".ghost1."),
+    (r"\.main\.project\.", ".ghost2."),
+    (r"\.primary\.conv\.", ".primary_conv.0."),
+    (r"\.primary\.bn\.", ".primary_conv.1."),
+    (r"\.cheap\.conv\.", ".cheap_operation.0."),
+    (r"\.cheap\.bn\.", ".cheap_operation.1."),
+    (r"\.main\.depthwise\.", ".conv_dw."),
+    (r"\.main\.bn\.", ".bn_dw."),
+    (r"\.main\.squeeze_excite\.gate\.", ".se.conv_"),
+    (r"\.shortcut\.depthwise\.", ".shortcut.0."),
+    (r"\.shortcut\.bn1\.", ".shortcut.1."),
+    (r"\.shortcut\.pointwise\.", ".shortcut.2."),
+    (r"\.shortcut\.bn2\.", ".shortcut.3."),
+    (r"^conv\.pointwise\.", "blocks.9.0.conv."),
+    (r"^conv\.bn\.", "blocks.9.0.bn1."),
+    (r"^head\.pointwise\.", "conv_head."),
+    (r"^head\.linear\.", "classifier."),
+    *_PYTORCH,
+)
+
+_RESNET = (
+    (r"^stem\.conv\.", "conv1."),
+    (r"^stem\.bn\.", "bn1."),
+    (r"^stage(\d)\.(\d+)\.sum\.", r"layer\1.\2."),
+    (r"\.main\.", "."),
+    (r"\.shortcut\.conv\.", ".downsample.0."),
+    (r"\.shortcut\.bn\.", ".downsample.1."),
+    (r"^head\.linear\.", "fc."),
+    *_PYTORCH,
+)
+
+_SHUFFLENET = (
+    (r"^stem\.conv\.", "first_conv.0."),
+    (r"^stem\.bn\.", "first_conv.1."),
+    *_features(4, 8, 4),
+    (r"\.compress\.", ".branch_main_1.0."),
+    (r"\.bn1\.", ".branch_main_1.1."),
+    (r"\.depthwise\.", ".branch_main_1.3."),
+    (r"\.bn2\.", ".branch_main_1.4."),
+    (r"\.expand\.", ".branch_main_2.0."),
+    (r"\.bn3\.", ".branch_main_2.1."),
+    (r"^head\.linear\.", "classifier.0."),
+    *_PYTORCH,
+)
+
+_OCTAVE = (
+    (r"^stem\.conv\.", "conv1."),
+    (r"^stem\.bn\.", "bn1."),
+    (r"^stage(\d)\.(\d+)\.sum\.", r"layer\1.\2."),
+    (r"\.main\.conv(\d)\.", r".conv\1.conv."),
+    (r"\.main\.bn(\d)\.", r".conv\1.bn."),
+    (r"\.shortcut\.(conv|bn)\.", r".downsample.0.\1."),
+    (r"\.w_([hl])([hl])$", r".conv_\g<1>2\2.weight"),  # hl is h2l there
+    (r"(?<=\.conv)\.w$", ".conv_h2h.weight"),  # stage4 is plain
+    (r"(layer.*\.bn)\.high\.", r"\1_h."),
+    (r"(layer.*\.bn)\.low\.", r"\1_l."),
+    (r"(layer.*\.bn)\.(?=gamma|beta|running)", r"\1_h."),
+    (r"^head\.linear\.", "fc."),
+    *_PYTORCH,
+)
+
+SOURCES: dict[str, Source] = {
+    "timm/mobilenetv1": Source("mobilenet_v1(padding=1, eps=1e-5)", _MOBILENET),
+    "timm/ghostnet": Source("ghostnet(width)", _GHOSTNET),
+    "huawei-noah/ghostnet": Source("ghostnet(width)", _GHOSTNET),  # timm kept the authors' names
+    "torchvision/resnet": Source("resnet(depth)", _RESNET),
+    "megvii/shufflenet_v1": Source(
+        "shufflenet_v1(groups, scale, fc_bias=False), its channel shuffles inverted",
+        _SHUFFLENET,
+        shuffled=r"^stage.*\.(depthwise|bn2)\.",
+    ),
+    "d-li14/octconv.pytorch": Source('oct_resnet(depth, version="v1")', _OCTAVE),
+}
+
+
+def load_state_dict(model: Layer, state: Mapping[str, Array], source: str) -> dict[str, str]:
+    """Copy the arrays of another package's model into `model`, all of them or none.
+
+    Parameters
+    ----------
+    model : layer
+        Made by the call that ``SOURCES[source].network`` says.
+    state : mapping of str to array
+        The other model's arrays by their names there: of a PyTorch model,
+        ``{name: tensor.numpy() for name, tensor in other.state_dict().items()}``.
+    source : str
+        One of `SOURCES`.
+
+    Returns
+    -------
+    dict of str to str
+        What each array of `model` is called there.
+
+    Raises
+    ------
+    TypeError
+        An array is no NumPy array of floats.
+    ValueError
+        No such source, or the names and shapes are not the model's; the message lists every key that is missing, extra or
+        of another shape, by its name there, and the model is as it was. Also where a ShuffleNet of Megvii's weights does
+        not have the inverse shuffle.
+
+    Notes
+    -----
+    The arrays get the model's dtype. In Megvii's ShuffleNet V1 the shuffle is the inverse of the paper's, and stands behind
+    the depthwise convolution instead of before it. The latter is the same network with the depthwise kernels and their
+    batch norm shuffled too, which is done here; the former is not: `model` must have ``ChannelShuffle(bottleneck / groups)``
+    where it would have ``ChannelShuffle(groups)``, since that is the inverse.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+    table = SOURCES[source]
+    own = model.state()
+    theirs = {name: table.name_there(name) for name in own}
+    known = set(theirs.values())
+    for key, array in state.items():
+        if key in known and not (isinstance(array, np.ndarray) and array.dtype in FLOAT_DTYPES):
+            raise TypeError(f"{key} must be an array of floats, got {getattr(array, 'dtype', type(array).__name__)}")
+    problems = {
+        "missing": [key for key in theirs.values() if key not in state],
+        "extra": [key for key in state if key not in known and not re.search(table.ignored, key)],
+        "of another shape": [
+            f"{key} is {state[key].shape} for {own[name].shape}"
+            for name, key in theirs.items()
+            if key in state and state[key].shape != own[name].shape
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        raise ValueError(f"the arrays must be those of {source} for {table.network}, got {listed}")
+    shuffles = {name: _inverse_shuffle(model, name) for name in own if re.search(table.shuffled, name)}
+    model.load_state(
+        {name: _shuffled(state[theirs[name]], shuffles.get(name, 1)).astype(array.dtype) for name, array in own.items()}
+    )
+    return theirs
+
+
+def _inverse_shuffle(model: Layer, name: str) -> int:
+    """The groups of the shuffle before the layer that has the array `name`, which must be the inverse of the paper's."""
+    layers = dict(model.named_layers())
+    branch = name.rsplit(".", 2)[0]
+    expand, shuffle = layers[f"{branch}.expand"], layers.get(f"{branch}.shuffle")
+    if not isinstance(expand, PointwiseConv2d) or not isinstance(shuffle, ChannelShuffle):
+        raise ValueError(
+            f"model must have a channel shuffle and a pointwise convolution after it, got others in {branch}"
+        )
+    inverse = expand.in_channels // expand.groups
+    if shuffle.groups != inverse:
+        raise ValueError(
+            f"{branch}.shuffle must be the inverse of the paper's, ChannelShuffle({inverse}), as these weights were trained "
+            f"with, got {shuffle}"
+        )
+    return inverse
+
+
+def _shuffled(array: Array, groups: int) -> Array:
+    """`npconv.channel_shuffle` of the first axis."""
+    return array.reshape(groups, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)

@@ -1,0 +1,236 @@
+"""`npconv predict`: the table is the network's answer on the prepared image, and what is wrong is one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npconv import models, nn, weights
+from npconv.cli.app import app
+from npconv.cli.predict import MEAN, STD
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command, in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), pytest.raises(SystemExit) as end:
+        app([str(word) for word in words], prog_name="npconv")
+    assert isinstance(end.value.code, int)
+    return end.value.code, stdout.getvalue(), stderr.getvalue()
+
+
+def table(*words: object) -> list[tuple[int, float, str]]:
+    """(class, probability, label) of each row that `npconv predict` prints."""
+    code, out, err = call("predict", *words)
+    assert (code, err) == (0, "")
+    head, *rows = out.splitlines()
+    assert head.split() == ["rank", "class", "probability", "label"]
+    cells = [re.fullmatch(r" *(\d+) +(\d+) +(\d\.\d{4}) *(.*?) *", row) for row in rows]
+    assert [int(cell[1]) for cell in cells] == list(range(1, len(rows) + 1))
+    return [(int(cell[2]), float(cell[3]), cell[4]) for cell in cells]
+
+
+def assert_answer(rows: list[tuple[int, float, str]], logits: np.ndarray, names: list[str] | None = None) -> None:
+    """The rows are the softmax of the logits, largest first, to the four digits that are printed."""
+    probabilities = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
+    order = np.argsort(-probabilities)[: len(rows)]
+    assert [row[0] for row in rows] == list(order)
+    np.testing.assert_allclose([row[1] for row in rows], probabilities[order], atol=0.6e-4)
+    assert [row[2] for row in rows] == ([names[which] for which in order] if names else [""] * len(rows))
+
+
+def picture(path: Path, *shape: int, seed: int = 0) -> np.ndarray:
+    """Random pixels, and a file of them."""
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def settled(model: nn.Layer) -> nn.Layer:
+    """`model` with running statistics that a batch has moved, and large enough logits to tell classes apart."""
+    x = np.random.default_rng(1).standard_normal((8, model_channels(model), 32, 32)).astype(np.float32)
+    model.train()(x)
+    for name, array in model.named_params():
+        if name.endswith("linear.w"):
+            array *= 10
+    return model
+
+
+def model_channels(model: nn.Layer) -> int:
+    return next(iter(model.state().values())).shape[1]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short training on grey images of three classes, 8 rows and 6 columns, bright in one third each."""
+    folder = tmp_path_factory.mktemp("trained")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    images = rng.integers(0, 100, size=(60, 8, 6), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:, 2 * label : 2 * label + 2] += 120
+    np.savez(folder / "thirds.npz", images=images, labels=labels)
+    options = ("--data", folder / "thirds.npz", "--epochs", 3, "--backend", "numpy", "--out", folder / "run")
+    assert call("train", *options)[0] == 0
+    Image.fromarray(images[1]).save(folder / "middle.png")
+    return folder
+
+
+def test_what_train_wrote_needs_no_options(trained: Path) -> None:
+    file, image = trained / "run" / "weights.safetensors", trained / "middle.png"
+    noted = json.loads(weights.metadata(file)["npconv"])
+    model = models.MODELS[noted["model"]](**noted["architecture"], rng=np.random.default_rng(0))
+    weights.load(model, file)
+    x = np.asarray(Image.open(image), np.float64)[None, None]
+    x = (x - noted["mean"][0]) / noted["std"][0]
+    logits = model.eval()(x.astype(np.float32))[0]
+    assert_answer(table(image, "--weights", file), logits)
+    for same in ("mobilenet", "tiny_mobilenet"):
+        assert_answer(table(image, "--weights", file, "--model", same), logits)
+
+
+def test_white_size_mean_and_std(trained: Path) -> None:
+    file = trained / "run" / "weights.safetensors"
+    picture(trained / "noise.png", 32, 24)
+    noted = json.loads(weights.metadata(file)["npconv"])
+    model = models.MODELS[noted["model"]](**noted["architecture"], rng=np.random.default_rng(0))
+    weights.load(model, file)
+    small = Image.open(trained / "noise.png").resize((6, 8), Image.Resampling.BICUBIC)
+    x = (np.asarray(small, np.float64)[None, None] * (16 / 255) - 5) / 6
+    rows = table(
+        trained / "noise.png", "--weights", file, "--white", 16, "--size", "8x6", "--mean", 5, "--std", 6, "--top", 2
+    )
+    assert len(rows) == 2
+    assert_answer(rows, model.eval()(x.astype(np.float32))[0])
+
+
+def test_a_network_for_imagenet_is_fed_as_usual(tmp_path: Path) -> None:
+    """The shorter side is scaled to 8/7 of the size, the middle cut out, each channel normalised."""
+    model = settled(models.mobilenet_v1(0.25, 12, rng=np.random.default_rng(0)))
+    weights.save(model, tmp_path / "w.safetensors")
+    (tmp_path / "labels.txt").write_text("".join(f"thing {number}\n" for number in range(12)), encoding="utf-8")
+    picture(tmp_path / "photo.png", 80, 120, 3)
+    scaled = Image.open(tmp_path / "photo.png").resize((96, 64), Image.Resampling.BICUBIC)  # 96 columns of 64 rows
+    x = np.asarray(scaled, np.float64)[4:60, 20:76] / 255
+    x = ((x - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32)
+    options = ["--weights", tmp_path / "w.safetensors", "--model", "mobilenet_v1", "--size", 56]
+    options += ["-o", "width=0.25", "-o", "num_classes=12", "--labels", tmp_path / "labels.txt"]
+    rows = table(tmp_path / "photo.png", *options)
+    assert len(rows) == 5
+    assert_answer(rows, model.eval()(x)[0], [f"thing {number}" for number in range(12)])
+
+
+def test_weights_in_other_names(tmp_path: Path) -> None:
+    model = settled(models.resnet(26, 4, rng=np.random.default_rng(0), channels=8))
+    source = weights.SOURCES["torchvision/resnet"]
+    state = {source.name_there(name): array for name, array in model.state().items()}
+    weights.save(state, tmp_path / "w.safetensors", {"format": "pt"})
+    pixels = picture(tmp_path / "photo.png", 64, 64, 3)
+    x = ((pixels / 255 - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32)
+    options = ["--model", "resnet", "-o", "depth=26", "-o", "channels=8", "-o", "num_classes=4"]
+    options += ["--weights", tmp_path / "w.safetensors", "--names", "torchvision/resnet", "--size", 56]
+    assert_answer(table(tmp_path / "photo.png", *options), model.eval()(x[:, :, 4:60, 4:60])[0])
+
+
+def test_a_turned_photograph_is_turned_back(trained: Path) -> None:
+    file = trained / "run" / "weights.safetensors"
+    upright = Image.open(trained / "middle.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    upright.transpose(Image.Transpose.ROTATE_180).save(trained / "turned.png", exif=exif)
+    assert table(trained / "turned.png", "--weights", file) == table(trained / "middle.png", "--weights", file)
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+def cut(path: Path) -> Path:
+    short = path.with_name(f"cut-{path.name}")
+    short.write_bytes(path.read_bytes()[:-40])
+    return short
+
+
+def wide(folder: Path) -> Path:
+    Image.fromarray(np.zeros((8, 6), np.uint16)).save(folder / "wide.png")
+    return folder / "wide.png"
+
+
+def text(folder: Path, contents: bytes) -> Path:
+    (folder / "text.txt").write_bytes(contents)
+    return folder / "text.txt"
+
+
+def foreign(folder: Path, about: str | None = None) -> Path:
+    """Weights of a network of another kind, with or without a note."""
+    model = models.resnet8(rng=np.random.default_rng(0))
+    weights.save(model, folder / "foreign.safetensors", None if about is None else {"npconv": about})
+    return folder / "foreign.safetensors"
+
+
+def mine(f: Path) -> list[Any]:
+    return [f / "middle.png", "--weights", f / "run" / "weights.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (lambda f: [f / "no.png", *mine(f)[1:]], "IMAGE must exist, got "),
+        (lambda f: [f, *mine(f)[1:]], "IMAGE must be an image file, got "),
+        (lambda f: [f / "thirds.npz", *mine(f)[1:]], "IMAGE must be an image file, got "),
+        (lambda f: [cut(f / "middle.png"), *mine(f)[1:]], "IMAGE must be an image file, got "),
+        (lambda f: [wide(f), *mine(f)[1:]], "it has more than 8 bits per channel"),
+        (lambda f: [*mine(f), "--top", 0], "--top must be at least 1, got --top=0"),
+        (lambda f: [*mine(f), "--size", "big"], "--size must be pixels such as 224 or 49x10, got 'big'"),
+        (lambda f: [*mine(f), "--size", 0], "--size must be at least 1, got --size=0"),
+        (lambda f: [*mine(f), "--white", 0], "--white must be finite and above 0, got --white=0.0"),
+        (lambda f: [*mine(f), "--mean", "1,2"], "--mean must be 1 or 1 numbers with commas between, got '1,2'"),
+        (lambda f: [*mine(f), "--mean", "nan"], "--mean must be 1 or 1 numbers with commas between, got 'nan'"),
+        (lambda f: [*mine(f), "--std", "0"], "--std must be finite and above 0, got --std=0.0"),
+        (lambda f: [*mine(f), "--model", "resnet8"], "--model must be tiny_mobilenet, which the weights are of, got"),
+        (lambda f: [*mine(f), "-o", "width=2"], "--option must not be given where the weights say it themselves, got"),
+        (lambda f: [*mine(f), "-o", "width"], "--option must be NAME=VALUE, got 'width'"),
+        (lambda f: [*mine(f), "--labels", f / "no.txt"], "--labels must be a file that exists, got "),
+        (lambda f: [*mine(f), "--labels", text(f, b"a\nb\n")], "a line for each of 3 classes, got 2 lines in "),
+        (lambda f: [*mine(f), "--labels", text(f, b"\xff\n")], "--labels must be a text file in UTF-8, got "),
+        (lambda f: [*mine(f), "--names", "keras"], "source must be one of timm/mobilenetv1, "),
+        (lambda f: [*mine(f), "--names", "timm/ghostnet"], "the arrays must be those of timm/ghostnet for "),
+        (lambda f: [mine(f)[0], "--weights", f / "no"], "the weights file must exist, got "),
+        (lambda f: [mine(f)[0], "--weights", cut(mine(f)[2])], "must be a whole safetensors file, got "),
+        (lambda f: [mine(f)[0], "--weights", foreign(f)], "--model must be given where the weights do not say it"),
+        (
+            lambda f: [mine(f)[0], "--weights", foreign(f), "--model", "alexnet"],
+            "--model must be one of conv_mobilenet,",
+        ),
+        (lambda f: [mine(f)[0], "--weights", foreign(f), "--model", "resnet_cifar"], "missing: "),
+        (
+            lambda f: [mine(f)[0], "--weights", foreign(f), "--model", "resnet8", "-o", "depth=3"],
+            "options of resnet8 are num_classes, in_channels, got 'depth'",
+        ),
+        (
+            lambda f: [mine(f)[0], "--weights", foreign(f), "--model", "resnet8", "-o", "in_channels=2"],
+            "in_channels must be 1 (grey) or 3 (red, green, blue) for an image file, got 2",
+        ),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, "{")], "the weights must say what `npconv train` notes, got "),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, "{}")], "the weights must say what `npconv train` notes, got "),
+        (
+            lambda f: [mine(f)[0], "--weights", foreign(f, '{"model": "alexnet"}')],
+            "the weights must say what `npconv train` notes, got ",
+        ),
+    ],
+)
+def test_errors_are_one_line(trained: Path, words: Callable[[Path], list[Any]], message: str) -> None:
+    code, out, err = call("predict", *words(trained))
+    assert code != 0
+    assert out == ""
+    assert err.startswith("npconv: ")
+    assert message in err
+    assert err.count("\n") == 1
