@@ -124,7 +124,7 @@ class Run:
         )
         self.console.print(f"{settings.backend} backend, seed {settings.seed}, writing to {self.folder}")
         if settings.backend == "numba":
-            self.console.print("compiling kernels with the first batch, once per machine")
+            self.console.print("compiling kernels with the first batch, once per machine; Ctrl-C waits for it")
         self.console.print("epoch     loss  accuracy  validation loss  accuracy  seconds")
 
     def fit(self) -> None:

@@ -25,8 +25,8 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
 
 
 def contiguous(array: Array) -> Array:
-    """`array` in C order and writeable, copied only if it is not: each layout would be one more compilation."""
-    return np.require(array, requirements=["C", "W"])
+    """`array` in C order, aligned and writeable, copied only if it is not: each layout would be one more compilation."""
+    return np.require(array, requirements=["C", "A", "W"])
 
 
 _kept = threading.local()
