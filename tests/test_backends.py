@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -159,6 +160,24 @@ def test_show_config_prints_what_runs(capsys, name):
     assert rows["NumPy"] == np.__version__
     assert rows["backend"] == name
     assert {"Python", "machine", "Numba", "threads", "threading", "kernel", "vector"} <= set(rows)
+
+
+def test_divert_stands_in_for_the_backend_of_its_block_and_thread():
+    x = np.ones((1, 2, 1, 1))
+    elsewhere = []
+
+    def stand_in(primitive, *arguments):
+        return np.full_like(arguments[0], 7.0)
+
+    with backends.divert(stand_in):
+        assert npconv.relu(x).max() == 7
+        thread = threading.Thread(target=lambda: elsewhere.append(npconv.relu(x).max()))
+        thread.start()
+        thread.join()
+    assert elsewhere == [1]
+    with contextlib.suppress(ValueError), backends.divert(stand_in):
+        npconv.conv2d(x, x, groups=3)  # refused: an error ends the block as well
+    assert npconv.relu(x).max() == 1
 
 
 def test_record_collects_the_calls_of_its_block():

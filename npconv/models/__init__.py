@@ -1,6 +1,6 @@
 """The papers' networks: one file each, with the paper's unit and networks made of it, and the baseline that they transform.
 
-A unit is a function that makes a layer; so is a network, of ``(num_classes, in_channels, *, ..., rng, dtype)``. `MODELS` has
+A unit is a function that makes a layer; so is a network, with ``num_classes``, ``in_channels``, ``rng`` and ``dtype`` among its arguments. `MODELS` has
 the tiny ones by name, for images of 8x8 to 96x96 pixels, and `NETWORKS` all of them by the function's own name.
 """
 

@@ -1,7 +1,7 @@
 """ResNet (He et al., arXiv 1512.03385 and 1603.05027), the baseline of standard convolutions that the papers transform.
 
-Also ResNeXt (Xie et al., arXiv 1611.05431), which is ResNet with group convolutions, and the Ghost-ResNets of GhostNet's
-tables 6 and 7, which are ResNets with their convolutions replaced.
+Also ResNeXt (Xie et al., arXiv 1611.05431), which is ResNet with group convolutions, and the Ghost-ResNets of GhostNet
+(Han et al., arXiv 1911.11907), which are ResNets with their convolutions replaced.
 """
 
 from __future__ import annotations
@@ -351,12 +351,12 @@ def ghost_resnet50(
     rng: np.random.Generator,
     dtype: DTypeLike = np.float32,
 ) -> Sequential:
-    """Ghost-ResNet-50 (GhostNet, arXiv 1911.11907, table 7): ResNet-50 with ghost modules for all convolutions but the first.
+    """Ghost-ResNet-50 (GhostNet, arXiv 1911.11907): ResNet-50 with ghost modules for all convolutions but the first.
 
     Parameters
     ----------
     ratio : int
-        s: how many maps come of one convolution; 2 and 4 in the table.
+        s: how many maps come of one convolution; 2 and 4 in the paper.
     num_classes, in_channels : int
     cheap_kernel : int
         d: of the depthwise convolutions.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -28,6 +28,9 @@ from npconv.nn import (
     SqueezeExcite,
 )
 
+# True is the paper's permutation, "inverse" the one of the authors' code.
+Shuffle: TypeAlias = bool | Literal["inverse"]
+
 
 def shuffle_unit(
     in_channels: int,
@@ -36,7 +39,7 @@ def shuffle_unit(
     groups: int,
     stride: int = 1,
     group_first: bool = True,
-    shuffle: bool = True,
+    shuffle: Shuffle = True,
     squeeze_excite: bool = False,
     reduction: int = 16,
     rng: np.random.Generator,
@@ -61,8 +64,10 @@ def shuffle_unit(
     stride : 1 or 2
     group_first : bool
         Whether compress is grouped; in the first unit of stage 2 it is not, section 3.2.
-    shuffle : bool
-        Whether the shuffle is there; without it the groups never mix, section 4.1.2.
+    shuffle : bool or "inverse"
+        Whether the shuffle is there; without it the groups never mix, section 4.1.2. "inverse" is the inverse permutation,
+        `npconv.channel_unshuffle`: the authors' code reshapes the channels to (n, groups) where the paper has (groups, n).
+        Both mix all groups at the same cost, but the weights of one are of no use to the other.
     squeeze_excite : bool
         Whether y goes through squeeze and excite at last, from out_channels to out_channels // `reduction` and back. The
         paper leaves open both where it stands and the reduction; with these the network has the published cost.
@@ -77,7 +82,7 @@ def shuffle_unit(
     Raises
     ------
     TypeError, ValueError
-        Channels, groups or stride that do not fit together.
+        Channels, groups or stride that do not fit together, or no such shuffle.
 
     Notes
     -----
@@ -99,6 +104,8 @@ def shuffle_unit(
         raise ValueError(
             f"in_channels must be below out_channels = {out_channels} at stride 2, got in_channels={in_channels}"
         )
+    if shuffle not in (True, False, "inverse"):
+        raise ValueError(f"shuffle must be True, False or 'inverse', got shuffle={shuffle!r}")
     reduction = integer("reduction", reduction, minimum=1)
     bottleneck = out_channels // 4
     made = out_channels if stride == 1 else out_channels - in_channels
@@ -108,7 +115,8 @@ def shuffle_unit(
         ),
         bn1=BatchNorm2d(bottleneck, dtype=dtype),
         relu=ReLU(),
-        **({"shuffle": ChannelShuffle(groups)} if shuffle else {}),
+        # The inverse of dealing out g groups of n channels is to deal out n groups of g.
+        **({"shuffle": ChannelShuffle(bottleneck // groups if shuffle == "inverse" else groups)} if shuffle else {}),
         depthwise=DepthwiseConv2d(bottleneck, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype),
         bn2=BatchNorm2d(bottleneck, dtype=dtype),
         expand=PointwiseConv2d(bottleneck, made, groups=groups, bias=False, rng=rng, dtype=dtype),
@@ -136,7 +144,7 @@ def shufflenet_v1(
     num_classes: int = 1000,
     in_channels: int = 3,
     *,
-    shuffle: bool = True,
+    shuffle: Shuffle = True,
     squeeze_excite: bool = False,
     reduction: int = 16,
     shallow: bool = False,
@@ -189,7 +197,8 @@ def shufflenet_v1(
 
     Notes
     -----
-    The channels are shuffled as in the paper; the authors' code has the inverse permutation, see `npconv.channel_shuffle`.
+    The channels are shuffled as in the paper; the authors' code, and so the weights that they published, have the inverse
+    permutation: ``shuffle="inverse"``.
     In the paper the "0.5x shallow" network has 40 million multiply-accumulates, which are those of about
     ``shufflenet_v1(3, 0.75, shallow=True, stem_channels=12)`` rather than of scale 0.5.
 

@@ -1,4 +1,4 @@
-"""VGG-16 for CIFAR-10, and GhostNet's ablation on it (Han et al., arXiv 1911.11907, tables 3 to 6)."""
+"""VGG-16 for CIFAR-10, and GhostNet's ablation on it (Han et al., arXiv 1911.11907)."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ def ghost_vgg16(
     rng: np.random.Generator,
     dtype: DTypeLike = np.float32,
 ) -> Sequential:
-    """Ghost-VGG-16 (GhostNet, arXiv 1911.11907, tables 3 to 6): `vgg16_cifar` with ghost modules for its convolutions.
+    """Ghost-VGG-16 (GhostNet, arXiv 1911.11907, the ablations over s and d on CIFAR-10): `vgg16_cifar` with ghost modules for its convolutions.
 
     Parameters
     ----------
     ratio : int
-        s: how many maps come of one convolution; 2, 3, 4 and 5 in table 4.
+        s: how many maps come of one convolution; 2, 3, 4 and 5 in the paper.
     num_classes, in_channels : int
     cheap_kernel : int
-        d: of the depthwise convolutions; 1, 3, 5 and 7 in table 3.
+        d: of the depthwise convolutions; 1, 3, 5 and 7 in the paper.
     keep_first : bool
         Whether the first convolution stays one. All multiply-accumulates of the tables are those without it, though an
         author wrote that it was not touched.
