@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numba
@@ -77,3 +80,43 @@ def test_the_number_of_threads_changes_no_bit(geometry: Conv2dGeometry, request:
     request.getfixturevalue("one_thread")
     for got, expected in zip(results(geometry, arrays, kernels), with_all, strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+LAYERS = """
+import os, sys, threading
+import numpy as np
+import npconv
+
+rng = np.random.default_rng(0)
+x = rng.integers(-3, 4, (2, 24, 20, 20)).astype(np.float32)
+w, filters = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((16, 24, 3, 3), (24, 1, 3, 3)))
+with npconv.backend("numpy"):
+    expected = npconv.conv2d(x, w, padding=1), npconv.depthwise_conv2d(x, filters, padding=1)
+
+def check():
+    for _ in range(20):
+        got = npconv.conv2d(x, w, padding=1), npconv.depthwise_conv2d(x, filters, padding=1)
+        right.append(all((a == b).all() for a, b in zip(got, expected)))
+
+right = []
+threads = [threading.Thread(target=check) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert right == 160 * [True], right.count(True)
+child = os.fork()
+if child == 0:
+    check()
+    os._exit(0 if all(right) else 1)
+assert os.waitpid(child, 0)[1] == 0
+print("right")
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_threads_and_forked_children_get_the_same_sums(layer: str) -> None:
+    environment = os.environ | {"NUMBA_THREADING_LAYER": layer, "NPCONV_BACKEND": "numba"}
+    command = [sys.executable, "-W", "ignore", "-c", LAYERS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    if "No threading layer could be loaded" in done.stderr:
+        pytest.skip(f"Numba has no {layer} here")
+    assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -14,14 +15,51 @@ import numpy as np
 from npconv.geometry import Array
 from npconv.kernels.simd import VECTOR_BITS
 
+_forked = False  # whether this process is the child of one in which kernels may have run
+_one_at_a_time = threading.Lock()
+
+
+def _note_the_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_the_fork)
+
 
 def compiled(loop: Callable[..., None]) -> Callable[..., None]:
     """Compile `loop` on its first call for each dtype, in parallel over `prange`, and keep the result on disk.
 
     Division follows IEEE (error_model="numpy"). Never fastmath: NaN and infinity have to come out where the reference
     has them.
+
+    Calls are safe from any thread and after a fork, which Numba's own are not: the layer "workqueue" ends the process
+    when two threads call at once, so there they take turns; and "omp" ends a forked child, so a child runs the same loop
+    without threads, compiled for itself.
     """
-    return numba.njit(parallel=True, cache=True, error_model="numpy")(loop)
+    parallel = numba.njit(parallel=True, cache=True, error_model="numpy")(loop)
+    serial = numba.njit(error_model="numpy")(loop)  # not kept on disk, where it would take the place of the other
+
+    @functools.wraps(loop)
+    def run(*arguments: Any) -> None:
+        if _forked:
+            serial(*arguments)
+        elif _threads_may_meet():
+            parallel(*arguments)
+        else:
+            with _one_at_a_time:
+                parallel(*arguments)
+
+    return run
+
+
+def _threads_may_meet() -> bool:
+    """Whether two threads may run kernels at once: not before a first run has decided the threading layer."""
+    try:
+        return numba.threading_layer() != "workqueue"
+    except ValueError:
+        return False
 
 
 def contiguous(array: Array) -> Array:
