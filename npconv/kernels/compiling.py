@@ -15,6 +15,8 @@ import numpy as np
 from npconv.geometry import Array
 from npconv.kernels.simd import VECTOR_BITS
 
+SMALL = 4096  # elements of a first argument below which waking other threads takes longer than the work: 2 ms on a busy machine
+
 _forked = False  # whether this process is the child of one in which kernels may have run
 _one_at_a_time = threading.Lock()
 
@@ -46,7 +48,15 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
         if _forked:
             serial(*arguments)
         elif _threads_may_meet():
-            parallel(*arguments)
+            threads = numba.get_num_threads()
+            if arguments[0].size >= SMALL or threads == 1:
+                parallel(*arguments)
+                return
+            numba.set_num_threads(1)
+            try:
+                parallel(*arguments)
+            finally:
+                numba.set_num_threads(threads)
         else:
             with _one_at_a_time:
                 parallel(*arguments)

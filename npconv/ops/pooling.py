@@ -28,7 +28,8 @@ def avg_pool2d(
     padding
         As in `conv2d`, but smaller than the kernel.
     ceil_mode : bool
-        Add the last, incomplete window where there is one.
+        Add the last, incomplete window where there is one; so a kernel larger than the padded input has one window, which
+        PyTorch refuses.
     count_include_pad : bool
         Divide by the window's size with its padding counted (PyTorch's default) rather than by the number of true pixels
         (TensorFlow's rule, and the default here). What ceil mode overhangs is never counted.
