@@ -18,8 +18,8 @@ import pytest
 import npconv
 from npconv import training, weights
 from npconv.cli.app import app
-from npconv.cli.train import Run, Settings, _interrupt_deferred
-from npconv.data import load_npz
+from npconv.cli.train import Run, Settings, _interrupt_deferred, _white
+from npconv.data import from_arrays, load_npz
 from npconv.models import MODELS
 
 EPOCH_KEYS = ["epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"]
@@ -116,6 +116,7 @@ def test_the_weights_are_those_that_were_tested(finished: tuple[Path, Path, str]
     assert summary["validation_accuracy"] == validation.accuracy == best["validation_accuracy"]
     assert abs(validation.loss - best["validation_loss"]) < 1e-6
     assert (about["model"], about["architecture"]) == (summary["model"], summary["architecture"])
+    assert (about["image"], about["white"]) == ([1, 6, 6], 255)
     np.testing.assert_array_equal(np.float32(about["mean"]), dataset.mean)
     np.testing.assert_array_equal(np.float32(about["std"]), dataset.std)
 
@@ -198,6 +199,18 @@ def test_colour_images_of_many_pixels(tmp_path: Path) -> None:
     assert run("--data", tmp_path / "big.npz", "--epochs", 1, "--model", "shufflenet", "--out", out)[0] == 0
     summary = json.loads((out / "summary.json").read_text())
     assert summary["architecture"] == {"num_classes": 2, "in_channels": 3, "stem_stride": 2}
+
+
+@pytest.mark.parametrize(
+    ("brightest", "white"), [(0.9, 1), (1.0, 1), (1.2, 16), (16, 16), (17, 255), (255, 255), (256, 65535), (1e5, 1e5)]
+)
+def test_what_a_white_pixel_counts(brightest: float, white: float) -> None:
+    rng = np.random.default_rng(0)
+    for brightest_image in range(12):  # in whichever part it is
+        images = rng.uniform(-0.1, 0.7, size=(12, 3, 4, 5)) * brightest
+        images[brightest_image, 1, 2, 3] = brightest
+        dataset = from_arrays(images, np.arange(12) % 2, name="noise", seed=0)
+        assert _white(dataset) == pytest.approx(white, rel=1e-6)
 
 
 # --- what is wrong is one line, and nothing is left behind ---

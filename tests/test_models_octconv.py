@@ -10,6 +10,7 @@ from networks import batch_norm_parameters, biases, blank, check_modes, check_sl
 
 import npconv
 from npconv import costs, models, nn
+from npconv.models.resnet import BLOCKS
 
 IMAGE = (1, 3, 224, 224)
 
@@ -230,7 +231,19 @@ def test_modes(name):
 
 def test_the_large_network_runs():
     net = models.oct_resnet152_v1f(0.125, 5, squeeze_excite=True, **blank()).eval()
-    assert net(images(1, 3, 32, 32)).shape == (1, 5)
+    x = images(1, 3, 32, 32)
+    y = net(x)
+    assert y.shape == (1, 5)
+    assert net.backward(y).shape == x.shape
+
+
+@pytest.mark.parametrize("squeeze_excite", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_the_large_network(monkeypatch, squeeze_excite, training):
+    """With few of its blocks, but each kind: stem, first block, strided blocks and plain ones, and the door of stage 4."""
+    monkeypatch.setitem(BLOCKS, 152, (1, 2, 2, 1))
+    net = models.oct_resnet152_v1f(0.125, 5, squeeze_excite=squeeze_excite, dtype=np.float64, **seeded())
+    check_slopes(net, images(4, 3, 32, 32, dtype=np.float64), np.array([0, 4, 2, 2]), training)
 
 
 def test_alpha_0_is_the_plain_network():

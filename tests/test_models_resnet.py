@@ -145,17 +145,21 @@ SMALL = {
 every_network = pytest.mark.parametrize("name", SMALL)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "ghost 56"])
+@every_network
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_along_random_directions(name, training):
     net = SMALL[name](dtype=np.float64, **seeded())
     check_slopes(net, images(4, 3, 21, 16, dtype=np.float64), np.array([0, 4, 2, 2]), training)
 
 
-def test_gradients_of_ghost_resnet_56():
-    """In evaluation: in training 55 batch norms in a row magnify rounding, and a difference sees little else."""
-    net = SMALL["ghost 56"](dtype=np.float64, **seeded())
-    check_slopes(net, images(4, 3, 12, 13, dtype=np.float64), np.array([0, 4, 2, 2]), training=False)
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_ghost_resnet_50(training):
+    """With a large eps: the four pixels of the last stage may be all but equal, and 100 batch norms magnify that."""
+    net = models.ghost_resnet50(4, 5, dtype=np.float64, **seeded())
+    for _, layer in net.named_layers():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1.0
+    check_slopes(net, images(4, 3, 32, 32, dtype=np.float64), np.array([0, 4, 2, 2]), training)
 
 
 @every_network
@@ -172,11 +176,6 @@ def test_shapes(name, size):
 @every_network
 def test_modes(name):
     check_modes(SMALL[name](**seeded()), images(4, 3, 16, 16))
-
-
-def test_ghost_resnet_50_runs():
-    net = models.ghost_resnet50(4, 5, **blank()).eval()
-    assert net(images(1, 3, 32, 32)).shape == (1, 5)
 
 
 def test_ghost_resnet_50_keeps_one_convolution():

@@ -146,8 +146,8 @@ def test_scaled_widths(sizes, options, conv_macs, macs, parameters):
 
 
 def test_shuffling_costs_nothing():
-    one, other = (at_224(models.shufflenet_v1(3, shuffle=shuffle, **seeded())) for shuffle in (True, False))
-    assert (one.macs, one.parameters) == (other.macs, other.parameters)
+    costs_of = [at_224(models.shufflenet_v1(3, shuffle=shuffle, **seeded())) for shuffle in (True, False, "inverse")]
+    assert len({(cost.macs, cost.parameters) for cost in costs_of}) == 1
 
 
 # --- behaviour ---------------------------------------------------------------------------------------------------
@@ -176,6 +176,7 @@ def test_shapes(groups, size):
         *((groups, {}) for groups in NARROW),
         (3, {"squeeze_excite": True, "reduction": 2, "fc_bias": False}),
         (2, {"shuffle": False, "shallow": True}),
+        (4, {"shuffle": "inverse", "shallow": True}),
     ],
 )
 def test_gradients_along_random_directions(groups, options, training):
@@ -199,6 +200,19 @@ def test_without_shuffle_the_groups_of_a_unit_never_meet():
     assert met == [True, False]
 
 
+@pytest.mark.parametrize("groups", [1, 2, 3, 4])
+def test_the_inverse_shuffle_is_that_of_the_authors_code(groups):
+    """There the channels are reshaped to (n, groups) and transposed; of 12 in 3 groups 0, 3, 6, 9, 1, ... come out."""
+    unit = models.shuffle_unit(48, 48, groups=groups, shuffle="inverse", **seeded())
+    shuffle = dict(unit.named_layers())["sum.main.shuffle"]
+    x = np.arange(12.0).reshape(1, 12, 1, 1)
+    order = shuffle(x).ravel().tolist()
+    assert order == np.arange(12).reshape(12 // groups, groups).T.ravel().tolist()
+    np.testing.assert_array_equal(npconv.channel_shuffle(shuffle(x), groups), x)
+    if groups == 3:
+        assert order == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
+
+
 def layers_of(net, kind):
     return [layer for _, layer in net.named_layers() if isinstance(layer, kind)]
 
@@ -209,6 +223,8 @@ def test_options_reach_every_unit():
     assert [shuffle.groups for shuffle in layers_of(net, nn.ChannelShuffle)] == [2] * 16
     assert {array.dtype for array in net.state().values()} == {np.dtype(np.float64)}
     assert not layers_of(models.shufflenet_v1(2, 0.16, shuffle=False, **seeded()), nn.ChannelShuffle)
+    inverse = layers_of(models.shufflenet_v1(2, 0.16, shuffle="inverse", **seeded()), nn.ChannelShuffle)
+    assert [shuffle.groups for shuffle in inverse] == [4] * 4 + [8] * 8 + [16] * 4  # of 8, 16 and 32 channels
 
 
 def test_squeeze_and_excite_scales_what_the_unit_would_give():
@@ -249,6 +265,7 @@ def test_every_scale_is_built_or_refused(groups, scale):
         ({"groups": 8, "scale": 0.5, "stem_channels": 12}, ValueError, "stem_channels must be a multiple of groups=8 below the 192 channels of stage 2, got stem_channels=12"),
         ({"stem_channels": 24}, ValueError, "stem_channels must be a multiple of groups=3 below the 24 channels of stage 2, got stem_channels=24"),
         ({"stem_channels": 0}, ValueError, "stem_channels must be at least 1, got stem_channels=0"),
+        ({"shuffle": "paper"}, ValueError, "shuffle must be True, False or 'inverse', got shuffle='paper'"),
         ({"reduction": 0}, ValueError, "reduction must be at least 1, got reduction=0"),
         ({"num_classes": 0}, ValueError, "num_classes must be at least 1, got num_classes=0"),
         ({"in_channels": 0}, ValueError, "in_channels must be at least 1, got in_channels=0"),

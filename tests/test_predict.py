@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npconv import models, nn, weights
+from npconv import data, models, nn, weights
 from npconv.cli.app import app
 from npconv.cli.predict import MEAN, STD
 
@@ -98,6 +98,30 @@ def test_what_train_wrote_needs_no_options(trained: Path) -> None:
         assert_answer(table(image, "--weights", file, "--model", same), logits)
 
 
+def test_digits_written_as_pictures(tmp_path: Path) -> None:
+    """Their pixels go from 0 to 16: the network sees in a picture, of any size, what it sees in the data."""
+    assert call("train", "--epochs", 4, "--backend", "numpy", "--out", tmp_path / "run")[0] == 0
+    file, picture = tmp_path / "run" / "weights.safetensors", tmp_path / "digit.png"
+    noted = json.loads(weights.metadata(file)["npconv"])
+    assert (noted["image"], noted["white"]) == ([1, 8, 8], 16)
+    model = models.MODELS[noted["model"]](**noted["architecture"], rng=np.random.default_rng(0))
+    weights.load(model, file)
+    digits = data.digits()
+    images, labels = digits.test.images[:12], digits.test.labels[:12]
+    right = np.zeros(2)
+    for image, label, logits in zip(images, labels, model.eval()(images), strict=True):
+        grey = np.rint((image[0] * digits.std + digits.mean) * (255 / 16)).astype(np.uint8)
+        Image.fromarray(grey).save(picture)
+        rows = table(picture, "--weights", file, "--top", 10)
+        probabilities = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
+        # Rounded to whole greys, each pixel is within 1/32 of the digit's.
+        np.testing.assert_allclose([row[1] for row in rows], probabilities[[row[0] for row in rows]], atol=0.02)
+        Image.fromarray(grey.repeat(10, axis=0).repeat(10, axis=1)).save(picture)
+        large = table(picture, "--weights", file)
+        right += rows[0][0] == label, large[0][0] == label
+    assert right.min() >= 10
+
+
 def test_white_size_mean_and_std(trained: Path) -> None:
     file = trained / "run" / "weights.safetensors"
     picture(trained / "noise.png", 32, 24)
@@ -176,6 +200,11 @@ def foreign(folder: Path, about: str | None = None) -> Path:
     return folder / "foreign.safetensors"
 
 
+def noted(folder: Path, **changes: Any) -> str:
+    """What `npconv train` noted, with changes."""
+    return json.dumps(json.loads(weights.metadata(mine(folder)[2])["npconv"]) | changes)
+
+
 def mine(f: Path) -> list[Any]:
     return [f / "middle.png", "--weights", f / "run" / "weights.safetensors"]
 
@@ -221,6 +250,9 @@ def mine(f: Path) -> list[Any]:
         ),
         (lambda f: [mine(f)[0], "--weights", foreign(f, "{")], "the weights must say what `npconv train` notes, got "),
         (lambda f: [mine(f)[0], "--weights", foreign(f, "{}")], "the weights must say what `npconv train` notes, got "),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, noted(f, image=[8, 6]))], "(expected 3, got 2)"),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, noted(f, image=[1, 0, 6]))], "image must be at least 1, got"),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, noted(f, white=0))], "white must be finite and above 0, got"),
         (
             lambda f: [mine(f)[0], "--weights", foreign(f, '{"model": "alexnet"}')],
             "the weights must say what `npconv train` notes, got ",

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from npconv import backends, nn, weights
 from npconv.cli.errors import one_line
-from npconv.cli.summary import WIDE, _option, _size
-from npconv.cli.walks import SIZES, options_of
+from npconv.cli.summary import WIDE
+from npconv.cli.walks import SIZES, options_of, parse_option, parse_size
 from npconv.geometry import Array, integer, positive
 from npconv.models import MODELS, NETWORKS
 
@@ -23,10 +23,10 @@ class Preparation(NamedTuple):
     """How an image file becomes what the network learned from.
 
     The shorter side is scaled to size / crop, the middle is cut out, black and white become 0 and `white`, and each channel
-    is normalised by its mean and standard deviation. Without a size the image stays as large as it is.
+    is normalised by its mean and standard deviation.
     """
 
-    size: tuple[int, int] | None
+    size: tuple[int, int]
     crop: float
     white: float
     mean: tuple[float, ...]
@@ -61,15 +61,12 @@ def predict(
         typer.Option(
             metavar="PIXELS",
             help="To scale and cut the image to, as 224 or 49x10.",
-            show_default="what the network is for, or the image's own after `npconv train`",
+            show_default="what the network is for, or as trained",
         ),
     ] = None,
     white: Annotated[
         float | None,
-        typer.Option(
-            help="What a white pixel was in the training images; 16 for digits.",
-            show_default="1, or 255 after `npconv train`",
-        ),
+        typer.Option(help="What a white pixel was in the training images.", show_default="1, or as trained"),
     ] = None,
     mean: Annotated[
         str | None, typer.Option(metavar="M,...", help="Of each channel.", show_default="ImageNet's, or as trained")
@@ -80,11 +77,11 @@ def predict(
 ) -> None:
     """Print the most probable classes of an image, by a network with trained weights.
 
-    What `npconv train` wrote says which network it is for and how to normalise. Other weights need --model.
+    What `npconv train` wrote says which network it is for and how to prepare the image. Other weights need --model.
     """
     with one_line(ValueError, TypeError, ImportError, OSError, MemoryError):
         integer("--top", top, minimum=1)
-        network, preparation = _network(weights_file, model, dict(_option(text) for text in option or ()))
+        network, preparation = _network(weights_file, model, dict(parse_option(text) for text in option or ()))
         preparation = _changed(preparation, size, white, mean, std)
         pixels = _prepared(image, preparation)
         weights.load(network, weights_file, names)
@@ -124,6 +121,8 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
         noted = json.loads(about)
         make, architecture = MODELS[noted["model"]], noted["architecture"]
         network = make(**architecture, rng=rng)
+        _, rows, columns = (integer("image", side, minimum=1) for side in noted["image"])
+        white = positive("white", noted["white"])
         mean, std = (tuple(map(float, noted[name])) for name in ("mean", "std"))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
@@ -131,7 +130,7 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
         raise ValueError(f"--model must be {make.__name__}, which the weights are of, got {model!r}")
     if options:
         raise ValueError(f"--option must not be given where the weights say it themselves, got {', '.join(options)}")
-    return network, Preparation(None, 1.0, 255.0, mean, std)
+    return network, Preparation((rows, columns), 1.0, white, mean, std)
 
 
 def _changed(
@@ -139,7 +138,7 @@ def _changed(
 ) -> Preparation:
     """`preparation` with what the user wants otherwise."""
     if size is not None:
-        rows, columns = _size(size)
+        rows, columns = parse_size(size)
         preparation = preparation._replace(
             size=(integer("--size", rows, minimum=1), integer("--size", columns, minimum=1))
         )
@@ -182,15 +181,12 @@ def _prepared(path: Path, preparation: Preparation) -> Array:
         raise ValueError(f"IMAGE must exist, got {path}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"IMAGE must be an image file, got {path} ({error})") from None
-    if preparation.size is not None:
-        rows, columns = preparation.size
-        scale = max(rows / picture.height, columns / picture.width) / preparation.crop
-        width, height = (
-            max(round(side * scale), want) for side, want in zip(picture.size, (columns, rows), strict=True)
-        )
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        left, upper = (width - columns) // 2, (height - rows) // 2
-        picture = picture.crop((left, upper, left + columns, upper + rows))
+    rows, columns = preparation.size
+    scale = max(rows / picture.height, columns / picture.width) / preparation.crop
+    width, height = (max(round(side * scale), want) for side, want in zip(picture.size, (columns, rows), strict=True))
+    picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    left, upper = (width - columns) // 2, (height - rows) // 2
+    picture = picture.crop((left, upper, left + columns, upper + rows))
     pixels = np.asarray(picture, np.float64).reshape(picture.height, picture.width, channels) * (
         preparation.white / 255
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from npconv.cli.errors import one_line
 from npconv.cli.papers import COUNTS
-from npconv.cli.walks import Walk
+from npconv.cli.walks import Walk, parse_option, parse_size
 from npconv.costs import Cost, LayerCost, ModelCost
 from npconv.models import NETWORKS
 
@@ -42,8 +41,8 @@ def summary(
     with one_line(ValueError, TypeError, MemoryError):
         given = {"width": width, "groups": groups, "alpha": alpha}
         options = {name: value for name, value in given.items() if value is not None}
-        options |= dict(_option(text) for text in option or ())
-        walk = Walk.of(model, None if size is None else _size(size), **options)
+        options |= dict(parse_option(text) for text in option or ())
+        walk = Walk.of(model, None if size is None else parse_size(size), **options)
         cost = walk.cost()
     if as_json:
         print(json.dumps(_described(walk, cost), indent=2))
@@ -55,31 +54,6 @@ def summary(
     console.print(f"{walk.network}{settings}, one image of {walk.size[0]}x{walk.size[1]} pixels")
     console.print(_layers(cost, every))
     console.print(_totals(cost))
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """NAME=VALUE: numbers, true, false, none and (a, b) are what they look like, anything else is a string."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
-    words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return name, words[value.lower()]
-    try:
-        literal = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-    if not isinstance(literal, int | float | str | tuple):
-        raise ValueError(f"--option must be a number, a word or a tuple, got {text!r}")
-    return name, literal
-
-
-def _size(text: str) -> tuple[int, int]:
-    rows, by, columns = text.partition("x")
-    try:
-        return int(rows), int(columns if by else rows)
-    except ValueError:
-        raise ValueError(f"--size must be pixels such as 224 or 49x10, got {text!r}") from None
 
 
 def _layers(cost: ModelCost, every: bool) -> Table:

@@ -1,7 +1,8 @@
-"""Networks by name and options, walked: what `npconv summary` and `npconv tables` count."""
+"""Networks by name and options, as the command line gives them, and walked: what `summary` and `tables` count."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 from collections.abc import Mapping
@@ -65,6 +66,32 @@ def options_of(network: str) -> Mapping[str, Any]:
     """The options of a network with their defaults, without what the numbers are drawn from and stored as."""
     parameters = inspect.signature(NETWORKS[network]).parameters
     return {name: option.default for name, option in parameters.items() if name not in ("rng", "dtype")}
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE: numbers, true, false, none and (a, b) are what they look like, anything else is a string."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    try:
+        literal = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+    if not isinstance(literal, int | float | str | tuple):
+        raise ValueError(f"--option must be a number, a word or a tuple, got {text!r}")
+    return name, literal
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """PIXELS, of a square, or ROWSxCOLUMNS."""
+    rows, by, columns = text.partition("x")
+    try:
+        return int(rows), int(columns if by else rows)
+    except ValueError:
+        raise ValueError(f"--size must be pixels such as 224 or 49x10, got {text!r}") from None
 
 
 class _Zeros(np.random.Generator):

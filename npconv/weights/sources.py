@@ -142,7 +142,7 @@ SOURCES: dict[str, Source] = {
     "huawei-noah/ghostnet": Source("ghostnet(width)", _GHOSTNET),  # timm kept the authors' names
     "torchvision/resnet": Source("resnet(depth)", _RESNET),
     "megvii/shufflenet_v1": Source(
-        "shufflenet_v1(groups, scale, fc_bias=False), its channel shuffles inverted",
+        'shufflenet_v1(groups, scale, shuffle="inverse", fc_bias=False)',
         _SHUFFLENET,
         shuffled=r"^stage.*\.(depthwise|bn2)\.",
     ),
@@ -174,15 +174,14 @@ def load_state_dict(model: Layer, state: Mapping[str, Array], source: str) -> di
         An array is no NumPy array of floats.
     ValueError
         No such source, or the names and shapes are not the model's; the message lists every key that is missing, extra or
-        of another shape, by its name there, and the model is as it was. Also where a ShuffleNet of Megvii's weights does
+        of another shape, by its name there, and the model is as it was. Also where a ShuffleNet for Megvii's weights does
         not have the inverse shuffle.
 
     Notes
     -----
     The arrays get the model's dtype. In Megvii's ShuffleNet V1 the shuffle is the inverse of the paper's, and stands behind
     the depthwise convolution instead of before it. The latter is the same network with the depthwise kernels and their
-    batch norm shuffled too, which is done here; the former is not: `model` must have ``ChannelShuffle(bottleneck / groups)``
-    where it would have ``ChannelShuffle(groups)``, since that is the inverse.
+    batch norm shuffled too, which is done here; the former is not: `model` must be made with ``shuffle="inverse"``.
     """
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
@@ -224,8 +223,8 @@ def _inverse_shuffle(model: Layer, name: str) -> int:
     inverse = expand.in_channels // expand.groups
     if shuffle.groups != inverse:
         raise ValueError(
-            f"{branch}.shuffle must be the inverse of the paper's, ChannelShuffle({inverse}), as these weights were trained "
-            f"with, got {shuffle}"
+            f"model must be made with shuffle='inverse', as these weights were trained with, got {branch}.shuffle = {shuffle} "
+            f"for ChannelShuffle({inverse})"
         )
     return inverse
 
