@@ -86,7 +86,7 @@ def predict(
         pixels = _prepared(image, preparation)
         weights.load(network, weights_file, names)
         with backends.backend("numpy"):  # nothing to compile for one image
-            logits = nn.predict(network, pixels)[0]
+            logits = network.predict(pixels)[0]
         classes = _labels(labels, len(logits))
     probabilities = _softmax(logits)
     table = Table(box=None, pad_edge=False)

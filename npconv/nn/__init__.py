@@ -21,7 +21,7 @@ from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d, PointwiseConv2d, SeparableConv2d
 from npconv.nn.dropout import Dropout
-from npconv.nn.fold import fold_batch_norm, predict
+from npconv.nn.fold import fold_batch_norm
 from npconv.nn.ghost import GhostModule
 from npconv.nn.layer import Layer, OperatorLayer
 from npconv.nn.linear import Flatten, Linear
@@ -62,6 +62,5 @@ __all__ = [
     "SqueezeExcite",
     "Upsample",
     "fold_batch_norm",
-    "predict",
     "replace_convs",
 ]

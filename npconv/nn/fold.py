@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from npconv.geometry import Array, check_array, integer
 from npconv.nn.containers import Identity, Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d, PointwiseConv2d, SeparableConv2d
 from npconv.nn.layer import Layer
@@ -88,43 +87,6 @@ def fold_batch_norm(model: AnyLayer) -> AnyLayer:
             elif not isinstance(layer, Identity):
                 before = layer
     return folded
-
-
-def predict(model: Layer, images: Array, *, batch: int = 32) -> Array:
-    """What `model` makes of `images` in evaluation mode, batch norms folded: (N, K) logits from (N, C, H, W) images.
-
-    Parameters
-    ----------
-    model : layer
-        Left as it is, its mode included. To predict often, fold once: `fold_batch_norm`.
-    images : array (N, C, H, W)
-        Of the model's dtype, prepared as its training images were.
-    batch : int
-        At most how many images are worked on at a time.
-
-    Returns
-    -------
-    array (N, K), or whatever shape the model gives; N >= 1
-
-    Raises
-    ------
-    TypeError, ValueError
-        No image, a batch below 1, images that the model does not take.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from npconv import models
-    >>> model = models.tiny_mobilenet(rng=np.random.default_rng(0))
-    >>> predict(model, np.zeros((3, 1, 8, 8), np.float32), batch=2).shape
-    (3, 10)
-    """
-    count = check_array("images", images, "NCHW")[0]
-    batch = integer("batch", batch, minimum=1)
-    if count == 0:
-        raise ValueError("images must hold at least one image, got none")
-    folded = fold_batch_norm(model)
-    return np.concatenate([folded(images[start : start + batch]) for start in range(0, count, batch)])
 
 
 def _chains(layer: Layer) -> Iterator[list[_Place]]:
