@@ -98,8 +98,7 @@ class Run:
             "stem_stride": 1 if max(image[1:]) < LARGE else 2,
         }
         self.network = MODELS[settings.model](**self.architecture, rng=self.rng)
-        with backends.backend("numpy"):  # nothing to compile for one image
-            self.macs = costs.count(self.network, (1, *image)).macs
+        self.macs = costs.count(self.network, (1, *image)).macs
         self.epochs: list[training.Epoch] = []
         self.test_accuracy: float | None = None
         try:

@@ -1,8 +1,8 @@
 """The fast twins: every primitive of `npconv.reference`, with the same files, names and arguments, in Numba on all cores.
 
-A public function takes what its reference takes, allocates its result and calls one compiled loop, named like it with a
-leading underscore. The loops write to what they own (a plane, a row, a weight), so results are the same for any number of
-threads. `diff -y` this folder with `npconv/reference` to see each formula and its loop side by side.
+A public function takes what its reference takes, allocates its result and calls a compiled loop. The convolutions share
+theirs: `simd` has the vector vocabulary, `planes` the sums of shifted planes made of it, `compiling` what all loops agree on.
+Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
 """
 
 from npconv.kernels.activations import (

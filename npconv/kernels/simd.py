@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
@@ -29,11 +28,6 @@ HALF = VECTORS // 2
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)
 _BIT = ir.IntType(1)
-
-
-def lanes(dtype: Any) -> int:
-    """Numbers of `dtype` in one vector."""
-    return VECTOR_BITS // (8 * np.dtype(dtype).itemsize)
 
 
 class _Vectors:
