@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "weights": ({"nn", "geometry"}, {"safetensors"}),
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
+    "workers": (set(), set()),
     "testing": ({"ops", "geometry"}, {"hypothesis"}),
     "cli": (None, {"typer", "rich", "matplotlib", "PIL"}),  # anything of npconv
 }
@@ -74,7 +75,7 @@ def test_modules_import_only_what_their_room_may(module):
             assert package in packages | {"numpy"} | sys.stdlib_module_names, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["geometry", "testing.bounds", "testing.gradients"])
+@pytest.mark.parametrize("module", ["geometry", "workers", "testing.bounds", "testing.gradients"])
 def test_some_import_nothing_of_npconv(module):
     assert not [name for name in imports(MODULES[module]) if name.startswith("npconv")]
 
