@@ -18,10 +18,11 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
-from npconv.kernels.simd import ROWS, VECTOR_BITS, VECTORS, multiply, transpose_block
+from npconv.kernels.simd import ROWS, VECTOR_BITS, VECTORS, fill_runs, multiply, transpose_block
 from npconv.kernels.windows import Taps, input_taps
 
 SCRATCH_BYTES = 1 << 20  # per thread; half of a common L2 cache or less
+WEIGHT_BYTES = 1 << 19  # of the weights that are in use at a time
 
 
 class Shifts(NamedTuple):
@@ -63,157 +64,329 @@ def _shifts(taps: Taps) -> Iterator[Shifts]:
         )
 
 
-class _Work(NamedTuple):
-    """How `shifted_product` is cut into items that share nothing but what they read."""
+class Maps(NamedTuple):
+    """Where the pixels of some images stand in a flat array: pixel (m, q) of channel c at start + n*image + c*channel + m*row + q."""
 
+    flat: Array
+    start: int
+    image: int
+    channel: int
+    row: int
+
+    @classmethod
+    def of(cls, array: Array) -> Maps:
+        """An array of shape (N, C, H, W), contiguous."""
+        _, channels, height, width = array.shape
+        return cls(array.reshape(array.size), 0, channels * height * width, height * width, width)
+
+    @classmethod
+    def with_images_as_rows(cls, array: Array) -> Maps:
+        """As one image that has one row of H*W pixels for each image of the array."""
+        _, channels, height, width = array.shape
+        return cls(array.reshape(array.size), 0, 0, height * width, channels * height * width)
+
+
+class _Work(NamedTuple):
+    """How the product of one output phase is cut into items that share nothing but what they read."""
+
+    rows: int  # of the output phase,
+    columns: int  # its pixels,
+    pitch: int  # and the distance of its rows in scratch
     chunk: int  # tiles of output pixels in one item
     chunks: int
-    plane: int  # elements of one phase plane in scratch
+    images: int  # in one item
+    parts: int  # of the output channels
+    part: int  # of them in one item, a multiple of the lanes, so of the panels' rows
     block: int  # source channels that are in scratch at a time
-    parts: int  # of the output channels, where there are not enough chunks for all threads
-    part: int
+    plane: int  # elements of one phase plane in scratch
+    panels: bool  # whether scratch holds, tile by tile, a panel of all channels instead of planes
+    x_offsets: Array  # of each source channel of a block and tap, in scratch
+    tile_step: int  # from one tile to the next in scratch; 0 for planes, where rows say it
+    packed: bool  # whether the weights are packed
 
 
-def _work(
-    batch: int, groups: int, sources: int, outs: int, rows: int, pitch: int, phases: int, span: int, itemsize: int
-) -> _Work:
-    threads, width = numba.get_num_threads(), VECTORS * VECTOR_BITS // (8 * itemsize)
+def _work(shifts: Shifts, g: Conv2dGeometry, forward: bool, itemsize: int, threads: int) -> _Work | None:
+    """The cut for one output phase, or None where it has no pixels.
+
+    A block's weights and planes stay in the L2 cache from one tile to the next. Sums go on in `out` from block to block,
+    in the same order and precision as in a register, so that no result depends on the cut.
+    """
+    source_size = (g.in_height, g.in_width) if forward else (g.out_height, g.out_width)
+    out_size = (g.out_height, g.out_width) if forward else (g.in_height, g.in_width)
+    sources, outs = g.in_channels_per_group, g.out_channels_per_group
+    if not forward:
+        sources, outs = outs, sources
+    rows = -(-(out_size[0] - shifts.out_phase[0]) // shifts.out_stride[0])
+    columns = -(-(out_size[1] - shifts.out_phase[1]) // shifts.out_stride[1])
+    if rows <= 0 or columns <= 0:
+        return None
+    lanes = VECTOR_BITS // (8 * itemsize)
+    width = VECTORS * lanes
+    phases, taps = len(shifts.phase_row), len(shifts.w_taps)
+    panels = (
+        taps == 1
+        and shifts.source_stride == (1, 1)
+        and source_size == (rows, columns)
+        and shifts.phase_row[0] == shifts.phase_column[0] == 0
+    )
+    pitch = columns if panels else columns + shifts.span[1] - _shared_border(shifts, source_size[1], columns)
     tiles = -(-rows * pitch // width)
 
     def plane(chunk: int) -> int:
-        return (min(rows, (chunk * width + pitch - 2) // pitch + 1) + span) * pitch
+        """An odd number of cache lines, or the planes would compete for the same few places in the cache."""
+        if panels:
+            return chunk * width
+        size = (min(rows, (chunk * width + pitch - 2) // pitch + 1) + shifts.span[0]) * pitch + shifts.span[1]
+        return -(-size // 32) * 32 + 16
 
-    chunk = tiles
-    while chunk > 1 and sources * phases * plane(chunk) * itemsize > SCRATCH_BYTES:
-        chunk = -(-chunk // 2)
-    while chunk > 4 and batch * groups * -(-tiles // chunk) < 4 * threads:
-        chunk = -(-chunk // 2)
-    chunks = -(-tiles // chunk)
-    chunk = -(-tiles // chunks)
-    parts = 1
-    while batch * groups * chunks * parts < 2 * threads and 2 * parts * ROWS <= outs:
-        parts += 1
-    block = max(1, min(sources, SCRATCH_BYTES // (itemsize * phases * plane(chunk))))
-    part = -(-outs // (parts * ROWS)) * ROWS
-    return _Work(chunk, chunks, plane(chunk), block, -(-outs // part), part)
+    block = sources
+    if g.batch * tiles > 2:  # otherwise nobody comes back to the weights
+        block = min(sources, max(1, WEIGHT_BYTES // (taps * min(outs, 512) * itemsize), 256 if panels else 0))
+    # One item is a chunk of tiles for a part of the output channels. The cut that is done first is the best, where a tile
+    # takes a multiply-add of each of its vectors in half a cycle, and copying an element a quarter of one.
+    steps, rows_of_tiles, best = sources * taps, -(-outs // lanes), (np.inf, 1, 1)
+    for parts in range(1, min(rows_of_tiles, 2 * threads) + 1):
+        for chunks in range(1, min(tiles, 16 * threads) + 1):
+            chunk, part = -(-tiles // chunks), -(-rows_of_tiles // parts)
+            if chunk > 4 and block * phases * plane(chunk) * itemsize > SCRATCH_BYTES:
+                continue
+            turns = -(-g.batch * g.groups * chunks * parts // threads)
+            cycles = turns * (chunk * part * steps * lanes * VECTORS / 2 + sources * phases * plane(chunk) / 4)
+            best = min(best, (cycles, parts, chunks))
+    _, parts, chunks = best
+    chunk, part = -(-tiles // chunks), -(-rows_of_tiles // parts) * lanes
+    chunks, parts = -(-tiles // chunk), -(-outs // part)
+    block = max(1, min(block, SCRATCH_BYTES // (itemsize * phases * plane(chunk))))
+    block = -(-sources // -(-sources // block))
+    images = max(1, g.batch * g.groups * chunks * parts // (2 * threads)) if block < sources else 1
+    images = min(images, max(1, g.batch))
+    if panels:
+        x_offsets = np.arange(block) * width
+    else:
+        tap_offsets = shifts.tap_phase * plane(chunk) + shifts.tap_row * pitch + shifts.tap_column
+        x_offsets = (np.arange(block)[:, None] * (phases * plane(chunk)) + tap_offsets).reshape(-1)
+    packed = not forward or g.batch * tiles > 8
+    return _Work(
+        rows, columns, pitch, chunk, chunks, images, parts, part, block, plane(chunk), panels, x_offsets,
+        block * width if panels else 0, packed,
+    )  # fmt: skip
+
+
+def _shared_border(shifts: Shifts, width: int, columns: int) -> int:
+    """Columns of zeros that both ends of every row have: the ones behind a row are the ones before the next."""
+    stride = shifts.source_stride[1]
+    pitch = columns + shifts.span[1]
+    before = [-(first // stride) for first in shifts.phase_column.tolist()]
+    behind = [pitch - ((width - 1 - first) // stride + 1) for first in shifts.phase_column.tolist()]
+    return max(0, min(*before, *behind, shifts.span[1]))
 
 
 @functools.lru_cache(maxsize=1024)
 def _product_plan(
-    taps_of: Callable[[Conv2dGeometry], Taps],
-    geometry: Conv2dGeometry,
-    sources: int,
-    outs: int,
-    itemsize: int,
-    threads: int,
+    taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, itemsize: int, threads: int
 ) -> list[tuple[Shifts, _Work]]:
     """The shifts of each output phase with their work; kept, because making them takes longer than a small convolution."""
-    g, plans = geometry, []
-    out_height, out_width = (g.out_height, g.out_width) if taps_of is input_taps else (g.in_height, g.in_width)
-    for shifts in _shifts(taps_of(g)):
-        rows = -(-(out_height - shifts.out_phase[0]) // shifts.out_stride[0])
-        columns = -(-(out_width - shifts.out_phase[1]) // shifts.out_stride[1])
-        if rows > 0 and columns > 0:
-            pitch, phases = columns + shifts.span[1], len(shifts.phase_row)
-            work = _work(g.batch, g.groups, sources, outs, rows, pitch, phases, shifts.span[0], itemsize)
-            plans.append((shifts, work))
-    return plans
+    plans = (
+        (shifts, _work(shifts, geometry, taps_of is input_taps, itemsize, threads))
+        for shifts in _shifts(taps_of(geometry))
+    )
+    return [(shifts, work) for shifts, work in plans if work]
 
 
 def shifted_product(
-    source: Array,
+    source: Maps,
     w: Array,
     strides: tuple[int, int, int],
     bias: Array,
     taps_of: Callable[[Conv2dGeometry], Taps],
     geometry: Conv2dGeometry,
-    out: Array,
+    out: Maps,
 ) -> None:
     """out[n, g, i, m] = bias[g, i] + sum over k and taps of w[g, i, k, tap] * source[n, g, k, the pixel that the tap reads].
 
-    `strides` are those of w, as a flat array, along g, i and k; `taps_of` is `input_taps` or `output_taps`. All arrays are
-    C-contiguous. Pixels of `out` for which no tap reads are left as they are.
+    `strides` are those of w, a flat array, along g, i and k; `taps_of` is `input_taps` or `output_taps`. Pixels of `out` for
+    which no tap reads are left as they are.
     """
-    groups, itemsize = geometry.groups, source.itemsize
-    sources, outs = source.shape[1] // groups, out.shape[1] // groups
-    width = VECTORS * VECTOR_BITS // (8 * itemsize)
-    for shifts, work in _product_plan(taps_of, geometry, sources, outs, itemsize, numba.get_num_threads()):
-        size = work.block * len(shifts.phase_row) * work.plane + (2 + 8 * ROWS) * width
-        memory = scratch(source.dtype, size)
-        _shifted_product(source, w.reshape(w.size), *strides, bias, groups, *shifts, *work, out, memory)
+    forward = taps_of is input_taps
+    g, itemsize = geometry, w.itemsize
+    sources, outs = g.in_channels_per_group, g.out_channels_per_group
+    height, width = g.in_height, g.in_width
+    if not forward:
+        sources, outs, height, width = outs, sources, g.out_height, g.out_width
+    tile_width = VECTORS * VECTOR_BITS // (8 * itemsize)
+    for shifts, work in _product_plan(taps_of, geometry, itemsize, numba.get_num_threads()):
+        if work.packed:
+            weights = _packed(w, strides, shifts.w_taps, g.groups, outs, sources)
+            _, panels, steps, lanes = weights.shape
+            w_strides = panels * steps * lanes, steps * lanes, lanes * len(shifts.w_taps)
+            weights = weights.reshape(weights.size)
+        else:
+            weights, w_strides = w, strides
+        scratch_size = work.block * len(shifts.phase_row) * work.plane + 2 * tile_width
+        memory = scratch(w.dtype, scratch_size + tile_width**2 // VECTORS)
+        _shifted_product(
+            source.flat, source[1:], height, width, weights, w_strides, bias, out.flat, out[1:],
+            g.batch, g.groups, sources, outs, len(shifts.w_taps), *shifts[4:], *work, memory,
+        )  # fmt: skip
+
+
+def _packed(w: Array, strides: tuple[int, int, int], w_taps: Array, groups: int, rows: int, sources: int) -> Array:
+    """w in panels of `lanes` rows, (groups, panels, sources * taps + 1, lanes), the last of which is junk.
+
+    Runs of weights that stand next to each other are turned across, block by block: each source channel's kernel or, where
+    source channels follow each other with all their taps, all of them.
+    """
+    w_group, w_row, w_outer = strides
+    lanes = VECTOR_BITS // (8 * w.itemsize)
+    taps = len(w_taps)
+    if w_outer == taps:
+        count, run, step, places = 1, sources * taps, sources * taps, np.arange(sources * taps)
+    else:
+        count, run, step, places = sources, int(w_taps.max()) + 1, taps, w_taps
+    targets = np.full(
+        max(run, lanes), step
+    )  # what is of other phases goes where the next channel starts, before it does
+    targets[places] = np.arange(step)
+    packed = np.empty((groups, -(-rows // lanes), sources * taps + 1, lanes), w.dtype)
+    _pack(w, w_group, w_row, w_outer, rows, count, run, targets * lanes, step * lanes, packed)
+    return packed
+
+
+@compiled
+def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
+    groups, panels, panel_steps, lanes = packed.shape
+    flat = packed.reshape(packed.size)
+    for item in prange(groups * panels):
+        group, first = item // panels, item % panels * lanes
+        to = np.int64(item) * panel_steps * lanes
+        starts = np.empty(lanes, np.int64)
+        for i in range(lanes):  # the last row fills the last panel
+            starts[i] = group * w_group + min(first + i, rows - 1) * w_row
+        for k in range(count):
+            if run == w_row == 1 and first + lanes <= rows:  # the rows stand next to each other already
+                kept, panel = w[starts[0] + k * w_outer : starts[0] + k * w_outer + lanes], flat[to : to + lanes]
+                for i in range(len(panel)):
+                    panel[i] = kept[i]
+            else:
+                for p in range(0, run, lanes):
+                    block = max(0, min(p, run - lanes))
+                    if starts[lanes - 1] + k * w_outer + block + lanes <= len(w):
+                        transpose_block(w, starts, 0, k * w_outer + block, flat, targets, block, to)
+                    else:  # a block would end behind the array
+                        for j in range(block, run):
+                            for i in range(lanes):
+                                flat[targets[j] + to + i] = w[starts[i] + k * w_outer + j]
+            to += step
 
 
 @compiled
 def _shifted_product(
-    source, w, w_group, w_row, w_outer, bias, groups, w_taps, tap_phase, tap_row, tap_column,
+    source, source_strides, height, width, w, w_strides, bias, out, out_strides, batch, groups, sources, outs, taps,
     phase_row, phase_column, source_stride, span, out_stride, out_phase,
-    chunk, chunks, plane, block, parts, part, out, memory,
+    rows, columns, pitch, chunk, chunks, images, parts, part, block, plane, panels, x_offsets, tile_step, packed, memory,
 ):  # fmt: skip
-    batch, all_sources, height, width = source.shape
-    _, all_outs, out_height, out_width = out.shape
-    sources, outs = all_sources // groups, all_outs // groups
-    phases = len(phase_row)
-    rows = -(-(out_height - out_phase[0]) // out_stride[0])
-    columns = -(-(out_width - out_phase[1]) // out_stride[1])
-    pitch = columns + span[1]
-    tile_width = VECTORS * VECTOR_BITS // (8 * source.itemsize)
-    items = batch * groups * chunks * parts
-    direct = pitch == columns and out_stride == (1, 1)
-    x_taps = tap_phase * plane + tap_row * pitch + tap_column
-    flat_source, flat_out = source.reshape(source.size), out.reshape(out.size)
-    threads, scratch_size = len(memory), block * phases * plane + 2 * tile_width
+    source_start, source_image, source_channel, source_row = source_strides
+    out_start, out_image, out_channel, out_row = out_strides
+    w_group, w_row, w_outer = w_strides
+    lanes = VECTOR_BITS // (8 * source.itemsize)
+    tile_width = VECTORS * lanes
+    phases, threads = len(phase_row), len(memory)
+    albums = -(-batch // images)
+    items = groups * albums * chunks * parts
+    scattered = out_stride[1] != 1
+    scratch_size = memory.shape[1] - lanes * tile_width
 
     for thread in prange(threads):
         planes, tile = memory[thread, :scratch_size], memory[thread, scratch_size:]
+        planes[scratch_size - 2 * tile_width :] = 0  # tiles read on behind the planes
+        runs = np.empty(3 * VECTORS * (lanes + 2), np.int64)
         thread_number = np.int64(thread)
         for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
             first_out = item % parts * part
             last_out = min(outs, first_out + part)
             first_pixel = item // parts % chunks * chunk * tile_width
             last_pixel = min(rows * pitch, first_pixel + chunk * tile_width)
-            ng = item // (parts * chunks)  # image and group in one: their planes are next to each other
-            group = ng % groups
+            album = item // (parts * chunks) % albums
+            group = item // (parts * chunks * albums)
             top = first_pixel // pitch
             plane_rows = (last_pixel - 1) // pitch + 1 - top + span[0]
             for first in range(0, sources, block):
                 count = min(block, sources - first)
-                for k in range(count):
-                    start = (ng * sources + first + k) * height * width
-                    for phase in range(phases):
-                        _copy_plane(
-                            flat_source, start, height, width,
-                            top * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
-                            planes, (k * phases + phase) * plane, plane_rows, pitch,
-                        )  # fmt: skip
-                w_block = group * w_group + first * w_outer
-                for j in range(first_pixel, last_pixel, tile_width):
-                    length, at = min(tile_width, last_pixel - j), j - top * pitch
-                    if direct:
-                        multiply(
-                            w, w_block + first_out * w_row, w_row, w_outer, w_taps,
-                            planes, at, phases * plane, x_taps, count,
-                            flat_out, (ng * outs + first_out) * out_height * out_width + j, out_height * out_width,
-                            last_out - first_out, length, first == 0, bias, group * outs + first_out,
-                        )  # fmt: skip
-                        continue
-                    for o in range(first_out, last_out, 8 * ROWS):
-                        o_count = min(8 * ROWS, last_out - o)
-                        if first > 0:
+                w_at = group * w_group + (first_out // lanes if packed else first_out) * w_row + first * w_outer
+                for n in range(album * images, min(batch, (album + 1) * images)):
+                    source_at = source_start + n * source_image + (group * sources + first) * source_channel
+                    out_at = (
+                        out_start + n * out_image + group * outs * out_channel + out_phase[0] * out_row + out_phase[1]
+                    )
+                    for k in range(count):
+                        if panels:
+                            _copy_panel(
+                                source,
+                                source_at + k * source_channel,
+                                source_row,
+                                pitch,
+                                first_pixel,
+                                last_pixel,
+                                planes,
+                                k * tile_width,
+                                tile_width,
+                                tile_step,
+                            )
+                            continue
+                        for phase in range(phases):
+                            _copy_plane(
+                                source, source_at + k * source_channel, source_row, height, width,
+                                top * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
+                                planes, (k * phases + phase) * plane, plane_rows, pitch, span[1],
+                            )  # fmt: skip
+                    for j in range(first_pixel, last_pixel, tile_width):
+                        length = min(tile_width, last_pixel - j)
+                        at = (j - first_pixel) // tile_width * tile_step if panels else j - top * pitch
+                        if not scattered:
+                            run_count = fill_runs(runs, j, length, pitch, columns, out_row * out_stride[0], lanes)
+                            multiply(
+                                packed, w, w_at, w_row,
+                                planes, at, x_offsets, count * taps, out, out_at + first_out * out_channel, out_channel,
+                                last_out - first_out, length, runs, run_count, first == 0, bias, group * outs + first_out,
+                            )  # fmt: skip
+                            continue
+                        run_count = fill_runs(runs, 0, length, length, length, 0, lanes)
+                        for o in range(first_out, last_out, lanes):
+                            o_count = min(lanes, last_out - o)
+                            if first > 0:
+                                for i in range(o_count):
+                                    _move_run(
+                                        False,
+                                        tile,
+                                        i * tile_width,
+                                        length,
+                                        j,
+                                        pitch,
+                                        columns,
+                                        out,
+                                        out_at + (o + i) * out_channel,
+                                        out_row,
+                                        out_stride,
+                                    )
+                            multiply(
+                                packed, w, w_at + (o - first_out) // lanes * w_row, w_row,
+                                planes, at, x_offsets, count * taps, tile, 0, tile_width,
+                                o_count, length, runs, run_count, first == 0, bias, group * outs + o,
+                            )  # fmt: skip
                             for i in range(o_count):
                                 _move_run(
-                                    False, tile, i * tile_width, length, j, pitch, columns,
-                                    flat_out, (ng * outs + o + i) * out_height * out_width, out_width, out_stride, out_phase,
-                                )  # fmt: skip
-                        multiply(
-                            w, w_block + o * w_row, w_row, w_outer, w_taps,
-                            planes, at, phases * plane, x_taps, count,
-                            tile, 0, tile_width, o_count, length, first == 0, bias, group * outs + o,
-                        )  # fmt: skip
-                        for i in range(o_count):
-                            _move_run(
-                                True, tile, i * tile_width, length, j, pitch, columns,
-                                flat_out, (ng * outs + o + i) * out_height * out_width, out_width, out_stride, out_phase,
-                            )  # fmt: skip
+                                    True,
+                                    tile,
+                                    i * tile_width,
+                                    length,
+                                    j,
+                                    pitch,
+                                    columns,
+                                    out,
+                                    out_at + (o + i) * out_channel,
+                                    out_row,
+                                    out_stride,
+                                )
 
 
 class _PixelWork(NamedTuple):
@@ -273,15 +446,14 @@ def _pixel_product(
     # One item is a tile of weights for some output channels: all the products that end in them, so nobody else writes there.
     items = groups * tiles * parts
     threads, planes_size = len(memory), channels * phases * plane + 2 * lanes
-    w_taps = np.arange(columns)
-    x_taps = w_taps * tile_width
+    x_offsets = (np.arange(chunk).reshape(-1, 1) * pitch + np.arange(columns)).reshape(-1) * tile_width
     panel_rows_at = np.arange(lanes) * tile_width
     zeros = np.zeros(outs, source.dtype)
     flat_source, flat_dy = source.reshape(source.size), dy.reshape(dy.size)
 
     for thread in prange(threads):
         planes, panel = memory[thread, :planes_size], memory[thread, planes_size:]
-        starts = np.empty(tile_width, np.int64)
+        starts, runs = np.empty(tile_width, np.int64), np.empty(3 * VECTORS, np.int64)
         thread_number = np.int64(thread)
         for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
             first_out = item % parts * part
@@ -290,6 +462,7 @@ def _pixel_product(
             group = item // (parts * tiles)
             last = min(weights, first + tile_width)
             low, high = first // taps, (last - 1) // taps + 1
+            fill_runs(runs, 0, last - first, tile_width, tile_width, 0, lanes)
             for j in range(tile_width):
                 k, tap = min(first + j, last - 1) // taps - low, min(first + j, last - 1) % taps
                 starts[j] = (k * phases + tap_phase[tap]) * plane + tap_row[tap] * pitch + tap_column[tap]
@@ -300,28 +473,33 @@ def _pixel_product(
                     for k in range(low, high):
                         for phase in range(phases):
                             _copy_plane(
-                                flat_source, (ng * sources + k) * height * width, height, width,
+                                flat_source, (ng * sources + k) * height * width, width, height, width,
                                 first_row * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
-                                planes, ((k - low) * phases + phase) * plane, chunk_rows + span[0], pitch,
+                                planes, ((k - low) * phases + phase) * plane, chunk_rows + span[0], pitch, 0,
                             )  # fmt: skip
                     for pixel in range(0, chunk_rows * pitch, lanes):
                         for j in range(0, last - first, lanes):
                             transpose_block(planes, starts, j, pixel, panel, panel_rows_at, 0, pixel * tile_width + j)
                     multiply(
-                        flat_dy, ((ng * outs + first_out) * rows + first_row) * columns, rows * columns, columns, w_taps,
-                        panel, 0, pitch * tile_width, x_taps, chunk_rows,
+                        False, flat_dy, ((ng * outs + first_out) * rows + first_row) * columns, rows * columns,
+                        panel, 0, x_offsets, chunk_rows * columns,
                         dw, (group * outs + first_out) * weights + first, weights, last_out - first_out, last - first,
-                        n == 0 and first_row == 0, zeros, 0,
+                        runs, 1, n == 0 and first_row == 0, zeros, 0,
                     )  # fmt: skip
 
 
 @njit(cache=True)
-def _copy_plane(source, start, height, width, first_row, first_column, stride, target, target_start, rows, pitch):
-    """Rows x pitch pixels of one source plane, `stride` apart from (first_row, first_column) on; 0 outside the plane."""
+def _copy_plane(
+    source, start, source_row, height, width, first_row, first_column, stride, target, target_start, rows, pitch, slack
+):
+    """Rows x pitch pixels of one source plane, `stride` apart from (first_row, first_column) on; 0 outside the plane, and behind."""
     row_stride, column_stride = stride
     left = min(pitch, max(0, -(first_column // column_stride)))
     right = max(left, min(pitch, (width - 1 - first_column) // column_stride + 1))
-    if pitch == width and stride == (1, 1) and left == 0 and right == pitch:  # whole rows, one after the other
+    target[target_start + rows * pitch : target_start + rows * pitch + slack] = 0
+    if (
+        pitch == width == source_row and stride == (1, 1) and left == 0 and right == pitch
+    ):  # whole rows, one after the other
         top, bottom = min(rows, max(0, -first_row)), max(0, min(rows, height - first_row))
         to = target[target_start : target_start + rows * pitch]
         to[: top * pitch] = 0
@@ -340,7 +518,7 @@ def _copy_plane(source, start, height, width, first_row, first_column, stride, t
             continue
         to[:left] = 0
         to[right:] = 0
-        run = start + row * width + first_column + left * column_stride
+        run = start + row * source_row + first_column + left * column_stride
         if column_stride == 1:
             kept, inner = source[run : run + right - left], to[left:right]
             for q in range(len(inner)):
@@ -352,30 +530,36 @@ def _copy_plane(source, start, height, width, first_row, first_column, stride, t
 
 
 @njit(cache=True)
-def _move_run(store, tile, start, length, j, pitch, columns, out, plane, out_width, out_stride, out_phase):
-    """`length` pixels of a run from its pixel j on, between a row of the tile and its output plane, less the row ends."""
+def _copy_panel(source, start, source_row, pitch, first, last, target, target_start, tile_width, tile_step):
+    """Pixels `first` to `last` of a map with rows of `pitch`, tile by tile, `tile_step` apart; 0 behind the last one."""
+    for j in range(first, last, tile_width):
+        to = target[target_start : target_start + tile_width]
+        target_start += tile_step
+        done, length = 0, min(tile_width, last - j)
+        while done < length:
+            m, q = divmod(j + done, pitch)
+            count = min(pitch - q, length - done)
+            at = start + m * source_row + q
+            kept, inner = source[at : at + count], to[done : done + count]
+            for i in range(len(inner)):
+                inner[i] = kept[i]
+            done += count
+        to[length:] = 0
+
+
+@njit(cache=True)
+def _move_run(store, tile, start, length, j, pitch, columns, out, plane, out_row, out_stride):
+    """`length` pixels of a run from its pixel j on, between a row of the tile and every few pixels of `out`, less the row ends."""
     row_stride, column_stride = out_stride
     done = 0
     while done < length:
-        m, q = (j + done) // pitch, (j + done) % pitch
+        m, q = divmod(j + done, pitch)
         segment = min(pitch - q, length - done)
-        kept = min(segment, columns - q)
-        if kept > 0:
-            at = plane + (m * row_stride + out_phase[0]) * out_width + q * column_stride + out_phase[1]
-            here = tile[start + done : start + done + kept]
-            if column_stride == 1:
-                there = out[at : at + kept]
-                if store:
-                    for i in range(kept):
-                        there[i] = here[i]
-                else:
-                    for i in range(kept):
-                        here[i] = there[i]
+        at = plane + m * row_stride * out_row + q * column_stride
+        for i in range(start + done, start + done + min(segment, columns - q)):
+            if store:
+                out[at] = tile[i]
             else:
-                for i in range(kept):
-                    if store:
-                        out[at] = here[i]
-                    else:
-                        here[i] = out[at]
-                    at += column_stride
+                tile[i] = out[at]
+            at += column_stride
         done += segment

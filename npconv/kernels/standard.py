@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
-from npconv.kernels.planes import pixel_product, shifted_product
+from npconv.kernels.planes import Maps, pixel_product, shifted_product
 from npconv.kernels.windows import input_taps, output_taps
 
 
@@ -31,33 +33,45 @@ def _flat(geometry: Conv2dGeometry) -> Conv2dGeometry:
     return g._replace(in_height=pixels, out_height=pixels, in_width=1, out_width=1)
 
 
+def _as_rows(geometry: Conv2dGeometry) -> tuple[Conv2dGeometry, Callable[[Array], Maps]]:
+    """A 1x1 convolution that keeps every pixel, as one of a single image whose rows are the images: small maps share tiles."""
+    flat = _flat(geometry)
+    if flat is geometry:
+        return geometry, Maps.of
+    pixels = flat.in_height
+    rows = flat._replace(batch=1, in_height=flat.batch, out_height=flat.batch, in_width=pixels, out_width=pixels)
+    return rows, Maps.with_images_as_rows
+
+
 def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
     """A sum of shifted input planes. A missing bias is a bias of 0."""
     if _channels_stand_alone(geometry):
         return depthwise_conv2d(x, w, b, geometry)
-    g = _flat(geometry)
+    g, maps = _as_rows(geometry)
     bias = np.zeros(g.out_channels, x.dtype) if b is None else b
-    y = np.empty(g.y_shape, x.dtype)
+    y = np.empty(geometry.y_shape, x.dtype)
     _, channels, kernel_height, kernel_width = g.w_shape
     plane = kernel_height * kernel_width
     strides = g.out_channels_per_group * channels * plane, channels * plane, plane
-    shifted_product(contiguous(x).reshape(g.x_shape), contiguous(w), strides, contiguous(bias), input_taps, g, y)
-    return y.reshape(geometry.y_shape)
+    shifted_product(
+        maps(contiguous(x)), contiguous(w).reshape(w.size), strides, contiguous(bias), input_taps, g, maps(y)
+    )
+    return y
 
 
 def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
     """A sum of shifted planes of dy, one for each stride phase of the input; w is read across, output channels inside."""
     if _channels_stand_alone(geometry):
         return depthwise_conv2d_input_grad(dy, w, geometry)
-    g = _flat(geometry)
+    g, maps = _as_rows(geometry)
     every_pixel_is_written = g.stride_height == g.stride_width == 1
-    dx = (np.empty if every_pixel_is_written else np.zeros)(g.x_shape, dy.dtype)
+    dx = (np.empty if every_pixel_is_written else np.zeros)(geometry.x_shape, dy.dtype)
     _, channels, kernel_height, kernel_width = g.w_shape
     plane = kernel_height * kernel_width
     strides = g.out_channels_per_group * channels * plane, plane, channels * plane
     bias = np.zeros(g.in_channels, dy.dtype)
-    shifted_product(contiguous(dy).reshape(g.y_shape), contiguous(w), strides, bias, output_taps, g, dx)
-    return dx.reshape(geometry.x_shape)
+    shifted_product(maps(contiguous(dy)), contiguous(w).reshape(w.size), strides, bias, output_taps, g, maps(dx))
+    return dx
 
 
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
