@@ -12,35 +12,13 @@ from npconv.testing import (
     assert_within_bound,
     check_adjoint,
     check_gradients,
+    exact_backward,
+    exact_forward,
     map_arrays,
     named_arrays,
-    probabilistic_bound,
-    rigorous_bound,
     unit_roundoff,
 )
-
-# Where a division or a logarithm leaves whole numbers no exact result.
-INEXACT = {"batch_norm2d", "hard_sigmoid", "hard_swish", "softmax_cross_entropy"}
-
-# The arguments in which the result is linear while the others stay; in a piecewise linear one without constants, as good.
-LINEAR_IN = {
-    "conv2d": (0, 1, 2),
-    "depthwise_conv2d": (0, 1, 2),
-    "pointwise_conv2d": (0, 1, 2),
-    "separable_conv2d": (0, 1, 2, 3),
-    "octave_conv2d": (0, 1, 2),
-    "octave_depthwise_conv2d": (0, 1, 2),
-    "ghost_conv2d": (0, 1, 2),
-    "channel_shuffle": (0,),
-    "channel_unshuffle": (0,),
-    "avg_pool2d": (0,),
-    "max_pool2d": (0,),
-    "global_avg_pool2d": (0,),
-    "upsample_nearest2d": (0,),
-    "batch_norm2d": (1, 2),
-    "relu": (0,),
-    "linear": (0, 1, 2),
-}
+from npconv.testing.rounding import INEXACT, LINEAR_IN
 
 # Linear in every single number of every argument: a difference over any step is the derivative.
 STRAIGHT = set(LINEAR_IN) - {"max_pool2d", "relu", "batch_norm2d"}
@@ -106,29 +84,7 @@ def check_differences(problem, dy, samples=8):
 
 
 def check_rounding(problem, dy):
-    """Results and gradients are within the rounding error that their sums may have.
-
-    The operator on ones counts the terms of each sum. A second stage, as the pointwise part of a separable convolution,
-    multiplies the counts of both, which is at least their sum less 1. Octave's averages of up to 16 pixels are terms too
-    and, being averages, are not counted.
-    """
-    ones, absolute, exact = problem.map(np.ones_like), problem.map(np.abs), widened(problem)
-    dy_ones, dy_absolute = map_arrays(np.ones_like, dy), map_arrays(np.abs, dy)
-    averaged, more = (16, 18) if problem.op.startswith("octave") else (1, 1)
-    for got, count, magnitude, value in (
-        (problem.forward(), ones.forward(), widened(absolute).forward(), exact.forward()),
-        (
-            problem.backward(dy),
-            ones.backward(dy_ones),
-            widened(absolute).backward(in_float64(dy_absolute)),
-            exact.backward(in_float64(dy)),
-        ),
-    ):
-        for (name, array), (_, counts), (_, magnitudes), (_, values) in zip(
-            *(named_arrays(tree, "y") for tree in (got, count, magnitude, value)), strict=True
-        ):
-            terms = averaged * int(np.ceil(counts.max(initial=0))) + more
-            bound = np.minimum(
-                rigorous_bound(magnitudes, terms, array.dtype), probabilistic_bound(magnitudes, terms, array.dtype)
-            )
-            check_within(name, array, values, bound)
+    """Results and gradients are within the rounding error that their sums may have."""
+    results = [array for _, array in named_arrays((problem.forward(), problem.backward(dy)))]
+    for got, exact in zip(results, [*exact_forward(problem), *exact_backward(problem, dy)], strict=True):
+        check_within(exact.name, got, exact.value, exact.probable_bound(got.dtype))

@@ -36,7 +36,39 @@ MAY_IMPORT = {
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
-    "testing": ({"ops", "geometry"}, {"hypothesis"}),
+    "testing": ({"ops", "geometry"}, {"hypothesis", "pytest"}),
+    "check": (
+        {
+            "__init__",
+            "ops",
+            "geometry",
+            "backends",
+            "testing",
+            "models",
+            "nn",
+            "onnx",
+            "reference",
+            "layouts",
+            "workers",
+        },
+        {
+            "hypothesis",
+            "jax",
+            "keras",
+            "numba",
+            "onnx",
+            "onnxruntime",
+            "openvino",
+            "scipy",
+            "tensorflow",
+            "tinygrad",
+            "torch",
+        },
+    ),
+    "bench": (
+        {"__init__", "backends", "costs", "geometry", "models", "nn", "optim", "testing", "workers"},
+        {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
+    ),
     "cli": (None, {"typer", "rich", "matplotlib", "PIL"}),  # anything of npconv
 }
 

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 import numba
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import npconv
 from npconv import kernels, reference
 from npconv.geometry import Conv2dGeometry
-from npconv.kernels import depthwise, planes
+from npconv.kernels import compiling, depthwise, planes
+from npconv.testing import named_arrays
+from npconv.testing.strategies import OPERATORS, problems_with_dy
 
 PROBLEMS = [
     Conv2dGeometry.of((2, 40, 23, 37), (50, 40, 3, 3), padding=1),
@@ -82,6 +87,70 @@ def test_the_number_of_threads_changes_no_bit(geometry: Conv2dGeometry, request:
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("op", OPERATORS)
+@given(data=st.data())
+@settings(max_examples=8)
+def test_the_number_of_threads_changes_no_bit_of_any_operator(op: str, data: st.DataObject) -> None:
+    """Also where the work is too small for more than one: `SMALL` is 0 here."""
+    problem, dy = data.draw(problems_with_dy(op, whole=False, largest=40))
+    before, results = numba.get_num_threads(), []
+    with pytest.MonkeyPatch.context() as patch, npconv.backend("numba"):
+        patch.setattr(compiling, "SMALL", 0)
+        for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+            numba.set_num_threads(threads)
+            results.append([array for _, array in named_arrays((problem.forward(), problem.backward(dy)), "y")])
+    numba.set_num_threads(before)
+    for arrays in results[1:]:
+        for got, expected in zip(arrays, results[0], strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+MEMORY = """
+import re
+from pathlib import Path
+import numpy as np
+import numba
+from npconv import kernels
+from npconv.geometry import Conv2dGeometry
+
+def resident(what):
+    return int(re.search(what + r":\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+def touched(geometry):
+    x, w, b, dy = (np.ones(s, np.float32) for s in (geometry.x_shape, geometry.w_shape, geometry.out_channels, geometry.y_shape))
+    results = []
+    for run, args in (
+        (kernels.conv2d, (x, w, b)), (kernels.conv2d_input_grad, (dy, w)), (kernels.conv2d_weight_grad, (dy, x))
+    ):
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+        result = run(*args, geometry)
+        results.append(resident("VmHWM") - before - result.nbytes)
+        del result
+    return results
+
+of, of_depthwise = Conv2dGeometry.of, Conv2dGeometry.of_depthwise
+for geometry in (of((1, 8, 9, 9), (8, 8, 3, 3)), of_depthwise((1, 8, 9, 9), (8, 1, 3, 3))):
+    touched(geometry)  # the compiled code
+for geometry in (
+    of((4, 64, 224, 224), (64, 64, 3, 3), padding=1),
+    of((4, 64, 224, 224), (64, 64, 1, 1)),
+    of((4, 64, 224, 224), (64, 32, 5, 5), stride=2, padding=2, groups=2),
+    of_depthwise((4, 64, 224, 224), (64, 1, 3, 3), padding=1),
+):
+    allowed = numba.get_num_threads() * (2 << 20) + 4 * 64 * 64 * 25 + (1 << 20)  # scratch, packed weights, tables and pages
+    assert max(touched(geometry)) < allowed, (geometry, allowed)
+print("small")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
+def test_scratch_stays_small() -> None:
+    """Under 2 MiB for each thread, whatever the size of the input: here 51 MB, whose im2col would be 460 MB."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=600, check=False)
+    assert (done.returncode, done.stdout) == (0, "small\n"), done.stderr
+
+
 LAYERS = """
 import os, sys, threading
 import numpy as np
@@ -112,11 +181,11 @@ print("right")
 """
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
 def test_threads_and_forked_children_get_the_same_sums(layer: str) -> None:
     environment = os.environ | {"NUMBA_THREADING_LAYER": layer, "NPCONV_BACKEND": "numba"}
     command = [sys.executable, "-W", "ignore", "-c", LAYERS]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     if "No threading layer could be loaded" in done.stderr:
         pytest.skip(f"Numba has no {layer} here")
     assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr

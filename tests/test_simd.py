@@ -20,55 +20,6 @@ def whole(rng: np.random.Generator, size: int, dtype: type) -> np.ndarray:
 
 
 @njit
-def run_fill_runs(runs, first, count, pitch, columns, y_width, lanes):
-    return simd.fill_runs(runs, first, count, pitch, columns, y_width, lanes)
-
-
-@njit
-def run_multiply(packed, w, w_start, w_row, x, x_start, x_offsets, steps, y, y_start, y_row, rows, columns, runs, run_count, fresh, bias, bias_start):  # fmt: skip
-    simd.multiply(packed, w, w_start, w_row, x, x_start, x_offsets, steps, y, y_start, y_row, rows, columns, runs, run_count, fresh, bias, bias_start)  # fmt: skip
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_multiply_is_a_sum_over_steps_and_touches_nothing_else(dtype: type, packed: bool) -> None:
-    rng = np.random.default_rng(0)
-    lanes = lanes_of(dtype)
-    width = simd.VECTORS * lanes
-    for _ in range(300):
-        rows, length, steps = int(rng.integers(1, 3 * lanes)), int(rng.integers(1, width + 1)), int(rng.integers(0, 9))
-        # the tile is `length` pixels from `first` on of a map whose rows have `pitch` pixels, of which `columns` count
-        pitch, first = int(rng.integers(1, 2 * width)), int(rng.integers(0, 200))
-        columns, y_width = int(rng.integers(1, pitch + 1)), pitch + int(rng.integers(0, 3))
-        w_row = (steps + 1) * lanes if packed else steps + int(rng.integers(0, 3))
-        w_start, x_start, y_start, bias_start = (int(n) for n in rng.integers(0, 10, 4))
-        y_row = (first + length + pitch) // pitch * y_width + width
-        x_offsets = rng.integers(0, 60, steps)
-        w, x = whole(rng, w_start + (rows + lanes) * (w_row + 1), dtype), whole(rng, 80 + width, dtype)
-        y, bias = whole(rng, y_start + rows * y_row + width, dtype), whole(rng, 80, dtype)
-        fresh = bool(rng.integers(2))
-
-        expected = y.copy()
-        for i in range(rows):
-            row = w_start + (i // lanes * w_row + i % lanes if packed else i * w_row)
-            for j in range(length):
-                m, q = divmod(first + j, pitch)
-                if q < columns:
-                    at = y_start + i * y_row + m * y_width + q
-                    expected[at] = bias[bias_start + i] if fresh else y[at]
-                    for t in range(steps):
-                        expected[at] += w[row + t * (lanes if packed else 1)] * x[x_start + x_offsets[t] + j]
-
-        runs = np.full(3 * simd.VECTORS * (lanes + 2), -1)
-        run_count = run_fill_runs(runs, first, length, pitch, columns, y_width, lanes)
-        run_multiply(
-            packed, w, w_start, w_row, x, x_start, x_offsets, steps,
-            y, y_start, y_row, rows, length, runs, run_count, fresh, bias, bias_start,
-        )  # fmt: skip
-        np.testing.assert_array_equal(y, expected)
-
-
-@njit
 def run_transpose(source, source_starts, target, target_starts):
     simd.transpose_block(source, source_starts, 1, 2, target, target_starts, 3, 4)
 
@@ -90,36 +41,22 @@ def test_transpose_block_turns_runs_across(dtype: type) -> None:
 
 
 @njit
-def run_filter_pixels(w, w_taps, x, x_start, x_step, x_taps, bias, y, y_start, y_step):
-    simd.filter_pixels(8, w, w_taps, x, x_start, x_step, x_taps, len(x_taps), bias, y, y_start, y_step)
-
-
-@njit
-def run_filter_weights(dy, dy_start, x, x_start, x_step, x_taps, first_tap, pixels, dw):
-    simd.filter_weights(5, dy, dy_start, x, x_start, x_step, x_taps, first_tap, pixels, dw)
+def run_moves(source, target, count):
+    simd.copy_run(source, 3, target, 5, count)
+    simd.gather_every_second(source, 3, target, 105, count)
+    simd.scatter_every_second(source, 3, target, 205, count)
+    simd.clear_run(target, 405, count)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_filters_work_lane_by_lane(dtype: type) -> None:
+def test_moves_touch_what_they_say_and_nothing_else(dtype: type) -> None:
     rng = np.random.default_rng(0)
-    lanes = lanes_of(dtype)
-    lane = np.arange(lanes)
-    x = whole(rng, 60 * lanes, dtype)
-    x_taps, x_start, x_step = rng.integers(0, 20, 7) * lanes, 3 * lanes, 2 * lanes
-
-    w, bias, y = whole(rng, 9 * lanes, dtype), whole(rng, lanes, dtype), whole(rng, 40 * lanes, dtype)
-    w_taps, y_start, y_step = rng.integers(0, 9, 7) * lanes, lanes, 3 * lanes
-    expected = y.copy()
-    for i in range(8):
-        products = [w[w_taps[t] + lane] * x[x_start + i * x_step + x_taps[t] + lane] for t in range(7)]
-        expected[y_start + i * y_step + lane] = bias + sum(products)
-    run_filter_pixels(w, w_taps, x, x_start, x_step, x_taps, bias, y, y_start, y_step)
-    np.testing.assert_array_equal(y, expected)
-
-    dy, dw = whole(rng, 20 * lanes, dtype), whole(rng, 7 * lanes, dtype)
-    expected = dw.copy()
-    for t in range(2, 7):
-        products = [dy[lanes + i * lanes + lane] * x[x_start + i * x_step + x_taps[t] + lane] for i in range(6)]
-        expected[t * lanes + lane] += sum(products)
-    run_filter_weights(dy, lanes, x, x_start, x_step, x_taps, 2, 6, dw)
-    np.testing.assert_array_equal(dw, expected)
+    for count in range(70):
+        source, target = whole(rng, 150, dtype) + 10, whole(rng, 500, dtype)
+        expected = target.copy()
+        expected[5 : 5 + count] = source[3 : 3 + count]
+        expected[105 : 105 + count] = source[3 : 3 + 2 * count : 2]
+        expected[205 : 205 + 2 * count : 2] = source[3 : 3 + count]
+        expected[405 : 405 + count] = 0
+        run_moves(source, target, count)
+        np.testing.assert_array_equal(target, expected)

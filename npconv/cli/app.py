@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from npconv import __version__
+from npconv.cli.bench import bench
+from npconv.cli.check import check
+from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
 from npconv.cli.predict import predict
 from npconv.cli.summary import summary
@@ -18,7 +21,10 @@ app.command()(train)
 app.command()(predict)
 app.command()(summary)
 app.command()(tables)
+app.command()(check)
+app.command("compile")(compile_kernels)
 app.command()(config)
+app.add_typer(bench, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,7 +1,9 @@
 """The fast twins: every primitive of `npconv.reference`, with the same files, names and arguments, in Numba on all cores.
 
-A public function takes what its reference takes, allocates its result and calls a compiled loop. The convolutions share
-theirs: `simd` has the vector vocabulary, `planes` the sums of shifted planes made of it, `compiling` what all loops agree on.
+A public function takes what its reference takes, allocates its result and calls a compiled loop. What the loops share: `simd` is
+the vector vocabulary, `tiles` and `filters` the sums in registers made of it; `planes` has every convolution as a sum of shifted
+planes, `channels` and `lanes` planes that stand in the lanes of a vector, `rows` planes as long rows; `compiling` is what all
+loops agree on, and `cache` where they are kept.
 Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
 """
 

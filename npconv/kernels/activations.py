@@ -16,8 +16,9 @@ def relu(x: Array) -> Array:
 
 @compiled
 def _relu(x, y):
+    zero = x.dtype.type(0)
     for i in prange(x.size):
-        y[i] = 0 if x[i] <= 0 else x[i]
+        y[i] = zero if x[i] <= zero else x[i]
 
 
 def relu_input_grad(dy: Array, x: Array) -> Array:
@@ -27,8 +28,9 @@ def relu_input_grad(dy: Array, x: Array) -> Array:
 
 @compiled
 def _relu_input_grad(dy, x, dx):
+    zero = x.dtype.type(0)
     for i in prange(x.size):
-        dx[i] = 0 if x[i] <= 0 else dy[i]
+        dx[i] = zero if x[i] <= zero else dy[i]
 
 
 def relu6(x: Array) -> Array:
@@ -38,8 +40,9 @@ def relu6(x: Array) -> Array:
 
 @compiled
 def _relu6(x, y):
+    zero, six = x.dtype.type(0), x.dtype.type(6)
     for i in prange(x.size):
-        y[i] = 0 if x[i] <= 0 else 6 if x[i] >= 6 else x[i]
+        y[i] = zero if x[i] <= zero else six if x[i] >= six else x[i]
 
 
 def relu6_input_grad(dy: Array, x: Array) -> Array:
@@ -49,8 +52,9 @@ def relu6_input_grad(dy: Array, x: Array) -> Array:
 
 @compiled
 def _relu6_input_grad(dy, x, dx):
+    zero, six = x.dtype.type(0), x.dtype.type(6)
     for i in prange(x.size):
-        dx[i] = 0 if x[i] <= 0 or x[i] >= 6 else dy[i]
+        dx[i] = zero if (x[i] <= zero) | (x[i] >= six) else dy[i]
 
 
 def hard_sigmoid(x: Array) -> Array:
@@ -60,8 +64,9 @@ def hard_sigmoid(x: Array) -> Array:
 
 @compiled
 def _hard_sigmoid(x, y):
+    zero, one, three, six = x.dtype.type(0), x.dtype.type(1), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
-        y[i] = 0 if x[i] <= -3 else 1 if x[i] >= 3 else (x[i] + x.dtype.type(3)) / x.dtype.type(6)
+        y[i] = zero if x[i] <= -three else one if x[i] >= three else (x[i] + three) / six
 
 
 def hard_sigmoid_input_grad(dy: Array, x: Array) -> Array:
@@ -71,8 +76,9 @@ def hard_sigmoid_input_grad(dy: Array, x: Array) -> Array:
 
 @compiled
 def _hard_sigmoid_input_grad(dy, x, dx):
+    zero, three, six = x.dtype.type(0), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
-        dx[i] = 0 if x[i] <= -3 or x[i] >= 3 else dy[i] / x.dtype.type(6)
+        dx[i] = zero if (x[i] <= -three) | (x[i] >= three) else dy[i] / six
 
 
 def hard_swish(x: Array) -> Array:
@@ -82,9 +88,9 @@ def hard_swish(x: Array) -> Array:
 
 @compiled
 def _hard_swish(x, y):
+    zero, one, three, six = x.dtype.type(0), x.dtype.type(1), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
-        gate = 0 if x[i] <= -3 else 1 if x[i] >= 3 else (x[i] + x.dtype.type(3)) / x.dtype.type(6)
-        y[i] = x[i] * x.dtype.type(gate)
+        y[i] = x[i] * (zero if x[i] <= -three else one if x[i] >= three else (x[i] + three) / six)
 
 
 def hard_swish_input_grad(dy: Array, x: Array) -> Array:
@@ -94,13 +100,10 @@ def hard_swish_input_grad(dy: Array, x: Array) -> Array:
 
 @compiled
 def _hard_swish_input_grad(dy, x, dx):
+    zero, two, three, six = x.dtype.type(0), x.dtype.type(2), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
-        if x[i] <= -3:
-            dx[i] = 0
-        elif x[i] >= 3:
-            dx[i] = dy[i]
-        else:
-            dx[i] = dy[i] * ((x.dtype.type(2) * x[i] + x.dtype.type(3)) / x.dtype.type(6))
+        between = dy[i] * ((two * x[i] + three) / six)
+        dx[i] = zero if x[i] <= -three else dy[i] if x[i] >= three else between
 
 
 def _map(loop, *arrays: Array) -> Array:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +14,13 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 
 from npconv.geometry import Array
+from npconv.kernels.cache import keep_on_disk
 from npconv.kernels.simd import VECTOR_BITS
 
+LOOPS: list[Any] = []  # every compiled loop, as Numba's dispatcher
 SMALL = 4096  # elements of a first argument below which waking other threads takes longer than the work: 2 ms on a busy machine
 
 _forked = False  # whether this process is the child of one in which kernels may have run
@@ -27,11 +33,19 @@ def _note_the_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # A child made while another thread compiles would wait for ever for Numba's lock, so making it waits for the thread.
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release)
+    os.register_at_fork(after_in_child=global_compiler_lock.release)
     os.register_at_fork(after_in_child=_note_the_fork)
+
+# pip puts TBB where the dynamic loader does not look; Numba finds it once it is loaded. It is the one layer that minds
+# neither threads nor forks.
+with contextlib.suppress(OSError):
+    ctypes.CDLL(str(Path(sys.prefix, "lib", "libtbb.so.12")))
 
 
 def compiled(loop: Callable[..., None]) -> Callable[..., None]:
-    """Compile `loop` on its first call for each dtype, in parallel over `prange`, and keep the result on disk.
+    """Compile `loop` on its first call for each dtype, in parallel over `prange`, and keep the result on disk (`cache`).
 
     Division follows IEEE (error_model="numpy"). Never fastmath: NaN and infinity have to come out where the reference
     has them.
@@ -40,8 +54,11 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
     when two threads call at once, so there they take turns; and "omp" ends a forked child, so a child runs the same loop
     without threads, compiled for itself.
     """
-    parallel = numba.njit(parallel=True, cache=True, error_model="numpy")(loop)
-    serial = numba.njit(error_model="numpy")(loop)  # not kept on disk, where it would take the place of the other
+    parallel = numba.njit(parallel=True, error_model="numpy")(loop)
+    serial = numba.njit(error_model="numpy")(loop)
+    keep_on_disk(parallel, "parallel")
+    keep_on_disk(serial, "serial")
+    LOOPS.append(parallel)
 
     @functools.wraps(loop)
     def run(*arguments: Any) -> None:
@@ -94,6 +111,12 @@ def scratch(dtype: Any, size: int) -> Array:
     return flat[:needed].reshape(-1, size)
 
 
+def cache_folder() -> str | None:
+    """Where compiled loops are kept, or None where no folder can be written."""
+    folder: str | None = LOOPS[0]._cache.cache_path
+    return folder
+
+
 def configuration() -> dict[str, str]:
     """What `npconv.show_config` prints of this backend."""
     from llvmlite import binding
@@ -102,7 +125,7 @@ def configuration() -> dict[str, str]:
         "Numba": numba.__version__,
         "threads": f"{numba.get_num_threads()}",
         "threading layer": _threading_layer(),
-        "kernel cache": os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).with_name("__pycache__")),
+        "kernel cache": cache_folder() or "none: no folder can be written",
         "vector width": f"{VECTOR_BITS} bits ({binding.get_host_cpu_name()})",
     }
 

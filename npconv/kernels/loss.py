@@ -51,12 +51,12 @@ def _softmax_cross_entropy_input_grad(logits, labels, label_smoothing, scale, dl
             dlogits[n, k] = (np.exp(logits[n, k] - largest - log_sum) - target) * scale
 
 
-@njit(cache=True)
+@njit
 def _target(k, label, classes, label_smoothing):
     return label_smoothing / classes + (1 - label_smoothing if k == label else 0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _log_sum_exp(row):
     """(log of the sum of exp(row - largest), largest): the largest logit is subtracted first, against overflow."""
     largest = row.max()

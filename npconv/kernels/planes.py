@@ -18,7 +18,15 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
-from npconv.kernels.simd import ROWS, VECTOR_BITS, VECTORS, fill_runs, multiply, transpose_block
+from npconv.kernels.simd import (
+    VECTOR_BITS,
+    clear_run,
+    copy_run,
+    gather_every_second,
+    scatter_every_second,
+    transpose_block,
+)
+from npconv.kernels.tiles import ROWS, VECTORS, fill_runs, multiply
 from npconv.kernels.windows import Taps, input_taps
 
 SCRATCH_BYTES = 1 << 20  # per thread; half of a common L2 cache or less
@@ -488,66 +496,53 @@ def _pixel_product(
                     )  # fmt: skip
 
 
-@njit(cache=True)
+@njit
 def _copy_plane(
     source, start, source_row, height, width, first_row, first_column, stride, target, target_start, rows, pitch, slack
-):
+):  # fmt: skip
     """Rows x pitch pixels of one source plane, `stride` apart from (first_row, first_column) on; 0 outside the plane, and behind."""
     row_stride, column_stride = stride
     left = min(pitch, max(0, -(first_column // column_stride)))
     right = max(left, min(pitch, (width - 1 - first_column) // column_stride + 1))
-    target[target_start + rows * pitch : target_start + rows * pitch + slack] = 0
-    if (
-        pitch == width == source_row and stride == (1, 1) and left == 0 and right == pitch
-    ):  # whole rows, one after the other
-        top, bottom = min(rows, max(0, -first_row)), max(0, min(rows, height - first_row))
-        to = target[target_start : target_start + rows * pitch]
-        to[: top * pitch] = 0
-        to[bottom * pitch :] = 0
-        count = (bottom - top) * pitch
-        at = start + (first_row + top) * width
-        kept, inner = source[at : at + count], to[top * pitch : bottom * pitch]
-        for q in range(len(inner)):
-            inner[q] = kept[q]
+    top = min(rows, max(0, -(first_row // row_stride)))
+    bottom = max(top, min(rows, (height - 1 - first_row) // row_stride + 1))
+    if left == right:
+        bottom = top
+    clear_run(target, target_start, top * pitch + left)
+    clear_run(target, target_start + bottom * pitch, (rows - bottom) * pitch + slack)
+    run = start + (first_row + top * row_stride) * source_row + first_column + left * column_stride
+    if pitch == source_row == right - left and stride == (1, 1):  # whole rows, one after the other
+        copy_run(source, run, target, target_start + top * pitch, (bottom - top) * pitch)
         return
-    for m in range(rows):
-        row = first_row + m * row_stride
-        to = target[target_start + m * pitch : target_start + (m + 1) * pitch]
-        if row < 0 or row >= height or left == right:
-            to[:] = 0
-            continue
-        to[:left] = 0
-        to[right:] = 0
-        run = start + row * source_row + first_column + left * column_stride
+    for m in range(top, bottom):
+        at = target_start + m * pitch
         if column_stride == 1:
-            kept, inner = source[run : run + right - left], to[left:right]
-            for q in range(len(inner)):
-                inner[q] = kept[q]
+            copy_run(source, run, target, at + left, right - left)
+        elif column_stride == 2:
+            gather_every_second(source, run, target, at + left, right - left)
         else:
-            for q in range(left, right):
-                to[q] = source[run]
-                run += column_stride
+            for q in range(right - left):
+                target[at + left + q] = source[run + q * column_stride]
+        clear_run(target, at + right, pitch - right + (left if m < rows - 1 else 0))  # up to the next row's first
+        run += row_stride * source_row
 
 
-@njit(cache=True)
+@njit
 def _copy_panel(source, start, source_row, pitch, first, last, target, target_start, tile_width, tile_step):
     """Pixels `first` to `last` of a map with rows of `pitch`, tile by tile, `tile_step` apart; 0 behind the last one."""
+    at = target_start
     for j in range(first, last, tile_width):
-        to = target[target_start : target_start + tile_width]
-        target_start += tile_step
         done, length = 0, min(tile_width, last - j)
         while done < length:
             m, q = divmod(j + done, pitch)
             count = min(pitch - q, length - done)
-            at = start + m * source_row + q
-            kept, inner = source[at : at + count], to[done : done + count]
-            for i in range(len(inner)):
-                inner[i] = kept[i]
+            copy_run(source, start + m * source_row + q, target, at + done, count)
             done += count
-        to[length:] = 0
+        clear_run(target, at + length, tile_width - length)
+        at += tile_step
 
 
-@njit(cache=True)
+@njit
 def _move_run(store, tile, start, length, j, pitch, columns, out, plane, out_row, out_stride):
     """`length` pixels of a run from its pixel j on, between a row of the tile and every few pixels of `out`, less the row ends."""
     row_stride, column_stride = out_stride
@@ -555,11 +550,17 @@ def _move_run(store, tile, start, length, j, pitch, columns, out, plane, out_row
     while done < length:
         m, q = divmod(j + done, pitch)
         segment = min(pitch - q, length - done)
-        at = plane + m * row_stride * out_row + q * column_stride
-        for i in range(start + done, start + done + min(segment, columns - q)):
+        count, here = min(segment, columns - q), start + done
+        there = plane + m * row_stride * out_row + q * column_stride
+        if column_stride == 2 and count > 0:
             if store:
-                out[at] = tile[i]
+                scatter_every_second(tile, here, out, there, count)
             else:
-                tile[i] = out[at]
-            at += column_stride
+                gather_every_second(out, there, tile, here, count)
+        else:
+            for i in range(count):
+                if store:
+                    out[there + i * column_stride] = tile[here + i]
+                else:
+                    tile[here + i] = out[there + i * column_stride]
         done += segment

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.reference.windows import input_windows, output_windows
+from npconv.reference.windows import input_windows, scatter_windows
 
 
 def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
@@ -20,20 +20,22 @@ def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeomet
 def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
     """dx[n,g,h,w] = sum over o and all (p, r), (q, s) that met at (h, w) of dy[n,g,o,p,q] * w[g,o,r,s].
 
-    As in the standard convolution: windows of the spread-out dy under the rotated kernel.
+    As in the standard convolution: every product x * w of y hands dy * w back to its x.
     """
-    dy_windows = output_windows(dy, geometry)
-    batch, _, *rest = dy_windows.shape
-    dy_windows = dy_windows.reshape(batch, geometry.groups, geometry.out_channels_per_group, *rest)
-    return np.einsum("ngohwrs,gors->nghw", dy_windows, _w(w, geometry)[:, :, ::-1, ::-1])
+    products = np.einsum("ngopq,gors->ngpqrs", _by_group(dy, geometry), _w(w, geometry))
+    return scatter_windows(products, geometry)
 
 
 def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw[g,o,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g, p*stride + r*dilation - pad, ...]: y is linear in w."""
-    batch, _, *out_size = geometry.y_shape
-    dy_by_group = dy.reshape(batch, geometry.groups, geometry.out_channels_per_group, *out_size)
-    dw = np.einsum("ngpqrs,ngopq->gors", input_windows(x, geometry), dy_by_group)
+    dw = np.einsum("ngpqrs,ngopq->gors", input_windows(x, geometry), _by_group(dy, geometry))
     return dw.reshape(geometry.w_shape)
+
+
+def _by_group(dy: Array, geometry: Conv2dGeometry) -> Array:
+    """dy (N, C*m, P, Q) as (n, g, o, p, q)."""
+    batch, _, *out_size = geometry.y_shape
+    return dy.reshape(batch, geometry.groups, geometry.out_channels_per_group, *out_size)
 
 
 def _w(w: Array, geometry: Conv2dGeometry) -> Array:

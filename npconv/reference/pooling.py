@@ -27,9 +27,13 @@ def max_pool2d(x: Array, geometry: Pool2dGeometry) -> Array:
 
 
 def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Array:
-    """The window's first largest pixel, in row order, gets the whole dy: a small change of any other leaves y as it is."""
-    x_windows = _windows(x, -np.inf, geometry)
-    flat = x_windows.reshape(*geometry.y_shape, geometry.kernel_height * geometry.kernel_width)
+    """The window's first largest pixel, in row order, gets the whole dy: a small change of any other leaves y as it is.
+
+    A pixel of -inf is as large as the padding, which still gets nothing; the first NaN is the largest.
+    """
+    x_windows, inside = _windows(x, -np.inf, geometry), _windows(np.ones(x.shape, np.bool_), False, geometry)
+    largest = inside & ((x_windows == x_windows.max(axis=(4, 5), keepdims=True)) | np.isnan(x_windows))
+    flat = largest.reshape(*geometry.y_shape, geometry.kernel_height * geometry.kernel_width)
     winner = flat.argmax(axis=-1)[..., None] == np.arange(flat.shape[-1])
     return _scatter(np.where(winner, dy[..., None], dy.dtype.type(0)).reshape(x_windows.shape), geometry)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.reference.windows import input_windows, output_windows
+from npconv.reference.windows import input_windows, scatter_windows
 
 
 def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
@@ -19,12 +19,11 @@ def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Arr
 def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
     """dx[n,g,c,h,w] = sum over o and all (p, r), (q, s) that met at (h, w) of dy[n,g,o,p,q] * w[g,o,c,r,s].
 
-    The pairs that met are windows of dy spread out by the stride, under the kernel rotated by half a turn: see
-    `output_windows`. This is the transposed convolution.
+    Every product x * w of y hands dy * w back to its x: the transposed convolution. Only these are multiplied, so an
+    infinite weight never meets a zero that is no number of the problem.
     """
-    rotated = _w(w, geometry)[:, :, :, ::-1, ::-1]
-    dy_windows = _by_group(output_windows(dy, geometry), geometry)
-    return np.einsum("ngohwrs,gocrs->ngchw", dy_windows, rotated, optimize=True).reshape(geometry.x_shape)
+    products = np.einsum("ngopq,gocrs->ngcpqrs", _by_group(dy, geometry), _w(w, geometry), optimize=True)
+    return scatter_windows(products.reshape(geometry.batch, geometry.in_channels, *products.shape[3:]), geometry)
 
 
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from npconv.geometry import Array, Conv2dGeometry, effective_kernel
+from npconv.geometry import Array, Conv2dGeometry
 
 
 def windows(
@@ -37,7 +37,10 @@ def windows(
 
 
 def input_windows(x: Array, geometry: Conv2dGeometry) -> Array:
-    """The input pixels under each kernel tap, x[n, c, p * stride + r * dilation - pad, ...], as (N, C, P, Q, R, S)."""
+    """The input pixels under each kernel tap, x[n, c, p * stride + r * dilation - pad, ...], as (N, C, P, Q, R, S).
+
+    Padding is pixels that are 0, and multiplied like other pixels: by an infinite weight it makes NaN.
+    """
     rows, columns = (geometry.pad_top, geometry.pad_bottom), (geometry.pad_left, geometry.pad_right)
     return windows(
         np.pad(x, ((0, 0), (0, 0), rows, columns)),
@@ -48,27 +51,20 @@ def input_windows(x: Array, geometry: Conv2dGeometry) -> Array:
     )
 
 
-def output_windows(dy: Array, geometry: Conv2dGeometry) -> Array:
-    """The output gradients that each input pixel fed, as (N, O, H, W, R, S), to be met by the *rotated* kernel.
+def scatter_windows(taps: Array, geometry: Conv2dGeometry) -> Array:
+    """The adjoint of `input_windows`: adds (N, C, P, Q, R, S) back to the pixels that they stand for, (N, C, H, W).
 
-    Input row h fed output row p through kernel row r where h = p * stride + r * dilation - pad, which is
-    p * stride = h + pad - r * dilation. So dy is spread out, `stride` apart with zeros between (row p moves to
-    p * stride), and read backwards in r. Reading it forwards in r' = R - 1 - r makes it a plain window of dilation
-    `dilation` that starts at h + pad - (R - 1) * dilation, for which as many zeros go before; the kernel is rotated
-    instead. Input rows that no output read (the floor case) find only zeros.
+    One kernel tap at a time, at which no two windows meet. What falls on the padding is dropped; pixels that no window
+    reads (the floor case) get 0.
     """
-    batch, channels = dy.shape[:2]
-    reach_height = effective_kernel(geometry.kernel_height, geometry.dilation_height) - 1
-    reach_width = effective_kernel(geometry.kernel_width, geometry.dilation_width) - 1
-    padded_height = geometry.in_height + geometry.pad_top + geometry.pad_bottom
-    padded_width = geometry.in_width + geometry.pad_left + geometry.pad_right
-    spread = np.zeros((batch, channels, padded_height + reach_height, padded_width + reach_width), dy.dtype)
-    rows = slice(reach_height, reach_height + geometry.out_height * geometry.stride_height, geometry.stride_height)
-    columns = slice(reach_width, reach_width + geometry.out_width * geometry.stride_width, geometry.stride_width)
-    spread[:, :, rows, columns] = dy
-    return windows(
-        spread[:, :, geometry.pad_top :, geometry.pad_left :],
-        (geometry.in_height, geometry.in_width),
-        (geometry.kernel_height, geometry.kernel_width),
-        dilation=(geometry.dilation_height, geometry.dilation_width),
-    )
+    batch, channels, out_height, out_width, kernel_height, kernel_width = taps.shape
+    bottom, right = geometry.pad_top + geometry.in_height, geometry.pad_left + geometry.in_width
+    padded = np.zeros((batch, channels, bottom + geometry.pad_bottom, right + geometry.pad_right), taps.dtype)
+    for r in range(kernel_height):
+        top = r * geometry.dilation_height
+        rows = slice(top, top + (out_height - 1) * geometry.stride_height + 1, geometry.stride_height)
+        for s in range(kernel_width):
+            left = s * geometry.dilation_width
+            columns = slice(left, left + (out_width - 1) * geometry.stride_width + 1, geometry.stride_width)
+            padded[:, :, rows, columns] += taps[..., r, s]
+    return np.ascontiguousarray(padded[:, :, geometry.pad_top : bottom, geometry.pad_left : right])

@@ -18,35 +18,12 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from npconv import ops
 from npconv.geometry import Array, IntOrPair, Padding, Pair
 from npconv.ops import OctaveBias, OctaveMap, OctaveWeight
 from npconv.testing.gradients import Tree, map_arrays
+from npconv.testing.problem import Problem
 
-
-class Problem(NamedTuple):
-    """One call of an operator, ``op(*args, **options)``; `args` are its arrays, in its order, all else is in `options`.
-
-    In a problem of whole numbers those that the operator divides are multiples of `unit`, so that quotients, too, are
-    exact; `dy` must be a multiple of it as well, see `dy_like`.
-    """
-
-    op: str
-    args: tuple[Tree, ...]
-    options: dict[str, Any]
-    unit: int = 1
-
-    def forward(self) -> Tree:
-        """y, on the current backend."""
-        return getattr(ops, self.op)(*self.args, **self.options)
-
-    def backward(self, dy: Tree) -> Tree:
-        """One gradient per argument, or the gradient where there is one argument, on the current backend."""
-        return getattr(ops, f"{self.op}_backward")(dy, *self.args, **self.options)
-
-    def map(self, function: Callable[[Array], Array]) -> Problem:
-        """The same problem with `function` applied to every array of its arguments."""
-        return self._replace(args=map_arrays(function, self.args))
+__all__ = ["OPERATORS", "Problem", "dy_like", "layouts", "problems", "problems_with_dy"]
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""What the tests against other frameworks share: `import required`, `torch_ops`, `torch_models`, and a single thread."""
+"""What the tests against other frameworks share: `import required`, `torch_models`, and a single thread."""
 
 from __future__ import annotations
 

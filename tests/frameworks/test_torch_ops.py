@@ -22,7 +22,8 @@ from npconv.testing.strategies import OPERATORS, Problem, problems_with_dy
 
 torch = framework("torch")
 # It needs torch, so it comes after the line that skips without it.
-import torch_ops  # noqa: E402
+from npconv.check.adapters import torch as torch_ops  # noqa: E402
+from npconv.check.adapters.padding import pair, sides  # noqa: E402
 
 functional = torch.nn.functional
 
@@ -57,8 +58,8 @@ def test_halves_of_the_conv2d_backward() -> None:
 
     def compare(problem: Problem, dy: Array) -> None:
         (x, w), options = problem.args[:2], problem.options
-        stride, dilation = torch_ops.pair(options["stride"]), torch_ops.pair(options["dilation"])
-        rows, columns = torch_ops.sides(options["padding"], x.shape[2:], w.shape[2:], stride, dilation)
+        stride, dilation = pair(options["stride"]), pair(options["dilation"])
+        rows, columns = sides(options["padding"], x.shape[2:], w.shape[2:], stride, dilation)
         shared = {"stride": stride, "dilation": dilation, "groups": options["groups"]}
 
         reached = functional.conv_transpose2d(_tensor(dy), _tensor(w), **shared)
@@ -112,7 +113,7 @@ def test_max_pool_ties(stride: int, padding: int) -> None:
 
 
 def test_batch_norm_with_fixed_statistics_is_pytorchs() -> None:
-    """F.batch_norm, which gives the statistics no gradient, and so is not what `torch_ops` differentiates."""
+    """F.batch_norm, which gives the statistics no gradient, and so is not what the adapter differentiates."""
     rng = np.random.default_rng(0)
     x, dy = rng.normal(size=(2, 4, 3, 5, 6))
     gamma, beta, mean, var = rng.uniform(0.5, 2.0, (4, 3))
@@ -167,10 +168,16 @@ def _pytorch(problem: Problem, dy: Tree) -> list[Array]:
     """PyTorch's y and its gradient with respect to every array among the arguments, one after the other."""
     args = map_arrays(lambda array: _tensor(array, requires_grad=True), problem.args)
     options = {name: map_arrays(_tensor, value) for name, value in problem.options.items()}
-    y = _tensors(getattr(torch_ops, problem.op)(*args, **options))
+    function = _hard_sigmoid if problem.op == "hard_sigmoid" else torch_ops.FUNCTIONS[problem.op]
+    y = _tensors(function(*args, **options))
     dys = _tensors(map_arrays(_tensor, dy))
     gradients = torch.autograd.grad(y, _tensors(args), dys, allow_unused=True, materialize_grads=True)
     return [tensor.detach().numpy() for tensor in (*y, *gradients)]
+
+
+def _hard_sigmoid(x: Tensor) -> Tensor:
+    """Not F.hardsigmoid, whose gradient is too coarse for this comparison: see `test_hard_sigmoid_is_pytorchs`."""
+    return functional.relu6(x + 3) / 6
 
 
 def _magnitudes(problem: Problem, dy: Tree) -> list[Array]:

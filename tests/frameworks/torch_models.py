@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch_ops
 from required import framework
 
 import npconv.nn
 
 torch = framework("torch")
+# It needs torch, so it comes after the line that skips without it.
+from npconv.check.adapters import torch as torch_ops  # noqa: E402
+
 nn = torch.nn
 functional = nn.functional
 
@@ -113,7 +115,8 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = functional.relu(self.reduce(x.mean(dim=(2, 3), keepdim=True)))
-        return x * torch_ops.hard_sigmoid(self.expand(squeezed))
+        # Not F.hardsigmoid: the 1/6 of its gradient has single precision, in float64 too.
+        return x * (functional.relu6(self.expand(squeezed) + 3) / 6)
 
 
 class GhostBottleneck(nn.Module):

@@ -1,0 +1,33 @@
+"""The cross-check: is another implementation right, how right, and what arithmetic does it use?
+
+    report = npconv.check.run("conv2d", forward=my_conv, backward=my_conv_backward)
+    print(report)
+
+needs Hypothesis, which draws the cases: ``pip install "npconv[check]"``.
+"""
+
+from npconv.check.adapters import Unsupported
+from npconv.check.case import Case
+from npconv.check.comparison import DIRECTIONS, MODES, Direction, Failure, Mode
+from npconv.check.examination import Checked
+from npconv.check.fingerprint import Arithmetic, fingerprint
+from npconv.check.report import HISTOGRAM_EDGES, BorderMap, Report, Result
+from npconv.check.run import run
+
+__all__ = [
+    "DIRECTIONS",
+    "HISTOGRAM_EDGES",
+    "MODES",
+    "Arithmetic",
+    "BorderMap",
+    "Case",
+    "Checked",
+    "Direction",
+    "Failure",
+    "Mode",
+    "Report",
+    "Result",
+    "Unsupported",
+    "fingerprint",
+    "run",
+]

@@ -1,0 +1,45 @@
+"""npconv's own kernels, in Numba: what the check judges by its reference in NumPy when it judges npconv itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+import npconv
+from npconv import ops
+from npconv.check.adapters.definitions import arguments, call
+from npconv.testing.gradients import Tree
+
+NAME = "npconv"
+OPERATORS = tuple(op for op in ops.__all__ if f"{op}_backward" in ops.__all__)
+DIRECTIONS = dict.fromkeys(OPERATORS, ("forward", "backward"))
+
+
+def version() -> str:
+    return npconv.__version__
+
+
+def arithmetic_settings() -> dict[str, str]:
+    return {"threads": str(numba.get_num_threads())}
+
+
+def forward(op: str, args: tuple[Tree, ...], options: dict[str, Any]) -> Tree:
+    with npconv.backend("numba"):
+        return getattr(ops, op)(*args, **options)
+
+
+def backward(op: str, dy: Tree, args: tuple[Tree, ...], options: dict[str, Any]) -> tuple[Tree, ...]:
+    with npconv.backend("numba"):
+        gradients = getattr(ops, f"{op}_backward")(dy, *args, **options)
+    return gradients if len(args) > 1 else (gradients,)
+
+
+def source(op: str, options: dict[str, Any], direction: str) -> str:
+    names = tuple("npconv.OctaveWeight(*w)" if op.startswith("octave") and a == "w" else a for a in arguments(op))
+    if direction == "forward":
+        result = call(f"npconv.{op}", names, options)
+    else:
+        result = call(f"npconv.{op}_backward", ("dy", *names), options)
+        result = result if len(names) > 1 else f"({result},)"
+    return f'import npconv\nwith npconv.backend("numba"):\n    got = {result}'

@@ -1,0 +1,271 @@
+"""What a cross-check found: counts, worst errors, failures, and where the errors are."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npconv.check.case import describe, named_trees
+from npconv.check.comparison import Comparison, Direction, Failure, Finding, Mode
+from npconv.check.fingerprint import Arithmetic
+from npconv.geometry import Array
+
+HISTOGRAM_EDGES = np.array([0.0, *2.0 ** np.arange(-12, 5), np.inf])
+"""In units of the rounding bound: bin i holds errors above edge i and up to edge i + 1; the first also holds errors of 0."""
+
+BORDER = 3
+"""So many rows and columns at each border have a cell of their own in a `BorderMap`; all others share the middle one."""
+
+
+class Result(NamedTuple):
+    """One direction in one mode.
+
+    Attributes
+    ----------
+    direction, mode
+        The adjoint identity, which is about both directions, is counted under "backward".
+    cases : int
+        That were judged.
+    failed : int
+        Of these.
+    unsupported : int
+        That the checked function says it cannot do: not among `cases`.
+    skipped : int
+        That this mode says nothing about, for example whole numbers whose quotients are none: not among `cases`.
+    suspicious : int
+        Judged right by the rigorous bound, but with errors larger than chance would have them. No failures.
+    worst : float
+        The largest error in units of the rounding bound: at most 1 where all is right. 0.0 for "adjoint".
+    bits : float or None
+        -log2 of the largest error relative to its magnitude sum|x||w|: the bits that a result can be relied on for, 24
+        being a float32 rounded once. Only in the mode "bound", and None where there was no error at all.
+    """
+
+    direction: Direction
+    mode: Mode
+    cases: int = 0
+    failed: int = 0
+    unsupported: int = 0
+    skipped: int = 0
+    suspicious: int = 0
+    worst: float = 0.0
+    bits: float | None = None
+
+
+class BorderMap(NamedTuple):
+    """Where on a feature map errors sit, as three arrays of 2 * BORDER + 1 rows and columns.
+
+    Rows 0, 1, 2 are the first three of a map, the last three its last, and row 3 is all between; columns likewise. A map
+    of fewer rows has only the outer ones.
+    """
+
+    worst: Array  # the largest error in units of the bound
+    wrong: Array  # how many numbers failed
+    count: Array  # type: ignore[assignment]  # how many numbers there were; it hides the tuple's method
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `npconv.check.run`.
+
+    Attributes
+    ----------
+    subject : str
+        What was checked.
+    op, dtype, seed, modes
+        As asked for.
+    cases : int
+        How many were run; fewer than asked for where `interrupted`.
+    results : tuple of Result
+        One for each direction and mode that was asked for.
+    failures : tuple of Failure
+        One for each way of failing, worst first, each with its reproduction.
+    unsupported : dict of str to int
+        The messages of what the checked function cannot do, each with its number of calls.
+    histogram : dict of str to list of int
+        "forward" and "backward": how many numbers had an error in each bin of `HISTOGRAM_EDGES`, in the mode "bound".
+    maps : dict of str to BorderMap
+        "y" and "dx": errors by distance from the border, in the modes "exact" and "bound" together.
+    arithmetic : Arithmetic or None
+        The fingerprint, where one was taken.
+    seconds : float
+        That the run took.
+    interrupted : bool
+        Whether it was ended by Ctrl-C, so that there may be more to find.
+    """
+
+    subject: str
+    op: str
+    dtype: str
+    seed: int
+    modes: tuple[Mode, ...]
+    cases: int
+    results: tuple[Result, ...]
+    failures: tuple[Failure, ...]
+    unsupported: dict[str, int] = field(default_factory=dict)
+    histogram: dict[str, list[int]] = field(default_factory=dict)
+    maps: dict[str, BorderMap] = field(default_factory=dict)
+    arithmetic: Arithmetic | None = None
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was judged differs."""
+        return not self.failures
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Everything as JSON; arrays of more than 256 numbers by their shape alone, numbers that are not finite as text."""
+        return json.dumps(_plain(self.as_dict()), indent=indent)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attributes as dicts, lists and numbers, `ok` among them."""
+        return {
+            "subject": self.subject,
+            "op": self.op,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "modes": list(self.modes),
+            "cases": self.cases,
+            "ok": self.ok,
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 3),
+            "results": [result._asdict() for result in self.results],
+            "failures": [_failure_dict(failure) for failure in self.failures],
+            "unsupported": self.unsupported,
+            "histogram": {"edges": HISTOGRAM_EDGES.tolist(), **self.histogram},
+            "maps": {
+                name: {part: array.tolist() for part, array in cells._asdict().items()}
+                for name, cells in self.maps.items()
+            },
+            "arithmetic": None if self.arithmetic is None else str(self.arithmetic),
+        }
+
+    def __str__(self) -> str:
+        judged = sum(result.cases for result in self.results)
+        verdict = "nothing was judged" if not judged else "equal" if self.ok else "DIFFERENT"
+        lines = [
+            f"{self.subject}: {self.op} in {self.dtype}, {self.cases} cases: {verdict}"
+            + (" (interrupted)" if self.interrupted else ""),
+            f"{'direction':<10}{'mode':<9}{'cases':>7}{'failed':>8}{'unsupported':>13}{'suspicious':>12}{'worst':>10}{'bits':>7}",
+        ]
+        for result in self.results:
+            bits = "" if result.bits is None else f"{result.bits:.1f}"
+            worst = "" if result.mode == "adjoint" else f"{result.worst:.3g}"
+            lines.append(
+                f"{result.direction:<10}{result.mode:<9}{result.cases:>7}{result.failed:>8}{result.unsupported:>13}"
+                f"{result.suspicious:>12}{worst:>10}{bits:>7}"
+            )
+        lines += [f"unsupported {count} times: {message}" for message, count in self.unsupported.items()]
+        for failure in self.failures:
+            lines += [
+                "",
+                f"{failure.direction}, {failure.mode}, {failure.kind}: {failure.message}",
+                f"  {failure.occurrences} cases, the smallest: {failure.case}",
+                *(f"    {line}" for line in failure.reproduction.splitlines()),
+            ]
+        if self.arithmetic is not None:
+            lines += ["", str(self.arithmetic)]
+        return "\n".join(lines)
+
+
+class Recorder:
+    """Adds up what a run finds."""
+
+    def __init__(self) -> None:
+        self._results: dict[tuple[Direction, Mode], Result] = {}
+        self._relative: dict[Direction, float] = {}
+        self.unsupported: dict[str, int] = {}
+        self.histogram: dict[str, list[int]] = {}
+        self.maps: dict[str, BorderMap] = {}
+
+    def add(self, finding: Finding) -> None:
+        """What one case has shown in one direction and mode."""
+        direction, mode = finding.direction, finding.mode
+        result = self._results.get((direction, mode), Result(direction, mode))
+        if finding.unsupported is not None:
+            self.unsupported[finding.unsupported] = self.unsupported.get(finding.unsupported, 0) + 1
+            result = result._replace(unsupported=result.unsupported + 1)
+        elif finding.skipped:
+            result = result._replace(skipped=result.skipped + 1)
+        else:
+            result = result._replace(
+                cases=result.cases + 1,
+                failed=result.failed + bool(finding.failures),
+                suspicious=result.suspicious + any(comparison.suspicious for comparison in finding.comparisons),
+                worst=max(result.worst, *(comparison.worst for comparison in finding.comparisons), 0.0),
+            )
+        self._results[direction, mode] = result
+        for comparison in finding.comparisons:
+            self._add_to_map(comparison)
+            if mode == "bound":
+                self._add_errors(direction, comparison)
+
+    def _add_errors(self, direction: Direction, comparison: Comparison) -> None:
+        self._relative[direction] = max(self._relative.get(direction, 0.0), comparison.relative)
+        bins = np.searchsorted(HISTOGRAM_EDGES[1:], comparison.errors.ravel())
+        counts = np.bincount(bins, minlength=len(HISTOGRAM_EDGES) - 1)
+        before = self.histogram.get(direction, [0] * len(counts))
+        self.histogram[direction] = [old + int(new) for old, new in zip(before, counts, strict=True)]
+
+    def results(self, wanted: Iterable[tuple[Direction, Mode]]) -> tuple[Result, ...]:
+        """The results of these directions and modes, in this order."""
+        rows = []
+        for direction, mode in wanted:
+            result = self._results.get((direction, mode), Result(direction, mode))
+            relative = self._relative.get(direction, 0.0)
+            if mode == "bound" and relative:
+                result = result._replace(bits=max(0.0, -math.log2(relative)))
+            rows.append(result)
+        return tuple(rows)
+
+    def _add_to_map(self, comparison: Comparison) -> None:
+        name = comparison.exact.name.partition(".")[0]
+        errors = comparison.errors
+        if name not in ("y", "dx") or errors.ndim != 4 or not errors.size:
+            return
+        side = 2 * BORDER + 1
+        cells = self.maps.setdefault(
+            name, BorderMap(np.zeros((side, side)), np.zeros((side, side), int), np.zeros((side, side), int))
+        )
+        at = np.ix_(_border_cells(errors.shape[2]), _border_cells(errors.shape[3]))
+        np.maximum.at(cells.worst, at, errors.max(axis=(0, 1)))
+        np.add.at(cells.wrong, at, comparison.wrong.sum(axis=(0, 1)))
+        np.add.at(cells.count, at, errors.shape[0] * errors.shape[1])
+
+
+def _border_cells(length: int) -> Array:
+    """The cell of each of `length` rows: its distance from the nearer border, up to BORDER."""
+    from_start = np.arange(length)
+    from_end = from_start[::-1]
+    return np.where(from_start <= from_end, np.minimum(from_start, BORDER), 2 * BORDER - np.minimum(from_end, BORDER))
+
+
+def _failure_dict(failure: Failure) -> dict[str, Any]:
+    case = failure.case
+    arrays = {
+        name: {"shape": list(array.shape), **({"values": array.tolist()} if array.size <= 256 else {})}
+        for name, array in named_trees(case.arrays)
+    }
+    described = {
+        "label": case.label,
+        "arrays": arrays,
+        "options": {name: describe(value) for name, value in case.options.items()},
+    }
+    return failure._asdict() | {"case": described}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,150 @@
+"""The cross-check of one operator: every case in every mode, then the smallest case for each way of failing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npconv.check import corpus
+from npconv.check.comparison import MODES, Mode
+from npconv.check.examination import Checked, Function, examine
+from npconv.check.fingerprint import Arithmetic, fingerprint
+from npconv.check.hard import OPERATORS
+from npconv.check.report import Recorder, Report
+from npconv.check.reproduction import Source, imported, reproduction
+from npconv.check.shrinking import Shrinker
+from npconv.check.subject import OPERATORS as FINGERPRINTED
+from npconv.geometry import FLOAT_DTYPES, integer
+
+
+def run(
+    op: str,
+    *,
+    forward: Function | None = None,
+    backward: Function | None = None,
+    cases: int = 300,
+    seed: int = 0,
+    modes: Sequence[Mode] = MODES,
+    dtype: DTypeLike = np.float32,
+    subject: str | None = None,
+    source: Source | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    shrinking: float = 30.0,
+    arithmetic: bool = False,
+) -> Report:
+    """Check another implementation of an operator against npconv's, case by case.
+
+    Parameters
+    ----------
+    op : str
+        One of `npconv.testing.strategies.OPERATORS`.
+    forward : callable, optional
+        ``forward(*args, **options)`` with the signature of ``npconv.<op>``, from NumPy arrays to NumPy arrays.
+    backward : callable, optional
+        ``backward(dy, *args, **options)``, as ``npconv.<op>_backward``: one gradient per array argument, None for None.
+        Either may be missing, not both.
+    cases : int
+        How many: hand-picked hard ones, layers of the papers' networks, and random ones.
+    seed : int
+        Of the random ones.
+    modes : sequence of "exact", "bound" and "adjoint"
+        exact: whole numbers, for which every order of summation gives the same, compared with ``==``. bound: real numbers
+        against float64, within the rounding bound of each element's own sum. adjoint: ``<dy, y> == <da, a>`` for the
+        functions' own y and gradients, so that npconv's gradients need not be trusted; both functions are needed.
+    dtype : float16, float32 or float64
+        Of all arrays.
+    subject : str, optional
+        What the report calls the implementation; by default the function's name.
+    source : callable, optional
+        ``source(op, options, direction)`` gives the lines of code that make the same call, for reproductions. By default
+        they import the functions by their names.
+    progress : callable, optional
+        ``progress(done, total)`` is called after each case.
+    shrinking : float
+        Seconds that may be spent on making failing cases smaller.
+    arithmetic : bool
+        Whether to take the `npconv.check.fingerprint` of the forward, too, where `op` is a convolution that has one.
+
+    Returns
+    -------
+    Report
+        Whatever the functions do is in it: exceptions, wrong shapes, NaN, changed arguments, a process that dies. Ctrl-C
+        ends the run early, and the report says so.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `op`, `modes` or `dtype` is none of the above, `cases` is below 1, both functions are missing.
+    ImportError
+        Hypothesis is not installed.
+
+    Examples
+    --------
+    >>> import npconv
+    >>> run("relu", forward=npconv.relu, backward=npconv.relu_backward, cases=20).ok
+    True
+    >>> report = run("relu", forward=np.abs, cases=20)
+    >>> report.failures[0].message
+    'y[3] must be 0.0, got 1.0, an error of inf rounding bounds'
+    """
+    started = time.monotonic()
+    if op not in OPERATORS:
+        raise ValueError(f"op must be one of {', '.join(OPERATORS)}, got {op!r}")
+    cases = integer("cases", cases, minimum=1)
+    modes = _checked_modes(modes)
+    if forward is None and backward is None:
+        raise ValueError("forward or backward must be given, got None for both")
+    if np.dtype(dtype) not in FLOAT_DTYPES:
+        raise TypeError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
+    checked = Checked(forward, backward)
+    questions = checked.questions(modes)
+    recorder, shrinker, done, interrupted = Recorder(), Shrinker(checked, questions), 0, False
+    try:
+        every = corpus.cases(op, cases, seed=seed, dtype=dtype)
+        for case in every:
+            findings = list(examine(checked, case, questions))
+            for finding in findings:
+                recorder.add(finding)
+            shrinker.add(case, findings)
+            done += 1
+            if progress is not None:
+                progress(done, len(every))
+        shrinker.shrink(seconds=shrinking, most=len(every), seed=seed)
+    except KeyboardInterrupt:
+        interrupted = True
+    lines = source or imported(forward, backward)
+    return Report(
+        subject=subject or _name(forward or backward),
+        op=op,
+        dtype=np.dtype(dtype).name,
+        seed=seed,
+        modes=modes,
+        cases=done,
+        results=recorder.results(questions),
+        failures=tuple(failure._replace(reproduction=reproduction(failure, lines)) for failure in shrinker.failures),
+        unsupported=recorder.unsupported,
+        histogram=recorder.histogram,
+        maps=recorder.maps,
+        arithmetic=_arithmetic(op, forward, dtype) if arithmetic and not interrupted else None,
+        seconds=time.monotonic() - started,
+        interrupted=interrupted,
+    )
+
+
+def _arithmetic(op: str, forward: Function | None, dtype: DTypeLike) -> Arithmetic | None:
+    return None if forward is None or op not in FINGERPRINTED else fingerprint(forward, op=op, dtype=dtype)
+
+
+def _checked_modes(modes: Sequence[Mode]) -> tuple[Mode, ...]:
+    """`modes` in their own order."""
+    for mode in modes:
+        if mode not in MODES:
+            raise ValueError(f"modes must be of {', '.join(MODES)}, got {mode!r}")
+    return tuple(mode for mode in MODES if mode in modes)
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

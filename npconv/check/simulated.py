@@ -1,0 +1,299 @@
+"""Convolutions in other arithmetics, simulated in NumPy: what `npconv.check.fingerprint` has to recognise.
+
+Every function here returns a convolution with the signature of `npconv.conv2d`, on float32 arrays:
+
+    conv2d = direct(products="bfloat16")
+    y = conv2d(x, w, padding=1)
+
+They are slow, and meant to be read. Sums are computed in float64 and rounded to their format after each operation. For
+sums and products of numbers with up to 24 bits this is what the format itself would give: a second rounding does no harm
+where the first had more than twice the bits (Figueroa, When is double rounding innocuous?, SIGNUM Newsletter 30, 1995).
+A fused multiply-add is so up to rare double roundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel
+
+Forward: TypeAlias = Callable[..., Array]
+Order: TypeAlias = Literal["sequential", "reversed", "blocks", "lanes", "pairwise"]
+
+# --- formats -----------------------------------------------------------------------------------------------------
+
+
+def round_significand(x: Array, bits: int, *, nearest: bool = True) -> Array:
+    """float64 `x` with `bits` bits kept after the leading one: to nearest, ties to even, or towards zero.
+
+    >>> round_significand(np.array([1.0, 1.5, 2.5, 3.5]), 0)
+    array([1., 2., 2., 4.])
+    """
+    dropped = 52 - bits
+    pattern = np.ascontiguousarray(x, np.float64).view(np.uint64)
+    if nearest:
+        last_kept = (pattern >> np.uint64(dropped)) & np.uint64(1)
+        pattern = pattern + np.uint64((1 << (dropped - 1)) - 1) + last_kept  # a carry moves on to the exponent, rightly
+    rounded = (pattern >> np.uint64(dropped) << np.uint64(dropped)).view(np.float64)
+    return np.where(np.isfinite(x), rounded, x)
+
+
+def _through(dtype: type[np.floating[Any]], x: Array) -> Array:
+    return x.astype(dtype).astype(np.float64)
+
+
+FORMATS: dict[str, Callable[[Array], Array]] = {
+    "float64": partial(_through, np.float64),
+    "float32": partial(_through, np.float32),
+    "float16": partial(_through, np.float16),
+    "TF32": partial(round_significand, bits=10),
+    "bfloat16": partial(round_significand, bits=7),
+    "truncated TF32": partial(round_significand, bits=10, nearest=False),
+    "truncated bfloat16": partial(round_significand, bits=7, nearest=False),
+}
+"""Rounding of float64 numbers to a format, by its name; TF32 and bfloat16 have float32's range, which is not enforced."""
+
+
+# --- from a convolution of one padded group to `conv2d` ------------------------------------------------------------
+
+
+def _convolution(of_group: Callable[[Array, Array, Conv2dGeometry], Array]) -> Forward:
+    """`conv2d` from ``of_group(padded x, w, geometry)``, which does one group and has neither padding nor bias."""
+
+    def conv2d(
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        stride: IntOrPair = 1,
+        padding: Padding = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+    ) -> Array:
+        geometry = Conv2dGeometry.of(x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+        rows, columns = (geometry.pad_top, geometry.pad_bottom), (geometry.pad_left, geometry.pad_right)
+        padded = np.pad(x, ((0, 0), (0, 0), rows, columns))
+        pairs = zip(np.split(padded, geometry.groups, axis=1), np.split(w, geometry.groups), strict=True)
+        y = np.concatenate([of_group(*pair, geometry) for pair in pairs], axis=1).astype(x.dtype)
+        return y if b is None else y + b[:, None, None]
+
+    return conv2d
+
+
+# --- direct sums -------------------------------------------------------------------------------------------------
+
+
+def direct(
+    *,
+    products: str = "float32",
+    sums: str = "float32",
+    results: str = "float32",
+    order: Order = "sequential",
+    block: int = 16,
+    channels_last: bool = False,
+    fused: bool = False,
+) -> Forward:
+    """A convolution that multiplies and adds as its definition says.
+
+    Parameters
+    ----------
+    products, sums, results : a name of `FORMATS`
+        What x and w are rounded to, what each product and each partial sum is rounded to, and what y is rounded to.
+    order : str
+        One after another from the first or the last term on; in consecutive `blocks` or in `lanes` (every so manyth term),
+        whose sums are then added one after another; or pairwise: neighbours, then sums of neighbours, and so on.
+    block : int
+        Terms of a block, or number of lanes.
+    channels_last : bool
+        Whether the terms of a window are in the order (row, column, channel) instead of (channel, row, column).
+    fused : bool
+        Whether products are added without being rounded.
+    """
+    rounded = FORMATS[sums]
+
+    def term(x: Array, w: Array) -> Array:
+        return x * w if fused else rounded(x * w)
+
+    def one_after_another(x: Array, w: Array) -> Array:
+        total = np.zeros(np.broadcast_shapes(x.shape[1:], w.shape[1:]))
+        for start in range(0, len(x), 64):  # products of many terms at once, but not of all: they take memory
+            for product in term(x[start : start + 64], w[start : start + 64]):
+                total = rounded(total + product)
+        return total
+
+    def pairwise(x: Array, w: Array) -> Array:
+        terms = term(x, w)
+        while len(terms) > 1:
+            even = len(terms) // 2 * 2
+            terms = np.concatenate([rounded(terms[:even:2] + terms[1:even:2]), terms[even:]])
+        return terms[0]
+
+    def of_group(padded: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+        terms_first = (4, 5, 1, 0, 2, 3) if channels_last else (1, 4, 5, 0, 2, 3)
+        windows = _windows(padded, geometry).transpose(terms_first)
+        x_terms = windows.reshape(-1, windows.shape[3], 1, *windows.shape[4:])  # (K, N, 1, P, Q)
+        w_terms = w.transpose((2, 3, 1, 0) if channels_last else (1, 2, 3, 0)).reshape(-1, 1, len(w), 1, 1)
+        x_terms = FORMATS[products](x_terms.astype(np.float64))
+        w_terms = FORMATS[products](w_terms.astype(np.float64))
+        if order == "pairwise":
+            return FORMATS[results](pairwise(x_terms, w_terms))
+        total = np.zeros((), np.float64)
+        for part in _parts(order, len(x_terms), block):
+            total = rounded(total + one_after_another(x_terms[part], w_terms[part]))
+        return FORMATS[results](total)
+
+    return _convolution(of_group)
+
+
+def _parts(order: Order, terms: int, block: int) -> list[slice]:
+    """The terms of each partial sum."""
+    if order == "blocks":
+        return [slice(start, start + block) for start in range(0, terms, block)]
+    if order == "lanes":
+        return [slice(lane, None, block) for lane in range(min(block, terms))]
+    return [slice(None, None, -1 if order == "reversed" else 1)]
+
+
+def _windows(padded: Array, geometry: Conv2dGeometry) -> Array:
+    """The windows (N, C, P, Q, R, S) of `padded`, a view."""
+    height = effective_kernel(geometry.kernel_height, geometry.dilation_height)
+    width = effective_kernel(geometry.kernel_width, geometry.dilation_width)
+    everywhere = sliding_window_view(padded, (height, width), axis=(2, 3))
+    return everywhere[
+        :,
+        :,
+        :: geometry.stride_height,
+        :: geometry.stride_width,
+        :: geometry.dilation_height,
+        :: geometry.dilation_width,
+    ]
+
+
+# --- Winograd ----------------------------------------------------------------------------------------------------
+
+WINOGRAD_POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2), 4)
+"""The finite points of F(m, r), as many as are needed, in the order in which they are usually added."""
+
+
+def winograd_matrices(outputs: int, taps: int) -> tuple[Array, Array, Array]:
+    """(A^T, G, B^T) of F(m, r), m = `outputs`, r = `taps`: ``A^T @ ((G @ g) * (B^T @ d))`` correlates d with g.
+
+    The Cook-Toom algorithm multiplies two polynomials by their values at m + r - 1 points, the last one infinity, and
+    interpolates. Its transpose is the correlation: A^T and G take values at the points, and the rows of B^T are the
+    interpolating polynomials. Their denominators are moved from B^T into G.
+    Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308), for the algorithm;
+    Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (arXiv 1803.10986), for the matrices.
+
+    >>> a, g, b = winograd_matrices(2, 3)
+    >>> a @ ((g @ [1, 2, 3]) * (b @ [1, 10, 100, 1000]))  # 1 + 20 + 300, and 10 + 200 + 3000
+    array([ 321., 3210.])
+    """
+    points = [Fraction(point) for point in WINOGRAD_POINTS[: outputs + taps - 2]]
+    if len(points) < outputs + taps - 2:
+        raise ValueError(f"outputs + taps must be at most {len(WINOGRAD_POINTS) + 2}, got F({outputs}, {taps})")
+
+    def values(length: int) -> list[list[Fraction]]:
+        at_infinity = [Fraction(power == length - 1) for power in range(length)]
+        return [*([point**power for power in range(length)] for point in points), at_infinity]
+
+    a, g, b = values(outputs), values(taps), []
+    for k, point in enumerate(points):
+        others = points[:k] + points[k + 1 :]
+        denominator = prod((point - other for other in others), start=Fraction(1))
+        g[k] = [value / denominator for value in g[k]]
+        b.append([*_polynomial(others), Fraction(0)])
+    b.append(_polynomial(points))
+    return np.array(a, np.float64).T, np.array(g, np.float64), np.array(b, np.float64)
+
+
+def _polynomial(roots: list[Fraction]) -> list[Fraction]:
+    """The coefficients, constant first, of the product of (z - root)."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted, scaled = [Fraction(0), *coefficients], [root * c for c in coefficients] + [Fraction(0)]
+        coefficients = [up - down for up, down in zip(shifted, scaled, strict=True)]
+    return coefficients
+
+
+def winograd(outputs: int) -> Forward:
+    """Winograd's F(m x m, r x r) with m = `outputs`, all of it in the dtype of x; for stride and dilation 1."""
+
+    def of_group(padded: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+        _refuse_steps("Winograd", geometry)
+        (a, g, b), (a2, g2, b2) = (
+            [matrix.astype(padded.dtype) for matrix in winograd_matrices(outputs, taps)]
+            for taps in (geometry.kernel_height, geometry.kernel_width)
+        )
+        rows, columns = -(-geometry.out_height // outputs), -(-geometry.out_width // outputs)
+        missing = rows * outputs - geometry.out_height, columns * outputs - geometry.out_width
+        padded = np.pad(padded, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])))
+        tiles = sliding_window_view(padded, (len(b), len(b2)), axis=(2, 3))[:, :, ::outputs, ::outputs]
+        u = np.einsum("kr,ocrs,ls->kloc", g, w, g2, optimize=True)
+        v = np.einsum("kr,nctyrs,ls->klncty", b, tiles, b2, optimize=True)
+        m = u @ v.transpose(0, 1, 3, 2, 4, 5).reshape(*u.shape[:2], u.shape[3], -1)  # (k, l, O, N * tiles)
+        m = m.reshape(*m.shape[:3], -1, rows, columns)
+        y = np.einsum("pk,klonty,ql->notpyq", a, m, a2, optimize=True)
+        return y.reshape(*y.shape[:2], rows * outputs, -1)[:, :, : geometry.out_height, : geometry.out_width]
+
+    return _convolution(of_group)
+
+
+# --- FFT ---------------------------------------------------------------------------------------------------------
+
+
+def fft(dtype: type[np.floating[Any]] = np.float32) -> Forward:
+    """The correlation as a product of Fourier transforms of the whole padded image, in `dtype`; for stride and dilation 1."""
+
+    def of_group(padded: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+        _refuse_steps("FFT", geometry)
+        size = padded.shape[2:]
+        spectrum = np.einsum(
+            "nchw,ochw->nohw",
+            np.fft.rfft2(padded.astype(dtype), size),
+            np.fft.rfft2(w.astype(dtype), size).conj(),
+            optimize=True,
+        )
+        return np.fft.irfft2(spectrum, size)[:, :, : geometry.out_height, : geometry.out_width]
+
+    return _convolution(of_group)
+
+
+def _refuse_steps(name: str, geometry: Conv2dGeometry) -> None:
+    steps = geometry.stride_height, geometry.stride_width, geometry.dilation_height, geometry.dilation_width
+    if steps != (1, 1, 1, 1):
+        raise ValueError(f"stride and dilation must be 1 for {name}, got (strides, dilations) {steps}")
+
+
+# --- the names that a fingerprint has to give them -----------------------------------------------------------------
+
+SIMULATED: dict[str, tuple[Forward, ...]] = {
+    "float32, direct sums": (
+        direct(),
+        direct(order="reversed"),
+        direct(order="blocks", fused=True),
+        direct(order="lanes"),
+        direct(order="pairwise"),
+        direct(channels_last=True, fused=True),
+    ),
+    "TF32 products, float32 sums": (direct(products="TF32"), direct(products="truncated TF32", order="pairwise")),
+    "bfloat16 products, float32 sums": (direct(products="bfloat16"), direct(products="truncated bfloat16")),
+    "bfloat16 products, float32 sums, bfloat16 results": (direct(products="bfloat16", results="bfloat16"),),
+    "float16 products, float32 sums": (direct(products="float16"),),
+    "float16 products, float32 sums, float16 results": (direct(products="float16", results="float16"),),
+    "float16 sums": (direct(products="float16", sums="float16"), direct(sums="float16", results="float16")),
+    "bfloat16 sums": (direct(products="bfloat16", sums="bfloat16", order="lanes"),),
+    "float32 products, float64 sums": (direct(sums="float64"),),
+    "float32, Winograd F(2x2,3x3)": (winograd(2),),
+    "float32, Winograd F(4x4,3x3)": (winograd(4),),
+    "float32, Winograd F(6x6,3x3)": (winograd(6),),
+    "float32, FFT": (fft(),),
+    "float64, FFT": (fft(np.float64),),
+}
+"""Convolutions by the name of their arithmetic."""

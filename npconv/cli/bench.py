@@ -1,0 +1,207 @@
+"""`npconv bench`: operators and networks beside the same work in other frameworks, in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from npconv.bench import machine, report
+from npconv.bench.cases import DIRECTIONS, Case, cases
+from npconv.bench.networks import NETWORK_CASES, PASSES, Network
+from npconv.bench.peers import NETWORK_PEERS, PEERS, TORCH_LAYOUTS
+from npconv.bench.plot import roofline
+from npconv.bench.run import Plan, Row, installed, run
+from npconv.cli.errors import one_line
+from npconv.cli.summary import WIDE
+
+bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
+
+AnyCase = TypeVar("AnyCase", Case, Network)
+
+Threads = Annotated[
+    str, typer.Option(help="How many, or several such as 1,2 for a column of scaling; 0 is one per core.")
+]
+Dtype = Annotated[str, typer.Option(metavar="float32|float64")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often the frameworks take turns.")]
+Seconds = Annotated[float, typer.Option(min=0.0, help="How long a turn is.")]
+Filter = Annotated[
+    str, typer.Option(help="A regular expression; only operators, networks and shapes that have it are timed.")
+]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything into this file.")]
+
+
+@bench.command()
+def ops(
+    direction: Annotated[
+        str, typer.Option(help=f"Some of {','.join(DIRECTIONS)}; backward is all gradients at once.")
+    ] = "forward,backward",
+    threads: Threads = "0",
+    dtype: Dtype = "float32",
+    filter: Filter = "",
+    peers: Annotated[
+        str | None, typer.Option(help=f"Some of {','.join(PEERS)}; by default all that are installed.")
+    ] = None,
+    rounds: Rounds = 5,
+    seconds: Seconds = 0.1,
+    json_file: Json = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw a roofline with every shape on it.")
+    ] = None,
+) -> None:
+    """Time every convolution, forward and backward, in the shapes that the networks have.
+
+    Each framework runs in a process of its own, and values are compared before anything is timed. A ratio is the other
+    framework's time by npconv's: above 1, npconv is faster.
+    """
+    with one_line(ValueError, OSError):
+        directions = _some("--direction", direction, DIRECTIONS)
+        chosen = _peers(peers, PEERS)
+        plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
+        _check_folders(json_file, plot)
+    _time(plan, json_file, plot)
+
+
+@bench.command()
+def networks(
+    direction: Annotated[
+        str, typer.Option(help="Some of forward,step; a step is forward, backward and an SGD update.")
+    ] = "forward,step",
+    threads: Threads = "0",
+    dtype: Dtype = "float32",
+    filter: Filter = "",
+    peers: Annotated[str, typer.Option(help=f"Some of {','.join(NETWORK_PEERS)}.")] = ",".join(TORCH_LAYOUTS),
+    rounds: Rounds = 5,
+    seconds: Seconds = 0.5,
+    json_file: Json = None,
+) -> None:
+    """Time whole networks beside the same networks in PyTorch: evaluating a batch, and one training step.
+
+    Tiny networks have 64 images of 32 x 32, the others 8 of 224 x 224. Values are compared before anything is timed: logits,
+    loss and gradients, in float64. With the peer torch_compile PyTorch compiles them first, which takes minutes.
+    """
+    with one_line(ValueError, OSError):
+        directions = _some("--direction", direction, PASSES)
+        chosen = _peers(peers, NETWORK_PEERS)
+        picked = _filtered(filter, NETWORK_CASES)
+        plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
+        _check_folders(json_file)
+    _time(plan, json_file, None)
+
+
+def _time(plan: Plan, json_file: Path | None, plot: Path | None) -> None:
+    """Run the plan and say what came out; after Ctrl-C, what came out so far."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    rows: list[Row] = []
+    machines: report.Machines = {}
+    interrupted = False
+    with _progress() as progress:
+        bar = progress.add_task("the machine itself", total=len(plan.rows))
+        try:
+            for number in plan.threads:
+                machines[number] = machine.measure(number, plan.dtype)
+            progress.update(bar, description="starting the frameworks")
+            for together in run(plan):
+                rows += together
+                progress.update(bar, advance=1, description=f"{rows[-1].case.op} {rows[-1].direction}")
+        except KeyboardInterrupt:
+            interrupted = True
+    if rows:
+        _print(console, rows, machines, plan.dtype)
+        with one_line(OSError):
+            if json_file is not None:
+                json_file.write_text(json.dumps(report.as_json(rows, machines, plan.dtype), indent=1), encoding="utf-8")
+            if plot is not None:
+                roofline(plot, rows, machines[max(machines)], plan.dtype)
+    if interrupted:
+        print(f"interrupted after {len(rows) // len(plan.threads)} of {len(plan.rows)} cases", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: str) -> None:
+    console.print(report.table(rows, machines, dtype))
+    for line in report.problems(rows):
+        console.print(line)
+    console.print()
+    console.print("ratios to each: geometric mean (least, number of shapes)")
+    console.print(report.means(rows, machines))
+    console.print()
+    for line in report.machine_lines(machines, dtype):
+        console.print(line)
+
+
+def _progress() -> Progress:
+    columns: list[Any] = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    ]
+    return Progress(*columns, console=Console(stderr=True))
+
+
+# --- options -----------------------------------------------------------------------------------------------------
+
+
+def _filtered(pattern: str, known: Sequence[AnyCase]) -> list[AnyCase]:
+    try:
+        chosen = [case for case in known if re.search(pattern, f"{case.op} {case.network} {case.shape}")]
+    except re.error as error:
+        raise ValueError(f"--filter must be a regular expression, got {pattern!r}: {error}") from None
+    if not chosen:
+        raise ValueError(f"--filter must match an operator, a network or a shape, got {pattern!r}")
+    return chosen
+
+
+def _check_folders(*files: Path | None) -> None:
+    """Now, not after minutes."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise ValueError(f"{file} must be in a folder that exists, got {str(file.parent)!r}")
+
+
+def _some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
+    chosen = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
+    for word in chosen:
+        if word not in known:
+            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}")
+    return chosen
+
+
+def _peers(given: str | None, known: Mapping[str, str]) -> tuple[str, ...]:
+    if given is None:
+        return tuple(peer for peer in known if installed(peer))
+    chosen = _some("--peers", given, tuple(known)) if given else ()
+    for peer in chosen:
+        if not installed(peer):
+            raise ValueError(f"--peers must be installed frameworks, got {peer!r}")
+    return chosen
+
+
+def _threads(given: str) -> tuple[int, ...]:
+    cores = os.cpu_count() or 1
+    try:
+        numbers = tuple(dict.fromkeys(int(word) or cores for word in given.split(",")))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 < number <= cores for number in numbers):
+        raise ValueError(f"--threads must be numbers from 0 (all) to {cores}, such as 1,{cores}, got {given!r}")
+    return tuple(sorted(numbers))
+
+
+def _dtype(given: str) -> str:
+    if given not in ("float32", "float64"):
+        raise ValueError(f"--dtype must be float32 or float64, got {given!r}")
+    return given

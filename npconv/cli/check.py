@@ -1,0 +1,306 @@
+"""`npconv check`: is another implementation right, how right, and which arithmetic does it use?"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from npconv import __version__
+from npconv.cli.summary import WIDE
+from npconv.geometry import integer, positive
+
+if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
+    from npconv.check import Report
+    from npconv.check.isolation import Description, Isolated
+
+DTYPES = "float16", "float32", "float64"
+BAD_USAGE, INTERRUPTED = 2, 130  # exit statuses
+
+
+def check(
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SUBJECT", help="Frameworks, see --list, or module:function of your own."),
+    ] = None,
+    op: Annotated[
+        list[str] | None, typer.Option(help="The operator to check; repeatable.", show_default="all it has")
+    ] = None,
+    backward: Annotated[
+        str | None, typer.Option(metavar="MODULE:FUNCTION", help="The gradients of your own function.")
+    ] = None,
+    cases: Annotated[int, typer.Option(help="How many problems for each operator.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the random problems.")] = 0,
+    dtype: Annotated[str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.")] = "float32",
+    modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
+    timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
+    fingerprint: Annotated[bool, typer.Option(help="Find out which arithmetic the convolution uses.")] = True,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
+) -> None:
+    """Check other implementations of the operators against npconv, each in a process of its own.
+
+    exact: whole numbers, whose sums are the same in any order, must be equal. bound: real numbers may be off by what
+    rounding explains. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
+
+    suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
+    those that a result can be relied on for.
+
+    The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
+    """
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    if list_:
+        _print_adapters(console)
+        return
+    with contextlib.ExitStack() as stack:
+        with _bad_usage():
+            from npconv.check import MODES
+
+            chosen = _one_of("--modes", modes.split(","), MODES)
+            _one_of("--dtype", [dtype], DTYPES)
+            integer("--cases", cases, minimum=1)
+            integer("--seed", seed, minimum=0)
+            positive("--timeout", timeout)
+            for path in (as_json, html):
+                if path is not None and not path.absolute().parent.is_dir():
+                    raise ValueError(f"a file must be in a folder that exists, got {path}")
+            isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
+        settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen}
+        checking = Checking(console, isolated, op or [], settings, fingerprint=fingerprint)
+        try:
+            with _bad_usage():
+                checking.load()
+            checking.run()
+        except KeyboardInterrupt:
+            checking.interrupted = True
+        checking.conclude()
+        with _bad_usage():
+            if as_json is not None:
+                as_json.write_text(json.dumps(checking.as_dict(), indent=2) + "\n", encoding="utf-8")
+            if html is not None:
+                html.write_text(checking.as_html(), encoding="utf-8")
+    if checking.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if not all(report.ok for report in checking.reports):
+        raise typer.Exit(1)
+
+
+class Checking:
+    """The subjects and operators that were asked for, and the reports so far."""
+
+    def __init__(
+        self, console: Console, subjects: list[Isolated], ops: list[str], settings: dict[str, Any], *, fingerprint: bool
+    ) -> None:
+        self.console = console
+        self.settings = settings
+        self.fingerprint = fingerprint
+        self.interrupted = False
+        self.reports: list[Report] = []
+        self._subjects = subjects
+        self._ops = ops
+        self._told: list[Description] = []
+
+    def load(self) -> None:
+        """Import all subjects, each in its process: what is missing is found before an hour has gone by."""
+        for subject in self._subjects:
+            with self.console.status(f"loading {subject.name}"):
+                self._told.append(subject.describe())
+        for op in self._ops:
+            if not any(op in told.directions for told in self._told):
+                raise ValueError(f"--op must be an operator that {' or '.join(map(str, self._told))} has, got {op!r}")
+
+    def run(self) -> None:
+        """Check one subject after the other, and print each as soon as it is known."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        progress = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        pairs = zip(self._subjects, self._told, strict=True)
+        work = [(subject, told, self._wanted(told)) for subject, told in pairs]
+        with progress:
+            bar = progress.add_task("", total=self.settings["cases"] * sum(len(ops) for _, _, ops in work))
+            for subject, told, ops in work:
+                self.console.print(f"{told}", style="bold")
+                before = len(self.reports)
+                try:
+                    for op in ops:
+                        progress.update(bar, description=f"{told} {op}")
+                        self.reports.append(
+                            subject.check(op, progress=lambda done, _: progress.advance(bar), **self.settings)
+                        )
+                        if self.reports[-1].interrupted:
+                            raise KeyboardInterrupt
+                    if self.fingerprint:
+                        progress.update(bar, description=f"{told} arithmetic")
+                        self._take_fingerprint(subject, before)
+                finally:
+                    self._print(told, self.reports[before:])
+
+    def _wanted(self, told: Description) -> list[str]:
+        """The operators to check of one subject, which has not all of them."""
+        return [op for op in self._ops or told.directions if op in told.directions]
+
+    def _take_fingerprint(self, subject: Isolated, first: int) -> None:
+        """Add the arithmetic of its convolution to the report from the one numbered `first` on that is of such an operator."""
+        from npconv.check.fingerprint import fingerprint
+        from npconv.check.subject import OPERATORS
+
+        for place, report in enumerate(self.reports[first:], first):
+            if report.op in OPERATORS:
+                arithmetic = fingerprint(subject.forward(report.op), op=report.op, dtype=self.settings["dtype"])
+                self.reports[place] = dataclasses.replace(report, arithmetic=arithmetic)
+                return
+
+    def _print(self, told: Description, reports: Sequence[Report]) -> None:
+        """What there is to say of one subject."""
+        from npconv.check.html import bits_text, verdict, worst_text
+
+        table = Table("operator", "direction", "mode", box=None, pad_edge=False)
+        for heading in ("cases", "failed", "suspect", "unsupported", "worst", "bits"):
+            table.add_column(heading, justify="right")
+        for report in reports:
+            for place, result in enumerate(report.results):
+                table.add_row(
+                    "" if place else report.op,
+                    result.direction,
+                    result.mode,
+                    *map(str, (result.cases, result.failed, result.suspicious, result.unsupported)),
+                    worst_text(result),
+                    bits_text(result),
+                    style="bold red" if result.failed else "",
+                )
+        if reports:
+            self.console.print(table)
+        for report in reports:
+            for message, count in report.unsupported.items():
+                self._line(f"{report.op} unsupported, {count} times: {message}")
+        for report in reports:
+            if report.arithmetic is not None:
+                self._line(f"{report.op} arithmetic: {report.arithmetic}")
+        for failure in (failure for report in reports for failure in report.failures):
+            self.console.print()
+            self._line(
+                f"{failure.case.op} {failure.direction}, {failure.mode}, {failure.kind}: {failure.message}", "red"
+            )
+            self._line(f"in {failure.occurrences} cases, such as {failure.case}")
+            self._line(failure.reproduction.rstrip())
+        for op in self._ops:
+            if op not in told.directions:
+                self._line(f"{told} has no {op}")
+        self.console.print(f"{told}: {verdict(reports)}\n", style="bold")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self.console.print(text, style=style, soft_wrap=True)
+
+    def conclude(self) -> None:
+        """Say in a line how it went."""
+        different = [f"{report.subject} {report.op}" for report in self.reports if not report.ok]
+        ended = "interrupted; " if self.interrupted else ""
+        cases = sum(report.cases for report in self.reports)
+        found = f"different: {', '.join(different)}" if different else "nothing differs"
+        self._line(f"{ended}{cases} cases, {found}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for other programs."""
+        return {
+            "npconv": __version__,
+            **self.settings,
+            "interrupted": self.interrupted,
+            "ok": all(report.ok for report in self.reports),
+            "subjects": [
+                {
+                    "name": told.name,
+                    "version": told.version,
+                    "settings": told.settings,
+                    "reports": [json.loads(report.to_json()) for report in self.reports if report.subject == str(told)],
+                }
+                for told in self._told
+            ],
+        }
+
+    def as_html(self) -> str:
+        """The page."""
+        from npconv.check.html import page
+
+        settings = [
+            f"{told}: {', '.join(f'{name} {value}' for name, value in told.settings.items())}"
+            for told in self._told
+            if told.settings
+        ]
+        python = ".".join(map(str, sys.version_info[:3]))
+        notes = [shlex.join(["npconv", *sys.argv[1:]]), f"npconv {__version__}, Python {python}", *settings]
+        return page(self.reports, notes=notes)
+
+
+def _isolated(subjects: list[str], ops: list[str], backward: str | None, timeout: float) -> Iterator[Isolated]:
+    """The subjects, none of them started."""
+    from npconv.check.adapters import ADAPTERS
+    from npconv.check.isolation import Isolated
+    from npconv.testing.strategies import OPERATORS
+
+    if not subjects:
+        raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(ADAPTERS)}")
+    _one_of("--op", ops, OPERATORS)
+    functions = [name for name in subjects if ":" in name]
+    if functions and len(ops) != 1:
+        raise ValueError(f"--op must name the one operator that {functions[0]} is, got {', '.join(ops) or 'none'}")
+    if backward is not None and len(functions) != 1:
+        raise ValueError(f"--backward goes with one function of yours, got {len(functions)}")
+    for name in dict.fromkeys(subjects):
+        if name in functions:
+            yield Isolated(name, op=ops[0], backward=backward, timeout=timeout)
+        else:
+            yield Isolated(name, timeout=timeout)
+
+
+def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str]:
+    """`given`, each known to be in `known`."""
+    for word in given:
+        if word not in known:
+            raise ValueError(f"{option} must be of {', '.join(known)}, got {word!r}")
+    return list(given)
+
+
+def _print_adapters(console: Console) -> None:
+    """Every adapter with its framework's version, or why there is none."""
+    from npconv.check.adapters import ADAPTERS
+    from npconv.check.isolation import Isolated
+
+    table = Table("name", "framework", "version", "operators", box=None, pad_edge=False)
+    for name in ADAPTERS:
+        with console.status(f"loading {name}"), Isolated(name) as subject:
+            try:
+                told = subject.describe()
+            except ImportError as error:
+                table.add_row(name, "", "", str(error).partition(": ")[2], style="dim")
+                continue
+        backward = sum("backward" in directions for directions in told.directions.values())
+        table.add_row(name, told.name, told.version, f"{len(told.directions)} forward, {backward} backward")
+    console.print(table)
+
+
+@contextlib.contextmanager
+def _bad_usage() -> Iterator[None]:
+    """End the command with its exit status for what it cannot do, and the error's own sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f"npconv: {error}", file=sys.stderr)
+        raise typer.Exit(BAD_USAGE) from None

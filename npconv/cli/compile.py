@@ -1,0 +1,100 @@
+"""`npconv compile`: fill the kernel cache ahead of time, on all cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from npconv import backends, ops
+from npconv.cli.errors import one_line
+from npconv.geometry import Array
+
+DTYPES = ("float32", "float64")
+PROCESSES = 4  # at most: each holds a compiler of 0.3 GB
+
+
+def compile_kernels(
+    dtype: Annotated[str | None, typer.Option(help="Only float32 or only float64.", show_default="both")] = None,
+) -> None:
+    """Compile every kernel that this machine has not compiled yet, and keep the code for all later processes."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    with one_line(ValueError, ImportError, OSError), backends.backend("numba"):
+        if dtype not in (None, *DTYPES):
+            raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        from npconv.kernels.compiling import cache_folder
+
+        folder = cache_folder()
+        if folder is None:
+            raise OSError("the kernel cache needs a folder that can be written, got none: NUMBA_CACHE_DIR may name one")
+        started = time.perf_counter()
+        dtypes = DTYPES if dtype is None else (dtype,)
+        console.print(f"compiling kernels for {' and '.join(dtypes)} into {folder}")
+        columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+        with (
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+            ProcessPoolExecutor(
+                min(PROCESSES, os.cpu_count() or 1), multiprocessing.get_context("spawn"), _ignore_interrupts
+            ) as pool,
+        ):
+            # The longest first, whatever their dtype, so that no core is left with one at the end.
+            jobs = [(op, name) for op in examples(DTYPES[0]) for name in dtypes]
+            running = {pool.submit(run, op, name): f"{op} {name}" for op, name in jobs}
+            bar = progress.add_task("starting", total=len(running))
+            try:
+                for done in as_completed(running):
+                    done.result()
+                    progress.update(bar, advance=1, description=running[done])
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        console.print(f"done in {time.perf_counter() - started:.1f} s")
+
+
+def run(op: str, dtype: str) -> None:
+    """Call an operator and its backward on tiny arrays, which compiles their kernels or finds them compiled."""
+    args, options = examples(dtype)[op]
+    with backends.backend("numba"):
+        y = getattr(ops, op)(*args, **options)
+        getattr(ops, f"{op}_backward")(np.ones_like(y), *args, **options)
+
+
+def examples(dtype: str) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
+    """(arguments, options) of operators that need every kernel there is, those that take longest to compile first.
+
+    A kernel's code depends on the dtype and on nothing else of its arrays.
+    """
+
+    def ones(*shape: int) -> Array:
+        return np.ones(shape, dtype)
+
+    x, channels = ones(1, 8, 4, 4), ones(8)
+    return {
+        "conv2d": ((x, ones(8, 8, 3, 3), channels), {"padding": 1}),
+        "depthwise_conv2d": ((x, ones(8, 1, 3, 3), channels), {"padding": 1}),
+        "channel_shuffle": ((x, 2), {}),
+        "batch_norm2d": ((x, channels, channels), {}),
+        "upsample_nearest2d": ((x, 2), {}),
+        "max_pool2d": ((x, 2), {}),
+        "avg_pool2d": ((x, 2), {}),
+        "softmax_cross_entropy": ((ones(2, 4), np.array([0, 1])), {}),
+        "linear": ((ones(2, 8), ones(4, 8), ones(4)), {}),
+        "global_avg_pool2d": ((x,), {}),
+        "hard_swish": ((x,), {}),
+        "hard_sigmoid": ((x,), {}),
+        "relu6": ((x,), {}),
+        "relu": ((x,), {}),
+    }
+
+
+def _ignore_interrupts() -> None:
+    """In the pool's processes: Ctrl-C is for the one that waits for them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,58 @@
+"""One line that makes tests: an operator and somebody's implementation of it, for somebody's own pytest suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npconv.testing.gradients import Tree
+
+
+def cases_for(
+    op: str,
+    forward: Callable[..., Tree] | None = None,
+    backward: Callable[..., Tree] | None = None,
+    *,
+    cases: int = 100,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+) -> Callable[..., None]:
+    """A parametrised pytest test of an implementation of `op`: one test for each direction and mode of `npconv.check.run`.
+
+        test_conv = npconv.testing.cases_for("conv2d", my_conv, my_conv_backward)
+
+    Parameters, and the signatures of both functions, are those of `npconv.check.run`. A test fails with the report, in
+    which each failure has its smallest case and a program that shows it; it is skipped where all is `Unsupported`.
+
+    Raises
+    ------
+    ImportError
+        pytest or Hypothesis is not installed.
+    """
+    import pytest
+
+    from npconv import check
+
+    def test(direction: check.Direction, mode: check.Mode) -> None:
+        __tracebackhide__ = True
+        both = mode == "adjoint"
+        report = check.run(
+            op,
+            forward=forward if both or direction == "forward" else None,
+            backward=backward if both or direction == "backward" else None,
+            cases=cases,
+            seed=seed,
+            dtype=dtype,
+            modes=(mode,),
+        )
+        if not report.ok:
+            raise AssertionError(str(report))
+        if not sum(result.cases for result in report.results):
+            pytest.skip("; ".join(report.unsupported) or f"{op} has no result for the mode {mode}")
+
+    questions = check.Checked(forward, backward).questions(check.MODES)
+    marked: Any = pytest.mark.parametrize(("direction", "mode"), questions)(test)
+    return marked

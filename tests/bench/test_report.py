@@ -1,0 +1,113 @@
+"""What a run says: the table's figures, means and messages, from rows made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from npconv.bench import report
+from npconv.bench.cases import Case
+from npconv.bench.machine import Machine
+from npconv.bench.peers import OWN
+from npconv.bench.plot import roofline
+from npconv.bench.run import Row
+from npconv.costs import Cost
+
+# 1 GF/s; 1 GB/s up to 1 kB, twice that from 1 MB on
+MACHINE = Machine(1, 1e9, ((1000, 1e9), (1_000_000, 2e9)), 0.5)
+TWO = Machine(2, 2e9, ((1000, 2e9), (1_000_000, 4e9)), 0.25)
+CASE = Case("pointwise", "somewhere", 1, 32, 32, 16)  # 2 * 32 * 32 * 256 = 524288 FLOPs
+MOVE = Case("shuffle", "elsewhere", 1, 32, 32, 16, groups=2)  # 2 * 4 * 8192 = 65536 bytes
+
+
+def printed(renderable):
+    console = Console(width=200, highlight=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return [line.split() for line in capture.get().splitlines()]
+
+
+def test_a_line_has_time_rates_share_and_ratio():
+    row = Row(CASE, "forward", 1, {OWN: [1e-3, 2e-3, 1e-3], "torch": [2e-3, 2e-3, 3e-3], "jax": [9.0] * 3}, {})
+    heading, line = printed(report.table([row], {1: MACHINE}, "float32"))
+    assert "threads" not in heading
+    assert line == [
+        *["pointwise", "somewhere", "1x32->32", "@16", "1x1", "forward"],
+        *["1.000", "0.5", "0.1", "52%", "FMA", "torch", "2.000", "2.00", "1.00..3.00"],
+    ]
+
+
+def test_what_only_moves_is_a_share_of_copying():
+    _, line = printed(report.table([Row(MOVE, "forward", 1, {OWN: [65536 / 0.5e9]}, {})], {1: MACHINE}, "float32"))
+    rate = MACHINE.bandwidth(65536) / 1e9
+    assert 1 < rate < 2
+    assert line[-3:] == ["0.5", f"{0.5 / rate:.0%}", "copy"]
+
+
+def test_several_threads_have_a_column_of_scaling():
+    rows = [Row(CASE, "forward", threads, {OWN: [0.004 / threads]}, {}) for threads in (1, 2)]
+    heading, one, two = printed(report.table(rows, {1: MACHINE, 2: TWO}, "float32"))
+    assert heading[-1] == "scaling"
+    assert one[-1] == "FMA"
+    assert two[-1] == "2.00"
+
+
+def test_a_row_without_times_is_a_line_all_the_same():
+    row = Row(CASE, "forward", 1, {}, {OWN: "it broke"})
+    assert len(printed(report.table([row], {1: MACHINE}, "float32"))) == 2
+
+
+def test_means_are_geometric_and_know_the_faster_layout():
+    rows = [
+        Row(CASE, "forward", 1, {OWN: [1.0], "torch": [4.0], "torch_channels_last": [2.0], "jax": [1.0]}, {}),
+        Row(CASE, "forward", 1, {OWN: [1.0], "torch": [8.0], "torch_channels_last": [9.0]}, {"jax": "no"}),
+    ]
+    heading, *lines = printed(report.means(rows, {1: MACHINE}))
+    assert heading[4:] == ["best", "faster", "torch", "torch", "torch_channels_last", "jax"]
+    expected = ["2.83", "(1.00,", "2)", "4.00", "(2.00,", "2)", "5.66", "(4.00,", "2)", "4.24", "(2.00,", "2)"]
+    assert lines[0] == ["pointwise", "forward", "1", "2", *expected, "1.00", "(1.00,", "1)"]
+    assert lines[1][0] == "all"
+    only = [Row(CASE, "forward", 1, {OWN: [1.0], "jax": [1.0]}, {})]
+    assert printed(report.means(only, {1: MACHINE}))[0][4:] == ["best", "jax"]
+
+
+def test_problems_are_told_once():
+    rows = [Row(CASE, direction, 1, {}, {"jax": "no such thing\nat line 3"}) for direction in ("forward", "backward")]
+    assert report.problems(rows) == ["jax: no such thing (pointwise 1x32->32 @16 1x1 forward and 1 more)"]
+
+
+def test_json_has_everything_in_seconds():
+    row = Row(CASE, "forward", 1, {OWN: [1.0], "torch": [2.0]}, {"jax": "no"})
+    told = json.loads(json.dumps(report.as_json([row], {1: MACHINE}, "float32")))
+    (described,) = told["rows"]
+    assert described["flops"] == 524288
+    assert described["limit_seconds"] == pytest.approx(524288e-9)
+    assert described["seconds"] == {OWN: [1.0], "torch": [2.0]}
+    assert described["ratios"]["torch"]["median"] == 2.0
+    assert described["problems"] == {"jax": "no"}
+    assert described["groups"] == 1
+    assert told["machine"][0]["flops"] == 1e9
+
+
+def test_limits_are_the_larger_of_computing_and_copying():
+    assert MACHINE.bandwidth(10) == 1e9
+    assert MACHINE.bandwidth(10**9) == 2e9
+    compute, move = Cost(macs=10**9, bytes_moved=1000), Cost(macs=1, bytes_moved=1000)
+    assert (MACHINE.limit(compute), MACHINE.is_memory_bound(compute)) == (2.0, False)
+    assert (MACHINE.limit(move), MACHINE.is_memory_bound(move)) == (1e-6, True)
+
+
+def test_machine_lines_say_how_a_product_scales():
+    lines = report.machine_lines({1: MACHINE, 2: TWO}, "float32")
+    assert lines[-1] == "2 threads against 1: a matrix product is 2.00x as fast"
+    assert len(report.machine_lines({1: MACHINE}, "float32")) == 1
+
+
+def test_the_picture_is_a_png_also_where_nothing_computes(tmp_path):
+    computes = Row(CASE, "forward", 1, {OWN: [1e-3], "torch": [2e-3]}, {})
+    for number, rows in enumerate([[computes], [Row(MOVE, "forward", 1, {OWN: [1e-3]}, {})]]):
+        path = tmp_path / f"{number}.png"
+        roofline(path, rows, MACHINE, "float32")
+        assert path.read_bytes().startswith(b"\x89PNG")

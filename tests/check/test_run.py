@@ -1,0 +1,265 @@
+"""The run: right implementations are right in every mode, and whatever else a function does is in the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import npconv
+from npconv import check, ops
+from npconv.check import Unsupported
+from npconv.testing.strategies import OPERATORS
+from npconv.workers import WorkerError
+
+
+def run(op="conv2d", *, cases=12, shrinking=0, **functions):
+    return check.run(op, cases=cases, shrinking=shrinking, **functions)
+
+
+def counts(report):
+    return {(result.direction, result.mode): result for result in report.results}
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_the_kernels_are_right(op):
+    """They are held against the reference: no false alarm in some hundreds of cases."""
+    with npconv.backend("numba"):
+        report = run(op, forward=getattr(ops, op), backward=getattr(ops, f"{op}_backward"), cases=16)
+    assert report.ok
+    assert not report.failures
+    assert report.cases == 16
+    for result in report.results:
+        assert result.cases + result.skipped == 16
+        assert result.worst <= 1
+    assert counts(report)["forward", "bound"].cases == 16
+    assert counts(report)["backward", "bound"].cases == 16
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize("op", ["conv2d", "octave_conv2d", "avg_pool2d", "batch_norm2d", "softmax_cross_entropy"])
+def test_in_other_precisions(op, dtype):
+    report = run(op, forward=getattr(ops, op), backward=getattr(ops, f"{op}_backward"), dtype=dtype, cases=30)
+    assert report.ok
+    assert report.dtype == np.dtype(dtype).name
+    assert all(result.cases for result in report.results if result.mode == "bound")
+
+
+def test_a_direction_alone():
+    report = run(forward=npconv.conv2d)
+    assert [(result.direction, result.mode) for result in report.results] == [
+        ("forward", "exact"),
+        ("forward", "bound"),
+    ]
+    report = run(backward=npconv.conv2d_backward)
+    assert [(result.direction, result.mode) for result in report.results] == [
+        ("backward", "exact"),
+        ("backward", "bound"),
+    ]
+
+
+@pytest.mark.parametrize("mode", check.MODES)
+def test_a_mode_alone(mode):
+    report = run(forward=npconv.conv2d, backward=npconv.conv2d_backward, modes=(mode,))
+    assert report.ok
+    assert {result.mode for result in report.results} == {mode}
+    assert all(result.cases for result in report.results)
+
+
+def test_the_adjoint_identity_does_not_trust_npconv():
+    """A gradient that is wrong fails it, and a forward that is none of npconv's, with its own gradient, does not."""
+
+    def doubled(x, w, b=None, **options):
+        return npconv.conv2d(2 * x, w, b, **options)
+
+    def doubled_backward(dy, x, w, b=None, **options):
+        dx, dw, db = npconv.conv2d_backward(dy, x, w, b, **options)
+        return 2 * dx, 2 * dw, db
+
+    assert run(forward=doubled, backward=doubled_backward, modes=("adjoint",)).ok
+    report = run(forward=doubled, backward=npconv.conv2d_backward, modes=("adjoint",))
+    assert {failure.argument for failure in report.failures} == {"dx", "dw"}
+
+
+def raising(error):
+    def function(*args, **options):
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("forward", "kind", "message"),
+    [
+        (lambda x: x[..., None], "shape", r"y must have the shape \(.*\), got \(.*1\)"),
+        (lambda x: x.astype(np.float64), "dtype", "y must have the dtype float32, got float64"),
+        (lambda x: x.tolist(), "type", "y must be a NumPy array, got (list|float)"),
+        (lambda x: None, "type", "y must be a NumPy array, got NoneType"),
+        (lambda x: np.full_like(x, np.nan), "nan", "y.* must be .*, got nan, an error of inf rounding bounds"),
+        (lambda x: np.maximum(x, 0, out=x), "mutation", "x must be left as it is, got it changed"),
+        (raising(ZeroDivisionError("no\nzeros")), "exception", "ZeroDivisionError: no zeros"),
+        (raising(SystemExit(3)), "exception", "SystemExit: 3"),
+        (raising(WorkerError("hang", "not done after 1 s")), "hang", "not done after 1 s"),
+        (raising(WorkerError("death", "signal 11")), "death", "signal 11"),
+        (raising(WorkerError("exception", "no", "TypeError")), "exception", "TypeError: no"),
+    ],
+)
+def test_whatever_a_function_does_is_in_the_report(forward, kind, message):
+    report = run("relu", forward=forward, cases=8)
+    assert not report.ok
+    assert report.cases == 8
+    failure = report.failures[0]
+    assert (failure.direction, failure.kind) == ("forward", kind)
+    assert re.fullmatch(message, failure.message), failure.message
+    json.loads(report.to_json())
+    assert kind in str(report)
+
+
+@pytest.mark.parametrize(
+    ("backward", "kind", "message"),
+    [
+        (lambda dy, x, w, b=None: (dy, w), "count", "the gradients must be 3, dx, dw, db, got 2"),
+        (lambda dy, x, w, b=None: dy, "type", "the gradients must be a tuple, got ndarray"),
+        (lambda dy, x, w, b=None: (x, w, None), "type", "db must be a NumPy array, got NoneType"),
+    ],
+)
+def test_gradients_must_be_one_per_argument(backward, kind, message):
+    report = run("linear", backward=backward, cases=8)
+    assert message in [failure.message for failure in report.failures]
+    assert kind in [failure.kind for failure in report.failures]
+
+
+def test_an_absent_argument_has_no_gradient():
+    def backward(dy, x, w, b=None):
+        dx, dw, db = npconv.linear_backward(dy, x, w, b)
+        return dx, dw, dy.sum(axis=0) if db is None else db
+
+    report = run("linear", backward=backward, cases=20)
+    assert {failure.message.partition(",")[0] for failure in report.failures} == {"db must be None"}
+
+
+def test_what_is_unsupported_is_no_failure():
+    def no_groups(x, w, b=None, *, groups=1, **options):
+        if groups > 1:
+            raise Unsupported("groups are not implemented on CPU")
+        return npconv.conv2d(x, w, b, **options)
+
+    report = run(forward=no_groups, cases=30)
+    assert report.ok
+    result = counts(report)["forward", "exact"]
+    assert result.unsupported > 0 < result.cases
+    assert result.unsupported + result.cases == 30
+    assert list(report.unsupported) == ["groups are not implemented on CPU"]
+    assert "unsupported" in str(report)
+
+
+def test_errors_beyond_chance_are_suspicious_and_no_failure():
+    """Half the rigorous bound in every long sum, where chance gives a tenth."""
+
+    def biased(x, w, b=None):
+        exact = x.astype(float) @ w.T.astype(float) + (0 if b is None else b)
+        magnitude = np.abs(x).astype(float) @ np.abs(w.T)
+        terms = x.shape[1] if x.shape[1] > 100 else 0
+        return (exact + 0.5 * terms * 2.0**-24 * magnitude).astype(np.float32)
+
+    report = run("linear", forward=biased, modes=("bound",))
+    assert report.ok
+    assert counts(report)["forward", "bound"].suspicious > 0
+
+
+def test_effective_bits_are_those_of_the_arithmetic():
+    def narrowed(x, w, b=None, **options):
+        return npconv.conv2d(x, w, b, **options).astype(np.float16).astype(np.float32)
+
+    bits = counts(run(forward=narrowed))["forward", "bound"].bits
+    assert 10.5 < bits < 12.5
+    assert 21 < counts(run(forward=npconv.conv2d))["forward", "bound"].bits < 24.5
+
+
+def test_the_same_seed_gives_the_same_run():
+    wrong = {"forward": lambda x, w, b=None, **options: npconv.conv2d(x, w, b, **options) + 1}
+    first, second = (run(**wrong, seed=3).as_dict() | {"seconds": 0} for _ in range(2))
+    assert first == second
+    assert first != run(**wrong, seed=4).as_dict() | {"seconds": 0}
+
+
+def test_errors_at_the_border_are_on_the_map():
+    def bad_corner(x, w, b=None, **options):
+        y = npconv.conv2d(x, w, b, **options)
+        y[:, :, -1, 0] += 1
+        return y
+
+    cells = run(forward=bad_corner, cases=40).maps["y"]
+    assert cells.wrong[-1, 0] > 0
+    assert cells.worst[-1, 0] > 1
+    inside = np.ones((7, 7), bool)
+    inside[[0, -1]] = inside[:, [0, -1]] = False  # maps of one row or column have no other
+    assert not cells.wrong[inside].any()
+    assert cells.count.sum() >= cells.wrong.sum()
+
+
+def test_the_histogram_counts_every_number():
+    report = run(forward=npconv.conv2d, cases=20)
+    numbers = sum(report.histogram["forward"])
+    assert numbers * 2 == report.maps["y"].count.sum()
+    assert len(report.histogram["forward"]) == len(check.HISTOGRAM_EDGES) - 1
+    assert not any(report.histogram["forward"][13:])  # above the bound
+
+
+def test_the_arithmetic_is_in_the_report_where_asked_for():
+    assert run(forward=npconv.conv2d).arithmetic is None
+    assert run("relu", forward=npconv.relu, arithmetic=True).arithmetic is None
+    report = run(forward=npconv.conv2d, arithmetic=True)
+    assert report.arithmetic.name in str(report)
+    assert report.arithmetic.name in report.to_json()
+
+
+def test_progress_is_told():
+    told = []
+    run("relu", forward=npconv.relu, cases=5, progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, 5) for number in range(1, 6)]
+
+
+def test_ctrl_c_gives_what_there_is():
+    def stop(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    report = run("relu", forward=np.abs, cases=10, progress=stop)
+    assert report.interrupted
+    assert report.cases == 3
+    assert report.failures
+    assert "(interrupted)" in str(report)
+
+
+def test_arguments_are_checked_before_any_work():
+    for wrong, message in [
+        ({"op": "conv3d"}, "op must be one of conv2d, .* got 'conv3d'"),
+        ({"cases": 0}, "cases must be at least 1, got cases=0"),
+        ({"modes": ("exact", "close")}, "modes must be of exact, bound, adjoint, got 'close'"),
+        ({"forward": None}, "forward or backward must be given, got None for both"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            check.run(**({"op": "relu", "forward": np.abs} | wrong))
+    with pytest.raises(TypeError, match="dtype must be float16, float32 or float64, got int32"):
+        check.run("relu", forward=np.abs, dtype=np.int32)
+
+
+def test_without_hypothesis_the_message_says_what_to_install():
+    code = """
+import sys
+sys.modules["hypothesis"] = None
+import npconv.check
+try:
+    npconv.check.run("relu", forward=abs)
+except ImportError as error:
+    print(error)
+"""
+    environment = {**os.environ, "NPCONV_BACKEND": "numpy", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == 'npconv.check draws its cases with Hypothesis: pip install "npconv[check]"'

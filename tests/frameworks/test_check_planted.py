@@ -1,0 +1,40 @@
+"""The cross-check at full length: its default run finds every planted bug on a small case, and gives no false alarm.
+
+It needs no framework; it takes too long for the tests that everybody runs.
+"""
+
+from __future__ import annotations
+
+import pytest
+from wrong import WRONG
+
+import npconv
+from npconv import check, ops
+from npconv.check import corpus
+from npconv.check.examination import Checked, examine
+from npconv.testing.strategies import OPERATORS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = 40  # numbers in all arrays of a case together
+NO_SMALL_CASE = {"an element wrong in a million"}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_default_run_finds_it_and_shows_it_on_a_small_case(name: str) -> None:
+    wrong = WRONG[name]
+    report = check.run(wrong.op, forward=wrong.forward, backward=wrong.backward)
+    assert not report.ok
+    if name not in NO_SMALL_CASE:
+        assert min(failure.case.size for failure in report.failures) <= SMALL
+        assert report.failures[0].shrunk
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_no_false_alarm(op: str) -> None:
+    """Kernels against reference: 5,000 random cases in all."""
+    checked = Checked(getattr(ops, op), getattr(ops, f"{op}_backward"))
+    with npconv.backend("numba"):
+        for case in corpus.random_cases(op, 5000 // len(OPERATORS), seed=1):
+            for finding in examine(checked, case, checked.questions(check.MODES)):
+                assert not finding.failures, str(case)

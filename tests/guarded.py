@@ -1,0 +1,165 @@
+"""A process in which every array that a compiled loop gets lies against pages of memory that end it when touched.
+
+    python tests/guarded.py FILE EXAMPLES [PLANTED]
+
+runs EXAMPLES problems of each operator, forward and backward, half of them in float32 and half in float64, half of them
+small and half beyond any block or vector register. Whatever happens, FILE then has the loop that ran last and what it got.
+PLANTED is a bug to be found, one of `BUGS`. `run` does this and says how it ended.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from checks import INEXACT, check_equal
+from hypothesis import HealthCheck, Phase, given, settings
+
+import npconv
+from npconv.kernels import activations
+from npconv.kernels.compiling import LOOPS
+from npconv.testing.strategies import OPERATORS, problems_with_dy
+
+PAGE = mmap.PAGESIZE
+SIDES = ("behind", "before")
+LIBC = ctypes.CDLL(None, use_errno=True)
+NO_ACCESS = 0  # PROT_NONE
+
+
+def guarded(array: np.ndarray, side: str) -> np.ndarray:
+    """A copy of `array` that ends where an untouchable page begins ("behind" it), or begins where one ends ("before")."""
+    if array.nbytes == 0:
+        return array
+    size = -(-array.nbytes // PAGE) * PAGE
+    memory = mmap.mmap(-1, size + PAGE)  # lives as long as an array on it
+    start, guard = (size - array.nbytes, size) if side == "behind" else (PAGE, 0)
+    copy = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+    copy[...] = array
+    address = ctypes.c_void_p(copy.ctypes.data - start + guard)
+    if LIBC.mprotect(address, ctypes.c_size_t(PAGE), NO_ACCESS) != 0:
+        raise OSError(ctypes.get_errno(), "mprotect failed")
+    return copy
+
+
+class Guard:
+    """Stands before each compiled loop: copies what it gets to guarded memory, and what it made back."""
+
+    def __init__(self, diary: Path) -> None:
+        self.side = SIDES[0]
+        self.calls = Counter[str]()
+        self.diary = os.open(diary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for loop in LOOPS:
+            module, name = sys.modules[loop.py_func.__module__], loop.py_func.__name__
+            setattr(module, name, self._guarding(f"{module.__name__}.{name}", getattr(module, name)))
+
+    def _guarding(self, name: str, run: Callable[..., None]) -> Callable[..., None]:
+        self.calls[name] = 0
+
+        def guarding(*arguments: Any) -> None:
+            self.calls[name] += 1
+            self._write(f"{name}({', '.join(map(described, arguments))}) with the page {self.side}")
+            placed = [self._placed(argument) for argument in arguments]
+            run(*placed)
+            for argument, copy in zip(arguments, placed, strict=True):
+                if isinstance(argument, np.ndarray):
+                    argument[...] = copy
+
+        return guarding
+
+    def _placed(self, argument: Any) -> Any:
+        if isinstance(argument, np.ndarray):
+            return guarded(argument, self.side)
+        if hasattr(argument, "_fields"):
+            return type(argument)(*map(self._placed, argument))
+        return argument
+
+    def _write(self, text: str) -> None:
+        os.ftruncate(self.diary, 0)
+        os.pwrite(self.diary, text.encode(), 0)
+
+
+def described(argument: Any) -> str:
+    return f"{argument.dtype}{argument.shape}" if isinstance(argument, np.ndarray) else repr(argument)
+
+
+def run_problems(guard: Guard, op: str, dtype: type, examples: int, largest: int) -> None:
+    @settings(
+        max_examples=examples,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(problems_with_dy(op, dtype, largest=largest))
+    def run(case: Any) -> None:
+        problem, dy = case
+        with npconv.backend("numpy"):
+            expected = problem.forward(), problem.backward(dy)
+        for guard.side in SIDES:
+            with npconv.backend("numba"):
+                got = problem.forward(), problem.backward(dy)
+            check_equal(got, expected, 400 if op in INEXACT else 0)
+
+    run()
+
+
+def reads_behind(x: np.ndarray, y: np.ndarray) -> None:
+    ctypes.string_at(x.ctypes.data + x.nbytes, 1)
+
+
+def writes_before(x: np.ndarray, y: np.ndarray) -> None:
+    ctypes.memset(y.ctypes.data - 1, 0, 1)
+
+
+BUGS = {"reads_behind": reads_behind, "writes_before": writes_before}
+
+
+def plant(bug: Callable[..., None]) -> None:
+    """Give the ReLU's loop, which goes on to be right, a bug of one byte."""
+    relu = activations._relu
+
+    def planted(x: np.ndarray, y: np.ndarray) -> None:
+        relu(x, y)
+        bug(x, y)
+
+    activations._relu = planted
+
+
+def run(diary: Path, examples: int, planted: str = "") -> int:
+    """How often loops were called; an AssertionError with the last one's arrays where the process came to another end."""
+    command = [sys.executable, __file__, str(diary), str(examples), planted]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, f"exit status {done.returncode} in {diary.read_text()}\n{done.stderr}"
+    return int(done.stdout)
+
+
+def main(diary: str, examples: str, planted: str = "") -> None:
+    if planted:
+        plant(BUGS[planted])
+    numba.set_num_threads(1)  # so that the scratch of a thread does not lie among that of others
+    guard = Guard(Path(diary))
+    for op in ["relu"] if planted else OPERATORS:
+        for dtype in (np.float32, np.float64):
+            for largest in (4, 40):
+                run_problems(guard, op, dtype, max(1, int(examples) // 4), largest)
+    if planted:
+        return
+    never = [name for name, calls in guard.calls.items() if not calls]
+    assert not never, f"no problem runs {never}"
+    types = {loop.py_func.__name__: len(loop.signatures) for loop in LOOPS}
+    assert set(types.values()) <= {2}, f"compiled for more than float32 and float64: {types}"
+    print(sum(guard.calls.values()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

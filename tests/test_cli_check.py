@@ -1,0 +1,203 @@
+"""`npconv check`, as a user meets it: verdicts, exit statuses, files, and one line where something is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import npconv
+from npconv.check import isolation
+from npconv.check.adapters import ADAPTERS
+from npconv.check.isolation import Description
+from npconv.cli.app import app
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_is_found():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE / "check"))
+        patch.setenv("NPCONV_BACKEND", "numpy")
+        yield
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command, in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), pytest.raises(SystemExit) as end:
+        app(["check", *map(str, words)], prog_name="npconv")
+    assert isinstance(end.value.code, int)
+    return end.value.code, stdout.getvalue(), stderr.getvalue()
+
+
+def test_a_right_function_is_equal(tmp_path):
+    file = tmp_path / "report.json"
+    words = ["garbage:right", "--backward", "garbage:right_backward", "--op", "conv2d", "--cases", 12, "--json", file]
+    code, stdout, stderr = call(*words)
+    assert (code, stderr) == (0, "")
+    lines = [line.split() for line in stdout.splitlines()]
+    assert lines[0] == ["garbage:right"]
+    assert lines[1] == [
+        "operator",
+        "direction",
+        "mode",
+        "cases",
+        "failed",
+        "suspect",
+        "unsupported",
+        "worst",
+        "bits",
+    ]
+    assert lines[2][:7] == ["conv2d", "forward", "exact", "12", "0", "0", "0"]
+    assert [line[:2] for line in lines[3:7]] == [
+        ["forward", "bound"],
+        ["backward", "exact"],
+        ["backward", "bound"],
+        ["backward", "adjoint"],
+    ]
+    assert "conv2d arithmetic: float32, direct sums." in stdout
+    assert "garbage:right: equal" in stdout
+    assert stdout.splitlines()[-1] == "12 cases, nothing differs"
+
+    told = json.loads(file.read_text())
+    assert told["ok"] is True
+    assert told["interrupted"] is False
+    (subject,) = told["subjects"]
+    assert subject["name"] == "garbage:right"
+    (report,) = subject["reports"]
+    assert (report["op"], report["cases"], report["seed"]) == ("conv2d", 12, 0)
+    assert report["arithmetic"].startswith("float32, direct sums")
+
+
+def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
+    page, file = tmp_path / "report.html", tmp_path / "report.json"
+    words = ["garbage:last_row_lost", "npconv", "--op", "conv2d", "--cases", 12, "--seed", 3, "--modes", "exact"]
+    code, stdout, stderr = call(*words, "--no-fingerprint", "--html", page, "--json", file)
+    assert (code, stderr) == (1, "")
+    assert "conv2d forward, exact, value: y[0, 0, 0, 0] must be" in stdout
+    assert "from garbage import last_row_lost" in stdout
+    assert "garbage:last_row_lost: different" in stdout
+    assert "adjoint" not in stdout
+    assert "arithmetic" not in stdout
+    assert stdout.splitlines()[-1] == "24 cases, different: garbage:last_row_lost conv2d"
+
+    told = json.loads(file.read_text())
+    assert told["ok"] is False
+    assert [report["ok"] for subject in told["subjects"] for report in subject["reports"]] == [False, True]
+    assert told["seed"] == told["subjects"][0]["reports"][0]["seed"] == 3
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert "garbage:last_row_lost: <span" in text
+    assert "from garbage import last_row_lost" in text
+
+
+def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
+    """What each of these does in its process is told by its kind; junk on the standard streams is no fault."""
+    kinds = {
+        "wrong_shape": {"shape"},
+        "wrong_dtype": {"dtype"},
+        "nan": {"nan"},
+        "raising": {"exception"},
+        "exiting": {"death"},
+        "segfault": {"death"},
+        "endless": {"hang"},
+        "as_list": {"type"},
+        "strange": {"exception"},
+        "in_place": {"mutation"},
+        "junk": set(),
+    }
+    monkeypatch.setattr(isolation, "PATIENCE", {"hang": 1, "death": 2})
+    file = tmp_path / "report.json"
+    words = ["--op", "conv2d", "--cases", 4, "--timeout", 3, "--modes", "exact", "--no-fingerprint", "--json", file]
+    code, stdout, stderr = call(*(f"garbage:{name}" for name in kinds), *words)
+    assert (code, stderr) == (1, "")
+    reports = [report for subject in json.loads(file.read_text())["subjects"] for report in subject["reports"]]
+    found = {report["subject"]: {failure["kind"] for failure in report["failures"]} for report in reports}
+    assert found == {f"garbage:{name}": expected for name, expected in kinds.items()}
+    for words in (
+        "RuntimeError: out of paper",
+        "garbage:exiting ended its process: exit status 7",
+        "signal 11",
+        "garbage:endless was not done after 3 s",
+    ):
+        assert words in stdout
+
+
+def test_ctrl_c_prints_what_there_is(tmp_path):
+    file = tmp_path / "report.json"
+    start = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import npconv.cli; npconv.cli.main()"
+    )
+    words = ["garbage:slow", "npconv", "--op", "conv2d", "--cases", "400", "--modes", "exact", "--json", str(file)]
+    with subprocess.Popen(
+        [sys.executable, "-c", start, "check", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=HERE / "check",  # the current folder is searched
+        env=os.environ | {"PYTHONPATH": str(Path(npconv.__file__).parents[1])},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "garbage:slow\n"
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "")
+    assert stdout.splitlines()[-1].startswith("interrupted; ")
+    told = json.loads(file.read_text())
+    assert told["interrupted"] is True
+    first, second = told["subjects"]
+    assert [report["interrupted"] for report in first["reports"]] == [True]
+    assert second["reports"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "SUBJECT must be given: module:function, or one of torch, "),
+        (["pytorch"], "a subject must be one of torch, .* or module:function, got 'pytorch'"),
+        (["garbage:right"], "--op must name the one operator that garbage:right is, got none"),
+        (["garbage:right", "--op", "conv3d"], "--op must be of conv2d, .* got 'conv3d'"),
+        (["garbage:right", "--op", "relu", "--op", "relu6"], "--op must name the one operator .* got relu, relu6"),
+        (["garbage:missing", "--op", "relu"], "garbage:missing cannot be loaded: AttributeError: "),
+        (["no_such:f", "--op", "relu"], "no_such:f cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
+        (["npconv", "--backward", "garbage:right"], "--backward goes with one function of yours, got 0"),
+        (["npconv", "--modes", "exact,fuzzy"], "--modes must be of exact, bound, adjoint, got 'fuzzy'"),
+        (["npconv", "--dtype", "int8"], "--dtype must be of float16, float32, float64, got 'int8'"),
+        (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
+        (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
+        (["npconv", "--timeout", "0"], "--timeout must be .*0"),
+        (["npconv", "--json", "nowhere/r.json"], "a file must be in a folder that exists, got nowhere/r.json"),
+    ],
+)
+def test_bad_usage_is_one_line(words, message):
+    code, stdout, stderr = call(*words)
+    assert (code, stdout) == (2, "")
+    assert stderr.count("\n") == 1
+    assert re.match(f"npconv: {message}", stderr), stderr
+
+
+def test_the_list_tells_what_is_installed(monkeypatch):
+    def describe(subject):
+        if subject.name != "npconv":
+            raise ImportError(f"{subject.name} cannot be loaded: ModuleNotFoundError: No module named 'x'")
+        return Description("npconv", {"conv2d": ("forward", "backward"), "relu": ("forward",)}, "1.0")
+
+    monkeypatch.setattr(isolation.Isolated, "describe", describe)
+    code, stdout, stderr = call("--list")
+    assert (code, stderr) == (0, "")
+    heads, *rows = [line.strip().split(maxsplit=3) for line in stdout.splitlines()]
+    assert heads == ["name", "framework", "version", "operators"]
+    assert [row[0] for row in rows] == list(ADAPTERS)
+    told = {row[0]: " ".join(row[1:]) for row in rows}
+    assert told.pop("npconv") == "npconv 1.0 2 forward, 1 backward"
+    assert set(told.values()) == {"ModuleNotFoundError: No module named 'x'"}

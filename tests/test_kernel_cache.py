@@ -1,0 +1,152 @@
+"""Compiled loops on disk: read back by other processes, never stale, and no condition for anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numba.core.caching import NullCache
+from numba.core.dispatcher import Dispatcher
+
+import npconv
+from npconv import kernels
+from npconv.kernels.cache import LoopCache
+
+FACTOR = """
+from numba import njit
+
+@njit
+def factor():
+    return {}
+"""
+
+SCALE = """
+from numba import prange
+from npconv.kernels.compiling import compiled
+from npconv.kernels.factor import factor
+
+@compiled
+def scale(x, y):
+    for i in prange(x.size):
+        y[i] = factor() * x[i]
+"""
+
+# Only a compiler needs Numba's tables for arrays.
+RUN = """
+import sys
+import numpy as np
+from npconv.kernels.scale import scale
+
+x = np.ones(3, sys.argv[1])
+y = np.empty_like(x)
+scale(x, y)
+print(int(y[0]), "compiled" if "numba.np.arraymath" in sys.modules else "read")
+"""
+
+
+class Package:
+    """A copy of the package with two kernel files more, where a loop of one calls a function of the other."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.cache = root, root / "cache"
+        source = Path(npconv.__file__).parent
+        shutil.copytree(source, root / "npconv", ignore=shutil.ignore_patterns("__pycache__"))
+        (root / "npconv/kernels/scale.py").write_text(SCALE, encoding="utf-8")
+        self.edit(2)
+        self.environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.environment |= {"NUMBA_CACHE_DIR": str(self.cache)}
+
+    def edit(self, factor: int) -> None:
+        (self.root / "npconv/kernels/factor.py").write_text(FACTOR.format(factor), encoding="utf-8")
+
+    def start(self, code: str = RUN, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code, *(arguments or ["float32"])]
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def run(self, code: str = RUN, *arguments: str) -> str:
+        return finished(self.start(code, *arguments))
+
+    def files(self) -> list[Path]:
+        return sorted(self.cache.rglob("*scale*"))
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    stdout, stderr = process.communicate(timeout=600)
+    assert (process.returncode, stderr) == (0, "")
+    return stdout.strip()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    return Package(tmp_path)
+
+
+def test_an_edit_of_another_file_is_compiled_once(package: Package) -> None:
+    """And takes the place of the old code: what is kept does not grow."""
+    assert [package.run(), package.run()] == ["2 compiled", "2 read"]
+    before = package.files()
+    package.edit(3)
+    assert [package.run(), package.run()] == ["3 compiled", "3 read"]
+    assert package.files() == before
+    assert len(before) == 1
+
+
+def test_half_a_file_is_compiled_again(package: Package) -> None:
+    package.run()
+    (file,) = package.files()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert [package.run(), package.run()] == ["2 compiled", "2 read"]
+
+
+def test_processes_may_compile_at_once(package: Package) -> None:
+    """Each dtype has a file of its own, so that none can be taken for another."""
+    dtypes = ["float32", "float64"]
+    assert [finished(process) for process in [package.start(RUN, dtype) for dtype in dtypes]] == 2 * ["2 compiled"]
+    assert len(package.files()) == 2
+    assert [package.run(RUN, dtype) for dtype in dtypes] == 2 * ["2 read"]
+
+
+CONFIG = "import npconv; npconv.show_config()"
+
+
+def shown_folder(package: Package) -> str:
+    (line,) = [line for line in package.run(CONFIG).splitlines() if line.startswith("kernel cache")]
+    return line.removeprefix("kernel cache").strip()
+
+
+def test_a_folder_that_cannot_be_written_is_replaced_by_the_users(package: Package) -> None:
+    """As in an installation that belongs to somebody else. A file stands in for it, which stops root as well."""
+    (package.root / "npconv/kernels/__pycache__").touch()
+    del package.environment["NUMBA_CACHE_DIR"]
+    package.environment["XDG_CACHE_HOME"] = str(package.cache)
+    assert [package.run(), package.run()] == ["2 compiled", "2 read"]
+    assert package.files()[0].parent == Path(shown_folder(package))
+
+
+def test_without_any_folder_kernels_run(package: Package) -> None:
+    (package.root / "npconv/kernels/__pycache__").touch()
+    package.cache.touch()
+    package.environment |= {"HOME": str(package.cache), "XDG_CACHE_HOME": str(package.cache)}
+    assert package.run() == "2 compiled"
+    assert shown_folder(package) == "none: no folder can be written"
+
+
+def test_numbas_own_cache_is_used_for_nothing() -> None:
+    """It would not notice that a function of another file was edited, nor would the loops made of what it gives."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(kernels.__name__)]
+    functions = {
+        function for module in modules for function in vars(module).values() if isinstance(function, Dispatcher)
+    }
+    assert functions
+    stale = [
+        function.py_func.__qualname__
+        for function in functions
+        if not isinstance(function._cache, NullCache | LoopCache)
+    ]
+    assert not stale
