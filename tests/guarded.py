@@ -10,12 +10,13 @@ PLANTED is a bug to be found, one of `BUGS`. `run` does this and says how it end
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 import npconv
 from npconv.kernels import activations
 from npconv.kernels.compiling import LOOPS
+from npconv.testing import Problem
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
 PAGE = mmap.PAGESIZE
@@ -101,16 +103,33 @@ def run_problems(guard: Guard, op: str, dtype: type, examples: int, largest: int
         suppress_health_check=list(HealthCheck),
     )
     @given(problems_with_dy(op, dtype, largest=largest))
-    def run(case: Any) -> None:
-        problem, dy = case
-        with npconv.backend("numpy"):
-            expected = problem.forward(), problem.backward(dy)
-        for guard.side in SIDES:
-            with npconv.backend("numba"):
-                got = problem.forward(), problem.backward(dy)
-            check_equal(got, expected, 400 if op in INEXACT else 0)
+    def run(case: tuple[Problem, Any]) -> None:
+        judge(guard, *case)
 
     run()
+
+
+def judge(guard: Guard, problem: Problem, dy: Any) -> None:
+    with npconv.backend("numpy"):
+        expected = problem.forward(), problem.backward(dy)
+    for guard.side in SIDES:
+        with npconv.backend("numba"):
+            got = problem.forward(), problem.backward(dy)
+        check_equal(got, expected, 400 if problem.op in INEXACT else 0)
+
+
+def depthwise_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
+    """What random problems seldom have, and kernels do in ways of their own: square kernels and strides, wide maps."""
+    rng = np.random.default_rng(0)
+
+    def whole(*shape: int) -> np.ndarray:
+        return rng.integers(-4, 5, shape).astype(dtype)
+
+    for kernel, stride, padding in itertools.product((3, 5), (1, 2), (0, 1, 2)):
+        for height, width in ((5, 5), (7, 7), (9, 15), (12, 16), (6, 33), (20, 40)):
+            x, w, b = whole(2, 9, height, width), whole(9, 1, kernel, kernel), whole(9)
+            problem = Problem("depthwise_conv2d", (x, w, b), {"stride": stride, "padding": padding})
+            yield problem, whole(*problem.forward().shape)
 
 
 def reads_behind(x: np.ndarray, y: np.ndarray) -> None:
@@ -139,7 +158,8 @@ def run(diary: Path, examples: int, planted: str = "") -> int:
     """How often loops were called; an AssertionError with the last one's arrays where the process came to another end."""
     command = [sys.executable, __file__, str(diary), str(examples), planted]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, f"exit status {done.returncode} in {diary.read_text()}\n{done.stderr}"
+    last = diary.read_text() if diary.exists() else "no loop at all"
+    assert done.returncode == 0, f"exit status {done.returncode} in {last}\n{done.stderr}"
     return int(done.stdout)
 
 
@@ -154,6 +174,11 @@ def main(diary: str, examples: str, planted: str = "") -> None:
                 run_problems(guard, op, dtype, max(1, int(examples) // 4), largest)
     if planted:
         return
+    for dtype in (np.float32, np.float64):
+        with npconv.backend("numpy"):
+            picked = list(depthwise_problems(dtype))
+        for problem, dy in picked:
+            judge(guard, problem, dy)
     never = [name for name, calls in guard.calls.items() if not calls]
     assert not never, f"no problem runs {never}"
     types = {loop.py_func.__name__: len(loop.signatures) for loop in LOOPS}

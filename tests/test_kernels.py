@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Conv2dGeometry
-from npconv.kernels import compiling, depthwise, planes
+from npconv.kernels import channels, compiling, planes
 from npconv.testing import named_arrays
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
@@ -27,7 +27,9 @@ PROBLEMS = [
     Conv2dGeometry.of((2, 300, 9, 11), (70, 300, 1, 1)),
     Conv2dGeometry.of((2, 64, 16, 15), (32, 32, 1, 1), stride=2, groups=2),
     Conv2dGeometry.of((1, 3, 61, 64), (13, 3, 7, 7), stride=2, padding=3),
+    Conv2dGeometry.of((2, 70, 20, 20), (300, 70, 3, 3), padding=1),
     Conv2dGeometry.of_depthwise((2, 37, 31, 29), (37, 1, 3, 3), padding=1),
+    Conv2dGeometry.of_depthwise((2, 37, 31, 29), (37, 1, 4, 3), padding=1),
     Conv2dGeometry.of_depthwise((3, 18, 40, 21), (36, 1, 5, 5), stride=2, padding="same_lower"),
     Conv2dGeometry.of_depthwise((9, 70, 7, 7), (70, 1, 3, 3), padding=1),
 ]
@@ -36,11 +38,12 @@ PROBLEMS = [
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """So little scratch that everything is cut: rows into chunks, source channels into blocks."""
-    plans = (planes._product_plan, planes._pixel_plan, depthwise._rows_plan)
+    plans = (planes._product_plan, planes._pixel_plan, channels._rows_plan)
     for plan in plans:
         plan.cache_clear()
     monkeypatch.setattr(planes, "SCRATCH_BYTES", 1 << 12)
-    monkeypatch.setattr(depthwise, "SCRATCH_BYTES", 1 << 12)
+    monkeypatch.setattr(planes, "WEIGHT_BYTES", 1 << 12)
+    monkeypatch.setattr(channels, "SCRATCH_BYTES", 1 << 12)
     yield
     for plan in plans:
         plan.cache_clear()

@@ -68,15 +68,16 @@ for dtype in DTYPES:
 compiled = [str(loop.py_func) for loop in LOOPS if loop.stats.cache_misses]
 equal = {}
 for dtype in DTYPES:
-    for op, (args, options) in examples(dtype).items():
-        results = []
-        for name in backends.BACKENDS:
-            with backends.backend(name):
-                y = getattr(ops, op)(*args, **options)
-                gradients = getattr(ops, f"{op}_backward")(np.ones_like(y), *args, **options)
-                gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-                results.append([array for array in (y, *gradients) if array is not None])
-        equal[op, dtype] = all(np.allclose(a, b, rtol=1e-5) for a, b in zip(*results))
+    for op, calls in examples(dtype).items():
+        for number, (args, options) in enumerate(calls):
+            results = []
+            for name in backends.BACKENDS:
+                with backends.backend(name):
+                    y = getattr(ops, op)(*args, **options)
+                    gradients = getattr(ops, f"{op}_backward")(np.ones_like(y), *args, **options)
+                    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+                    results.append([array for array in (y, *gradients) if array is not None])
+            equal[op, number, dtype] = all(np.allclose(a, b, rtol=1e-5) for a, b in zip(*results))
 print(json.dumps({
     "compiled": compiled,
     "types": {loop.py_func.__name__: len(loop.signatures) for loop in LOOPS},

@@ -61,14 +61,14 @@ def compile_kernels(
 
 def run(op: str, dtype: str) -> None:
     """Call an operator and its backward on tiny arrays, which compiles their kernels or finds them compiled."""
-    args, options = examples(dtype)[op]
     with backends.backend("numba"):
-        y = getattr(ops, op)(*args, **options)
-        getattr(ops, f"{op}_backward")(np.ones_like(y), *args, **options)
+        for args, options in examples(dtype)[op]:
+            y = getattr(ops, op)(*args, **options)
+            getattr(ops, f"{op}_backward")(np.ones_like(y), *args, **options)
 
 
-def examples(dtype: str) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
-    """(arguments, options) of operators that need every kernel there is, those that take longest to compile first.
+def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Calls, (arguments, options), of operators that need every kernel there is, those that take longest to compile first.
 
     A kernel's code depends on the dtype and on nothing else of its arrays.
     """
@@ -78,20 +78,20 @@ def examples(dtype: str) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
 
     x, channels = ones(1, 8, 4, 4), ones(8)
     return {
-        "conv2d": ((x, ones(8, 8, 3, 3), channels), {"padding": 1}),
-        "depthwise_conv2d": ((x, ones(8, 1, 3, 3), channels), {"padding": 1}),
-        "channel_shuffle": ((x, 2), {}),
-        "batch_norm2d": ((x, channels, channels), {}),
-        "upsample_nearest2d": ((x, 2), {}),
-        "max_pool2d": ((x, 2), {}),
-        "avg_pool2d": ((x, 2), {}),
-        "softmax_cross_entropy": ((ones(2, 4), np.array([0, 1])), {}),
-        "linear": ((ones(2, 8), ones(4, 8), ones(4)), {}),
-        "global_avg_pool2d": ((x,), {}),
-        "hard_swish": ((x,), {}),
-        "hard_sigmoid": ((x,), {}),
-        "relu6": ((x,), {}),
-        "relu": ((x,), {}),
+        "conv2d": [((x, ones(8, 8, 3, 3), channels), {"padding": 1})],
+        "depthwise_conv2d": [((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)],
+        "channel_shuffle": [((x, 2), {})],
+        "batch_norm2d": [((x, channels, channels), {}), ((x, channels, channels, channels, channels), {})],
+        "upsample_nearest2d": [((x, 2), {})],
+        "max_pool2d": [((x, 2), {})],
+        "avg_pool2d": [((x, 2), {})],
+        "softmax_cross_entropy": [((ones(2, 4), np.array([0, 1])), {})],
+        "linear": [((ones(2, 8), ones(4, 8), ones(4)), {})],
+        "global_avg_pool2d": [((x,), {})],
+        "hard_swish": [((x,), {})],
+        "hard_sigmoid": [((x,), {})],
+        "relu6": [((x,), {})],
+        "relu": [((x,), {})],
     }
 
 
