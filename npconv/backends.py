@@ -75,9 +75,22 @@ def _package(name: str) -> ModuleType:
     return importlib.import_module(BACKENDS[name])
 
 
-def call(primitive: str, *arguments: Any) -> Any:
-    """Run `primitive` on the current backend. The arguments are right: whoever calls has checked them."""
-    return (_diverted.get() or _run)(primitive, *arguments)
+def call(primitive: str, *arguments: Any, out: Any = None, add: bool = False) -> Any:
+    """Run `primitive` on the current backend. The arguments are right: whoever calls has checked them.
+
+    Some primitives can write their result into the array `out`, which overlaps no argument, or add it to what is there;
+    then the caller goes on with what is returned, which is `out` unless the call is diverted.
+    """
+    run = _diverted.get()
+    if out is None:
+        return (run or _run)(primitive, *arguments)
+    if run is None:
+        return getattr(_package(current_backend()), primitive)(*arguments, out, add)
+    result = run(primitive, *arguments)
+    if add:
+        return out + result
+    out[...] = result
+    return out
 
 
 def _run(primitive: str, *arguments: Any) -> Any:

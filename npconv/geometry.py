@@ -29,6 +29,8 @@ FLOAT_DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 
 def integer(name: str, value: object, *, minimum: int | None = None) -> int:
     """`value` as an int of at least `minimum`. Python and NumPy integers are welcome; bools and floats are not."""
+    if type(value) is int and (minimum is None or value >= minimum) and value <= LARGEST:
+        return value  # nearly always; small convolutions wait for these checks
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -65,7 +67,7 @@ def fraction(name: str, value: object, *, below_one: bool = False) -> float:
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    return type(value) is not int and isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
 
 
 def pair(name: str, value: object, *, minimum: int) -> Pair:
@@ -80,6 +82,12 @@ def pair(name: str, value: object, *, minimum: int) -> Pair:
 
 def shape(name: str, value: object, letters: str) -> tuple[int, ...]:
     """`value` as a tuple of sizes, one for each of `letters`; only the batch, N, may be 0."""
+    if (
+        type(value) is tuple
+        and len(value) == len(letters)
+        and all(type(size) is int and 0 < size <= LARGEST for size in value)
+    ):
+        return value  # that of an array that is not empty
     if not _is_sequence(value):
         raise TypeError(f"{name} must be a tuple of {len(letters)} ints, got {value!r}")
     if len(value) != len(letters):

@@ -130,7 +130,7 @@ def _step(model: Layer, optimizer: Optimizer, x: Array, labels: Array, label_smo
     loss = float(softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing))
     if math.isfinite(loss):
         one = np.ones((), logits.dtype)
-        model.backward(softmax_cross_entropy_backward(one, logits, labels, label_smoothing=label_smoothing))
+        model.backward_params(softmax_cross_entropy_backward(one, logits, labels, label_smoothing=label_smoothing))
         optimizer.step(model)
     return loss, logits
 

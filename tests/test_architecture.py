@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
-    "testing": ({"ops", "geometry"}, {"hypothesis", "pytest"}),
+    "testing": ({"check", "ops", "geometry"}, {"hypothesis", "pytest"}),
     "check": (
         {
             "__init__",

@@ -42,3 +42,21 @@ def test_cheap_filters_keep_the_size(cheap, expected):
     """An odd filter is centred; an even one has its odd pixel of padding at the end."""
     x, w_cheap = (np.array(numbers, np.float64).reshape(1, 1, 1, -1) for numbers in ([1, 2, 3], cheap))
     assert_array_equal(npconv.ghost_conv2d(x, kernels(1), w_cheap)[0, 1, 0], expected)
+
+
+@pytest.mark.parametrize("out_channels", [None, 7])
+def test_the_outputs_maps_save_making_them_again_and_change_nothing(out_channels):
+    rng = np.random.default_rng(0)
+    x, w_primary, w_cheap, dy = (
+        rng.integers(-4, 5, shape).astype(np.float64)
+        for shape in ((2, 3, 6, 6), (4, 3, 3, 3), (4, 1, 3, 3), (2, out_channels or 8, 4, 4))
+    )
+    y = npconv.ghost_conv2d(x, w_primary, w_cheap, out_channels=out_channels)
+    expected = npconv.ghost_conv2d_backward(dy, x, w_primary, w_cheap, out_channels=out_channels)
+    with npconv.backends.record() as calls:
+        got = npconv.ghost_conv2d_backward(dy, x, w_primary, w_cheap, out_channels=out_channels, y=y)
+    assert "conv2d" not in [primitive for primitive, _ in calls]
+    for a, b in zip(got, expected, strict=True):
+        assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="y must have the shape"):
+        npconv.ghost_conv2d_backward(dy, x, w_primary, w_cheap, out_channels=out_channels, y=y[:1])

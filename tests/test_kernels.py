@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Conv2dGeometry
-from npconv.kernels import channels, compiling, planes
+from npconv.kernels import channels, compiling, dots, pixels, planes
 from npconv.testing import named_arrays
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
@@ -38,11 +38,15 @@ PROBLEMS = [
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """So little scratch that everything is cut: rows into chunks, source channels into blocks."""
-    plans = (planes._product_plan, planes._pixel_plan, channels._rows_plan)
+    plans = (planes._product_plan, pixels._pixel_plan, dots._dots_plan, channels._rows_plan)
     for plan in plans:
         plan.cache_clear()
     monkeypatch.setattr(planes, "SCRATCH_BYTES", 1 << 12)
     monkeypatch.setattr(planes, "WEIGHT_BYTES", 1 << 12)
+    monkeypatch.setattr(pixels, "TURNED_BYTES", 1 << 12)
+    monkeypatch.setattr(pixels, "TOTAL_BYTES", 1 << 12)
+    monkeypatch.setattr(dots, "CHUNK_PIXELS", 1 << 6)
+    monkeypatch.setattr(dots, "TOTAL_BYTES", 1 << 12)
     monkeypatch.setattr(channels, "SCRATCH_BYTES", 1 << 12)
     yield
     for plan in plans:

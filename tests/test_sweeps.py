@@ -84,9 +84,9 @@ def test_the_number_of_threads_changes_no_bit(dtype: type) -> None:
         return [
             mean,
             var,
-            kernels.batch_norm2d(x, gamma, beta, mean, var, 1e-5),
-            *kernels.batch_norm2d_batch_grad(other, x, gamma, mean, var, 1e-5),
-            *kernels.batch_norm2d_fixed_grad(other, x, gamma, mean, var, 1e-5),
+            kernels.batch_norm2d(x, gamma, beta, mean, var, 1e-5, "relu"),
+            *kernels.batch_norm2d_batch_grad(other, x, gamma, beta, mean, var, 1e-5, "relu"),
+            *kernels.batch_norm2d_fixed_grad(other, x, gamma, beta, mean, var, 1e-5, None),
             kernels.max_pool2d_input_grad(dy, x, geometry),
             kernels.avg_pool2d(x, False, geometry),
             kernels.avg_pool2d_input_grad(dy, False, geometry),
@@ -134,7 +134,7 @@ def test_infinite_numbers_leave_fixed_statistics_gradients_finite() -> None:
     one = np.ones(1)
     for package in (reference, kernels):
         with np.errstate(invalid="ignore"):
-            dx = package.batch_norm2d_fixed_grad(dy, x, one, one, 3.0 * one, 1.0)[0]
+            dx = package.batch_norm2d_fixed_grad(dy, x, one, one, one, 3.0 * one, 1.0, None)[0]
         assert_array_equal(dx, dy / 2)
 
 

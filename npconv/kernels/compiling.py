@@ -91,7 +91,7 @@ def _threads_may_meet() -> bool:
 
 def contiguous(array: Array) -> Array:
     """`array` in C order, aligned and writeable, copied only if it is not: each layout would be one more compilation."""
-    return np.require(array, requirements=["C", "A", "W"])
+    return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
 
 _kept = threading.local()

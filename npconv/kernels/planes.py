@@ -3,7 +3,7 @@
 A chunk of source rows is copied once into scratch with its zero border, split by stride phase, so that each tap of any
 stride and dilation is a contiguous run at a constant offset, row ends included (what is computed there is not stored).
 Then `simd.multiply` does the rest: no im2col in memory. The forward and the input gradient are the same sum with other
-shifts; the weight gradient is a product over pixels, for which the runs are transposed.
+shifts; `dots` reads the same planes for weight gradients.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.rows import images
 from npconv.kernels.simd import (
     VECTOR_BITS,
     clear_run,
     copy_run,
     gather_every_second,
+    prefetch_run,
     scatter_every_second,
     transpose_block,
 )
-from npconv.kernels.tiles import ROWS, VECTORS, fill_runs, multiply
+from npconv.kernels.tiles import VECTORS, fill_runs, multiply
 from npconv.kernels.windows import Taps, input_taps
 
-SCRATCH_BYTES = 1 << 20  # per thread; half of a common L2 cache or less
+SCRATCH_BYTES = 1 << 19  # per thread, for planes, which most taps find in the L2 cache
+PANEL_BYTES = 1 << 17  # for panels, which no second tap comes back to: 1 << 19 was 5 to 30 % slower
 WEIGHT_BYTES = 1 << 19  # of the weights that are in use at a time
 
 
@@ -48,7 +51,7 @@ class Shifts(NamedTuple):
     out_phase: tuple[int, int]
 
 
-def _shifts(taps: Taps) -> Iterator[Shifts]:
+def plane_shifts(taps: Taps) -> Iterator[Shifts]:
     """Each output phase by itself: source pixel m * stride + u is pixel m + u // stride of the phase plane u % stride."""
     for phase in range(len(taps.phase_row)):
         own = slice(taps.first_tap[phase], taps.first_tap[phase + 1])
@@ -83,15 +86,17 @@ class Maps(NamedTuple):
 
     @classmethod
     def of(cls, array: Array) -> Maps:
-        """An array of shape (N, C, H, W), contiguous."""
-        _, channels, height, width = array.shape
-        return cls(array.reshape(array.size), 0, channels * height * width, height * width, width)
+        """An array of shape (N, C, H, W); see `rows.images`."""
+        _, _, height, width = array.shape
+        flat, image = images(array)
+        return cls(flat, 0, image, height * width, width)
 
     @classmethod
     def with_images_as_rows(cls, array: Array) -> Maps:
         """As one image that has one row of H*W pixels for each image of the array."""
-        _, channels, height, width = array.shape
-        return cls(array.reshape(array.size), 0, 0, height * width, channels * height * width)
+        _, _, height, width = array.shape
+        flat, image = images(array)
+        return cls(flat, 0, 0, height * width, image)
 
 
 class _Work(NamedTuple):
@@ -153,18 +158,19 @@ def _work(shifts: Shifts, g: Conv2dGeometry, forward: bool, itemsize: int, threa
     # One item is a chunk of tiles for a part of the output channels. The cut that is done first is the best, where a tile
     # takes a multiply-add of each of its vectors in half a cycle, and copying an element a quarter of one.
     steps, rows_of_tiles, best = sources * taps, -(-outs // lanes), (np.inf, 1, 1)
+    room = PANEL_BYTES if panels else SCRATCH_BYTES
+    longest = next((c for c in range(tiles, 4, -1) if block * phases * plane(c) * itemsize <= room), 4)
+    fewest = -(-tiles // longest)
     for parts in range(1, min(rows_of_tiles, 2 * threads) + 1):
-        for chunks in range(1, min(tiles, 16 * threads) + 1):
+        for chunks in range(fewest, min(tiles, fewest + 16 * threads) + 1):
             chunk, part = -(-tiles // chunks), -(-rows_of_tiles // parts)
-            if chunk > 4 and block * phases * plane(chunk) * itemsize > SCRATCH_BYTES:
-                continue
             turns = -(-g.batch * g.groups * chunks * parts // threads)
             cycles = turns * (chunk * part * steps * lanes * VECTORS / 2 + sources * phases * plane(chunk) / 4)
             best = min(best, (cycles, parts, chunks))
     _, parts, chunks = best
     chunk, part = -(-tiles // chunks), -(-rows_of_tiles // parts) * lanes
     chunks, parts = -(-tiles // chunk), -(-outs // part)
-    block = max(1, min(block, SCRATCH_BYTES // (itemsize * phases * plane(chunk))))
+    block = max(1, min(block, room // (itemsize * phases * plane(chunk))))
     block = -(-sources // -(-sources // block))
     images = max(1, g.batch * g.groups * chunks * parts // (2 * threads)) if block < sources else 1
     images = min(images, max(1, g.batch))
@@ -196,7 +202,7 @@ def _product_plan(
     """The shifts of each output phase with their work; kept, because making them takes longer than a small convolution."""
     plans = (
         (shifts, _work(shifts, geometry, taps_of is input_taps, itemsize, threads))
-        for shifts in _shifts(taps_of(geometry))
+        for shifts in plane_shifts(taps_of(geometry))
     )
     return [(shifts, work) for shifts, work in plans if work]
 
@@ -209,9 +215,11 @@ def shifted_product(
     taps_of: Callable[[Conv2dGeometry], Taps],
     geometry: Conv2dGeometry,
     out: Maps,
+    add: bool,
 ) -> None:
     """out[n, g, i, m] = bias[g, i] + sum over k and taps of w[g, i, k, tap] * source[n, g, k, the pixel that the tap reads].
 
+    Where `add`, a sum starts from what is in `out` instead of the bias.
     `strides` are those of w, a flat array, along g, i and k; `taps_of` is `input_taps` or `output_taps`. Pixels of `out` for
     which no tap reads are left as they are.
     """
@@ -234,7 +242,7 @@ def shifted_product(
         memory = scratch(w.dtype, scratch_size + tile_width**2 // VECTORS)
         _shifted_product(
             source.flat, source[1:], height, width, weights, w_strides, bias, out.flat, out[1:],
-            g.batch, g.groups, sources, outs, len(shifts.w_taps), *shifts[4:], *work, memory,
+            g.batch, g.groups, sources, outs, len(shifts.w_taps), *shifts[4:], *work, memory, add,
         )  # fmt: skip
 
 
@@ -291,7 +299,7 @@ def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
 def _shifted_product(
     source, source_strides, height, width, w, w_strides, bias, out, out_strides, batch, groups, sources, outs, taps,
     phase_row, phase_column, source_stride, span, out_stride, out_phase,
-    rows, columns, pitch, chunk, chunks, images, parts, part, block, plane, panels, x_offsets, tile_step, packed, memory,
+    rows, columns, pitch, chunk, chunks, images, parts, part, block, plane, panels, x_offsets, tile_step, packed, memory, add,
 ):  # fmt: skip
     source_start, source_image, source_channel, source_row = source_strides
     out_start, out_image, out_channel, out_row = out_strides
@@ -328,6 +336,9 @@ def _shifted_product(
                     )
                     for k in range(count):
                         if panels:
+                            m, q = divmod(first_pixel, pitch)
+                            ahead = source_at + (k + 1) * source_channel + m * source_row + q
+                            prefetch_run(source, ahead, last_pixel - first_pixel)
                             _copy_panel(
                                 source,
                                 source_at + k * source_channel,
@@ -341,8 +352,14 @@ def _shifted_product(
                                 tile_step,
                             )
                             continue
+                        ahead = (
+                            source_at
+                            + (k + 1) * source_channel
+                            + max(0, top * source_stride[0] + phase_row[0]) * source_row
+                        )
+                        prefetch_run(source, ahead, plane_rows * source_stride[0] * source_row)
                         for phase in range(phases):
-                            _copy_plane(
+                            copy_plane(
                                 source, source_at + k * source_channel, source_row, height, width,
                                 top * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
                                 planes, (k * phases + phase) * plane, plane_rows, pitch, span[1],
@@ -355,13 +372,13 @@ def _shifted_product(
                             multiply(
                                 packed, w, w_at, w_row,
                                 planes, at, x_offsets, count * taps, out, out_at + first_out * out_channel, out_channel,
-                                last_out - first_out, length, runs, run_count, first == 0, bias, group * outs + first_out,
+                                last_out - first_out, length, runs, run_count, not add and first == 0, bias, group * outs + first_out,
                             )  # fmt: skip
                             continue
                         run_count = fill_runs(runs, 0, length, length, length, 0, lanes)
                         for o in range(first_out, last_out, lanes):
                             o_count = min(lanes, last_out - o)
-                            if first > 0:
+                            if add or first > 0:
                                 for i in range(o_count):
                                     _move_run(
                                         False,
@@ -379,7 +396,7 @@ def _shifted_product(
                             multiply(
                                 packed, w, w_at + (o - first_out) // lanes * w_row, w_row,
                                 planes, at, x_offsets, count * taps, tile, 0, tile_width,
-                                o_count, length, runs, run_count, first == 0, bias, group * outs + o,
+                                o_count, length, runs, run_count, not add and first == 0, bias, group * outs + o,
                             )  # fmt: skip
                             for i in range(o_count):
                                 _move_run(
@@ -397,107 +414,8 @@ def _shifted_product(
                                 )
 
 
-class _PixelWork(NamedTuple):
-    """How `pixel_product` is cut into items that share nothing but what they read."""
-
-    chunk: int  # rows of output pixels that are transposed at a time
-    plane: int  # elements of one phase plane in scratch
-    channels: int  # source channels that one tile of weights can touch
-    parts: int  # of the output channels, where there are not enough tiles for all threads
-    part: int
-
-
-@functools.lru_cache(maxsize=1024)
-def _pixel_plan(geometry: Conv2dGeometry, itemsize: int, threads: int) -> tuple[Shifts, _PixelWork]:
-    g = geometry
-    (shifts,) = _shifts(input_taps(g))
-    sources, outs = g.in_channels_per_group, g.out_channels_per_group
-    pitch, taps = g.out_width + shifts.span[1], len(shifts.w_taps)
-    width = VECTORS * VECTOR_BITS // (8 * itemsize)
-    tiles = -(-sources * taps // width)
-    parts = 1  # each part transposes the pixels again, so no more of them than share the tiles out evenly
-    while g.groups * tiles * parts < 8 * threads and g.groups * tiles * parts % threads and 2 * parts * ROWS <= outs:
-        parts += 1
-    part = -(-outs // (parts * ROWS)) * ROWS
-    chunk = max(1, min(g.out_height, SCRATCH_BYTES // (4 * itemsize * width * pitch)))
-    plane = (chunk + shifts.span[0]) * pitch
-    return shifts, _PixelWork(chunk, plane, min(sources, (width - 1) // taps + 2), -(-outs // part), part)
-
-
-def pixel_product(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array) -> None:
-    """dw[g, i, k, tap] = sum over n, m of dy[n, g, i, m] * source[n, g, k, the pixel that the tap reads for m].
-
-    All arrays are C-contiguous; the batch is not empty.
-    """
-    shifts, work = _pixel_plan(geometry, source.itemsize, numba.get_num_threads())
-    lanes = VECTOR_BITS // (8 * source.itemsize)
-    planes = work.channels * len(shifts.phase_row) * work.plane + 2 * lanes
-    panel = (work.chunk * (geometry.out_width + shifts.span[1]) + lanes) * VECTORS * lanes
-    memory = scratch(source.dtype, planes + panel)
-    _pixel_product(dy, source, geometry.groups, *shifts[1:8], *work, dw.reshape(dw.size), memory)
-
-
-@compiled
-def _pixel_product(
-    dy, source, groups, tap_phase, tap_row, tap_column, phase_row, phase_column, source_stride, span,
-    chunk, plane, channels, parts, part, dw, memory,
-):  # fmt: skip
-    batch, all_sources, height, width = source.shape
-    _, all_outs, rows, columns = dy.shape
-    sources, outs = all_sources // groups, all_outs // groups
-    taps, phases = len(tap_phase), len(phase_row)
-    pitch = columns + span[1]
-    lanes = VECTOR_BITS // (8 * source.itemsize)
-    tile_width = VECTORS * lanes
-    weights = sources * taps  # of one output channel, in one row of dw
-    tiles = -(-weights // tile_width)
-    # One item is a tile of weights for some output channels: all the products that end in them, so nobody else writes there.
-    items = groups * tiles * parts
-    threads, planes_size = len(memory), channels * phases * plane + 2 * lanes
-    x_offsets = (np.arange(chunk).reshape(-1, 1) * pitch + np.arange(columns)).reshape(-1) * tile_width
-    panel_rows_at = np.arange(lanes) * tile_width
-    zeros = np.zeros(outs, source.dtype)
-    flat_source, flat_dy = source.reshape(source.size), dy.reshape(dy.size)
-
-    for thread in prange(threads):
-        planes, panel = memory[thread, :planes_size], memory[thread, planes_size:]
-        starts, runs = np.empty(tile_width, np.int64), np.empty(3 * VECTORS, np.int64)
-        thread_number = np.int64(thread)
-        for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
-            first_out = item % parts * part
-            last_out = min(outs, first_out + part)
-            first = item // parts % tiles * tile_width
-            group = item // (parts * tiles)
-            last = min(weights, first + tile_width)
-            low, high = first // taps, (last - 1) // taps + 1
-            fill_runs(runs, 0, last - first, tile_width, tile_width, 0, lanes)
-            for j in range(tile_width):
-                k, tap = min(first + j, last - 1) // taps - low, min(first + j, last - 1) % taps
-                starts[j] = (k * phases + tap_phase[tap]) * plane + tap_row[tap] * pitch + tap_column[tap]
-            for n in range(batch):
-                ng = n * groups + group
-                for first_row in range(0, rows, chunk):
-                    chunk_rows = min(chunk, rows - first_row)
-                    for k in range(low, high):
-                        for phase in range(phases):
-                            _copy_plane(
-                                flat_source, (ng * sources + k) * height * width, width, height, width,
-                                first_row * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
-                                planes, ((k - low) * phases + phase) * plane, chunk_rows + span[0], pitch, 0,
-                            )  # fmt: skip
-                    for pixel in range(0, chunk_rows * pitch, lanes):
-                        for j in range(0, last - first, lanes):
-                            transpose_block(planes, starts, j, pixel, panel, panel_rows_at, 0, pixel * tile_width + j)
-                    multiply(
-                        False, flat_dy, ((ng * outs + first_out) * rows + first_row) * columns, rows * columns,
-                        panel, 0, x_offsets, chunk_rows * columns,
-                        dw, (group * outs + first_out) * weights + first, weights, last_out - first_out, last - first,
-                        runs, 1, n == 0 and first_row == 0, zeros, 0,
-                    )  # fmt: skip
-
-
 @njit
-def _copy_plane(
+def copy_plane(
     source, start, source_row, height, width, first_row, first_column, stride, target, target_start, rows, pitch, slack
 ):  # fmt: skip
     """Rows x pitch pixels of one source plane, `stride` apart from (first_row, first_column) on; 0 outside the plane, and behind."""

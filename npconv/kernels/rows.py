@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numba import njit
+from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array
 from npconv.kernels.compiling import contiguous
@@ -18,6 +19,40 @@ def stacked(array: Array) -> Array:
     """(N, C, H, W) as (N * C, H, W), likewise, for loops to which all planes are alike."""
     batch, channels, height, width = array.shape
     return contiguous(array).reshape(batch * channels, height, width)
+
+
+def images(array: Array) -> tuple[Array, int]:
+    """(N, C, H, W) as a flat array, and how far its images are apart there: a slice of channels needs no copy."""
+    size, itemsize = array[:1].size, array.itemsize
+    step = array.strides[0]
+    if array.flags.carray or not _has_whole_images(array):
+        array = contiguous(array)
+        return array.reshape(array.size), size
+    return as_strided(array, ((len(array) - 1) * step // itemsize + size,), (itemsize,)), step // itemsize
+
+
+def _has_whole_images(array: Array) -> bool:
+    """Whether `array` has one image after another, each without gaps, in memory that kernels may use as it is."""
+    step, flags = array.strides[0], array.flags
+    return (
+        len(array) > 0
+        and array[0].flags.c_contiguous
+        and step >= array[0].nbytes
+        and step % array.itemsize == 0
+        and flags.aligned
+        and flags.writeable
+    )
+
+
+def stored(result: Array, out: Array | None, add: bool) -> Array:
+    """`result` itself, or `out` once the result is there, or added to what is there."""
+    if out is None or out is result:
+        return result
+    if add:
+        out += result
+    else:
+        out[...] = result
+    return out
 
 
 # "reassoc" lets a sum run in vector lanes, in an order that the compiled code fixes. A NaN or an infinity is in a sum

@@ -21,6 +21,7 @@ def _vector_bits() -> int:
 
 
 VECTOR_BITS = _vector_bits()
+CACHE_LINE = 64  # bytes
 INT = ir.IntType(64)
 INT32 = ir.IntType(32)
 BIT = ir.IntType(1)
@@ -230,3 +231,20 @@ def clear_run(typing_context, target, start, count):
         return generate(context, builder, signature, (target, start, target, start, count))
 
     return types.void(target, types.intp, types.intp), generate_one
+
+
+@intrinsic
+def prefetch_run(typing_context, array, start, count):
+    """Ask for the cache lines of `count` elements from array[start] on, which may lie outside of the array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, start, count = arguments
+        v = Vectors(context, builder, signature.args[0].dtype)
+        first = v.at(data_of(context, builder, signature.args[0], array), start)
+        in_a_line = CACHE_LINE // v.bytes
+        lines = builder.sdiv(builder.add(count, INT(in_a_line - 1)), INT(in_a_line))
+        with cgutils.for_range(builder, lines, intp=INT) as over:
+            v.prefetch(v.at(first, builder.mul(over.index, INT(in_a_line))), 0)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate

@@ -10,7 +10,8 @@ from numba import prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
-from npconv.kernels.planes import Maps, pixel_product, shifted_product
+from npconv.kernels.pixels import pixel_product
+from npconv.kernels.planes import Maps, shifted_product
 from npconv.kernels.windows import input_taps, output_taps
 
 
@@ -43,46 +44,49 @@ def _as_rows(geometry: Conv2dGeometry) -> tuple[Conv2dGeometry, Callable[[Array]
     return rows, Maps.with_images_as_rows
 
 
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-    """A sum of shifted input planes. A missing bias is a bias of 0."""
+def conv2d(
+    x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, out: Array | None = None, add: bool = False
+) -> Array:
+    """A sum of shifted input planes. A missing bias is a bias of 0; where `add`, the sum starts from `out` instead."""
     if _channels_stand_alone(geometry):
-        return depthwise_conv2d(x, w, b, geometry)
+        return depthwise_conv2d(x, w, b, geometry, out, add)
     g, maps = _as_rows(geometry)
     bias = np.zeros(g.out_channels, x.dtype) if b is None else b
-    y = np.empty(geometry.y_shape, x.dtype)
+    y = np.empty(geometry.y_shape, x.dtype) if out is None else out
     _, channels, kernel_height, kernel_width = g.w_shape
     plane = kernel_height * kernel_width
     strides = g.out_channels_per_group * channels * plane, channels * plane, plane
-    shifted_product(
-        maps(contiguous(x)), contiguous(w).reshape(w.size), strides, contiguous(bias), input_taps, g, maps(y)
-    )
+    shifted_product(maps(x), contiguous(w).reshape(w.size), strides, contiguous(bias), input_taps, g, maps(y), add)
     return y
 
 
-def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+def conv2d_input_grad(
+    dy: Array, w: Array, geometry: Conv2dGeometry, out: Array | None = None, add: bool = False
+) -> Array:
     """A sum of shifted planes of dy, one for each stride phase of the input; w is read across, output channels inside."""
     if _channels_stand_alone(geometry):
-        return depthwise_conv2d_input_grad(dy, w, geometry)
+        return depthwise_conv2d_input_grad(dy, w, geometry, out, add)
     g, maps = _as_rows(geometry)
+    dx = np.empty(geometry.x_shape, dy.dtype) if out is None else out
     every_pixel_is_written = g.stride_height == g.stride_width == 1
-    dx = (np.empty if every_pixel_is_written else np.zeros)(geometry.x_shape, dy.dtype)
+    if not (every_pixel_is_written or add):
+        dx[...] = 0
     _, channels, kernel_height, kernel_width = g.w_shape
     plane = kernel_height * kernel_width
     strides = g.out_channels_per_group * channels * plane, plane, channels * plane
     bias = np.zeros(g.in_channels, dy.dtype)
-    shifted_product(maps(contiguous(dy)), contiguous(w).reshape(w.size), strides, bias, output_taps, g, maps(dx))
+    shifted_product(maps(dy), contiguous(w).reshape(w.size), strides, bias, output_taps, g, maps(dx), add)
     return dx
 
 
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
-    """A product over pixels; one thread owns each tile of weights."""
+    """A product over pixels; one thread owns each weight, whatever their number."""
     if _channels_stand_alone(geometry):
         return depthwise_conv2d_weight_grad(dy, x, geometry)
-    g = _flat(geometry)
-    if g.batch == 0:
-        return np.zeros(g.w_shape, dy.dtype)
-    dw = np.empty(g.w_shape, dy.dtype)
-    pixel_product(contiguous(dy).reshape(g.y_shape), contiguous(x).reshape(g.x_shape), g, dw)
+    if geometry.batch == 0:
+        return np.zeros(geometry.w_shape, dy.dtype)
+    dw = np.empty(geometry.w_shape, dy.dtype)
+    pixel_product(contiguous(dy), contiguous(x), geometry, dw)
     return dw
 
 

@@ -5,13 +5,17 @@ Branches may give octave maps: then each frequency is added or concatenated by i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from npconv.nn.activations import ReLU, ReLU6
 from npconv.nn.layer import Layer
+from npconv.nn.normalization import BatchNorm2d
 from npconv.ops import OctaveMap
+from npconv.ops.normalization import NormActivation
 
 
 class Identity(Layer):
@@ -39,6 +43,9 @@ class _Container(Layer):
 class Sequential(_Container):
     """Layers one after the other: ``y = last(... second(first(x)))``; without any, the identity.
 
+    In training a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the same numbers: the batch norm
+    by `BatchNorm2d.forward_activated`, the other not at all.
+
     Parameters
     ----------
     *layers, **named_layers : Layer
@@ -65,14 +72,39 @@ class Sequential(_Container):
     """
 
     def forward(self, x: Any) -> Any:
-        for layer in self._layers.values():
-            x = layer.forward(x)
+        steps = list(_steps(list(self._layers.values())))
+        for layer, activation in steps:
+            x = layer.forward_activated(x, activation) if activation else layer.forward(x)
+        self._keep(*(layer for layer, _ in steps))
         return x
 
     def backward(self, dy: Any) -> Any:
-        for layer in reversed(self._layers.values()):
+        for layer in reversed(self._recall()):
             dy = layer.backward(dy)
         return dy
+
+    def backward_params(self, dy: Any) -> None:
+        """Back to the first layer, of which the parameters' gradients alone are wanted."""
+        first, *others = self._recall() or (Identity(),)
+        for layer in reversed(others):
+            dy = layer.backward(dy)
+        first.backward_params(dy)
+
+
+_ACTIVATIONS: dict[type[Layer], NormActivation] = {ReLU: "relu", ReLU6: "relu6"}
+
+
+def _steps(layers: Sequence[Layer]) -> Iterator[tuple[Any, NormActivation | None]]:
+    """The layers that run, each with the activation that it runs too, which stands behind it and does not."""
+    taken: Layer | None = None
+    for layer, behind in itertools.zip_longest(layers, layers[1:]):
+        if layer is taken:
+            continue
+        activation = None
+        if type(layer) is BatchNorm2d and layer.training:
+            activation = _ACTIVATIONS.get(type(behind))
+            taken = behind if activation else None
+        yield layer, activation
 
 
 class Residual(Layer):

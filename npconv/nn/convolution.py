@@ -10,12 +10,13 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Conv2dGeometry, IntOrPair, Padding, effective_kernel, integer, pair
+from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel, integer, pair
 from npconv.nn.initialization import constant, he_normal
 from npconv.nn.layer import OperatorLayer
 from npconv.ops import (
     conv2d,
     conv2d_backward,
+    conv2d_weight_grad,
     depthwise_conv2d,
     depthwise_conv2d_backward,
     pointwise_conv2d,
@@ -61,6 +62,14 @@ class Conv2d(OperatorLayer):
     operator = staticmethod(conv2d)
     operator_backward = staticmethod(conv2d_backward)
     options = ("stride", "padding", "dilation", "groups")
+
+    def backward_params(self, dy: Array) -> None:
+        """The kernel's gradient without dx, which is as much work; with a bias, which no batch norm follows, both."""
+        if self.bias:
+            self.backward(dy)
+            return
+        (x,) = self._recall()
+        self.grads["w"] = conv2d_weight_grad(dy, x, self.params["w"].shape, **self._options())
 
     def __init__(
         self,

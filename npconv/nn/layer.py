@@ -53,6 +53,13 @@ class Layer(abc.ABC):
         Raises RuntimeError where no forward came before.
         """
 
+    def backward_params(self, dy: Any) -> None:
+        """`backward` for its gradients of the parameters alone: nobody wants dx, as of a network that reads images.
+
+        The first convolution of a network then has half of its gradients to make. By default this is `backward`.
+        """
+        self.backward(dy)
+
     def __call__(self, x: Any) -> Any:
         """The same as `forward`."""
         return self.forward(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -11,6 +11,7 @@ from npconv.geometry import Array, fraction, integer, positive
 from npconv.nn.initialization import constant
 from npconv.nn.layer import Layer
 from npconv.ops import batch_norm2d, batch_norm2d_backward, batch_statistics2d
+from npconv.ops.normalization import NormActivation
 
 MomentumConvention: TypeAlias = Literal["pytorch", "tensorflow"]
 
@@ -75,10 +76,20 @@ class BatchNorm2d(Layer):
         self.buffers = {"running_mean": constant(shape, 0, dtype), "running_var": constant(shape, 1, dtype)}
 
     def forward(self, x: Array) -> Array:
+        return self.forward_activated(x, None)
+
+    def forward_activated(self, x: Array, activation: NormActivation | None) -> Array:
+        """``activation(forward(x))`` in one go over memory; `backward` then takes dy behind the activation.
+
+        `Sequential` trains a batch norm and the ReLU behind it so: the map between them, which is as large as x, is
+        neither written nor kept.
+        """
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        options: dict[str, Any] = {"eps": self.eps, "activation": activation}
         if not self.training:
-            fixed = {"mean": self.buffers["running_mean"], "var": self.buffers["running_var"]}
-            y = batch_norm2d(x, **self.params, **fixed, eps=self.eps)
-            self._keep(x, fixed)
+            fixed: dict[str, Any] = {"mean": self.buffers["running_mean"], "var": self.buffers["running_var"]}
+            y = batch_norm2d(x, gamma, beta, **fixed, **options)
+            self._keep(x, options | fixed)
             return y
         mean, var = batch_statistics2d(x)
         count = x.size // x.shape[1]
@@ -86,15 +97,16 @@ class BatchNorm2d(Layer):
             raise ValueError(
                 f"x must have more than one number per channel to have an unbiased variance, got shape {x.shape}"
             )
-        y = batch_norm2d(x, **self.params, mean=mean, var=var, eps=self.eps)
-        self._keep(x, {"batch_statistics": (mean, var)})
+        y = batch_norm2d(x, gamma, beta, mean, var, **options)
+        self._keep(x, options | {"batch_statistics": (mean, var)})
         self._run("running_mean", mean)
         self._run("running_var", var * (count / (count - 1)) if self.unbiased else var)
         return y
 
     def backward(self, dy: Array) -> Array:
-        x, statistics = self._recall()
-        dx, dgamma, dbeta, _, _ = batch_norm2d_backward(dy, x, *self.params.values(), **statistics, eps=self.eps)
+        x, options = self._recall()
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        dx, dgamma, dbeta, _, _ = batch_norm2d_backward(dy, x, gamma, beta, **options)
         self.grads = {"gamma": dgamma, "beta": dbeta}
         return dx
 

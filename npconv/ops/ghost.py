@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from npconv import backends
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array, check_shape, ghost_channels, integer
-from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from npconv.ops.operator import operator
-from npconv.ops.standard import conv2d, conv2d_backward
 
 
 @operator("x", "w_primary", "w_cheap")
@@ -64,14 +61,25 @@ def ghost_conv2d(
     array([ 3.,  2., 30.])
     """
     kept = _check(w_primary, w_cheap, out_channels)
-    primary = conv2d(x, w_primary, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    geometry = Conv2dGeometry.of(
+        check_array("x", x, "NCHW"),
+        w_primary.shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
     if w_cheap is None:
-        return primary
-    ghosts = depthwise_conv2d(primary, w_cheap, padding="same")
-    return np.concatenate([primary, ghosts[:, : kept - len(w_primary)]], axis=1)
+        return backends.call("conv2d", x, w_primary, None, geometry)
+    # Both halves are written where they belong: another copy of y takes as long as making the ghosts.
+    batch, maps, height, width = geometry.y_shape
+    y = np.empty((batch, maps + len(w_cheap), height, width), x.dtype)
+    primary = backends.call("conv2d", x, w_primary, None, geometry, out=y[:, :maps])
+    backends.call("depthwise_conv2d", primary, w_cheap, None, _cheap(geometry, w_cheap), out=y[:, maps:])
+    return y[:, :kept]
 
 
-@operator("dy", "x", "w_primary", "w_cheap")
+@operator("dy", "x", "w_primary", "w_cheap", "y")
 def ghost_conv2d_backward(
     dy: Array,
     x: Array,
@@ -83,11 +91,13 @@ def ghost_conv2d_backward(
     dilation: IntOrPair = 1,
     groups: int = 1,
     out_channels: int | None = None,
+    y: Array | None = None,
 ) -> tuple[Array, Array, Array | None]:
     """The gradients (dx, dw_primary, dw_cheap) of `ghost_conv2d` for dy (N, out_channels, P, Q).
 
     A primary map is read twice, by the output and by its ghosts: its gradient is the sum of both. Filters whose ghosts
-    were cut get the gradient 0. The other arguments and the errors are the forward's.
+    were cut get the gradient 0. `y`, the forward's output, saves computing the primary maps again where it is given. The
+    other arguments and the errors are the forward's.
 
     Examples
     --------
@@ -98,19 +108,36 @@ def ghost_conv2d_backward(
     (11.0, 22.0, 2.0)
     """
     kept = _check(w_primary, w_cheap, out_channels)
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    geometry = Conv2dGeometry.of(check_array("x", x, "NCHW"), w_primary.shape, **options)
+    geometry = Conv2dGeometry.of(
+        check_array("x", x, "NCHW"),
+        w_primary.shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
     batch, maps, height, width = geometry.y_shape
-    check_shape("dy", dy, (batch, kept, height, width), "that of the output")
-    primary = conv2d(x, w_primary, **options)
+    for name, array in (("dy", dy), ("y", dy if y is None else y)):
+        check_shape(name, array, (batch, kept, height, width), "that of the output")
     dprimary, dw_cheap = dy, None
     if w_cheap is not None:
-        dghosts = np.zeros((batch, len(w_cheap), height, width), dy.dtype)
-        dghosts[:, : kept - maps] = dy[:, maps:]
-        through_ghosts, dw_cheap, _ = depthwise_conv2d_backward(dghosts, primary, w_cheap, padding="same")
-        dprimary = dy[:, :maps] + through_ghosts
-    dx, dw_primary, _ = conv2d_backward(dprimary, x, w_primary, **options)
+        primary = backends.call("conv2d", x, w_primary, None, geometry) if y is None else y[:, :maps]
+        dghosts = dy[:, maps:]
+        if kept < maps + len(w_cheap):
+            dghosts = np.zeros((batch, len(w_cheap), height, width), dy.dtype)
+            dghosts[:, : kept - maps] = dy[:, maps:]
+        cheap = _cheap(geometry, w_cheap)
+        dw_cheap = backends.call("depthwise_conv2d_weight_grad", dghosts, primary, cheap)
+        dprimary = backends.call("depthwise_conv2d_input_grad", dghosts, w_cheap, cheap)
+        dprimary = dprimary + dy[:, :maps]
+    dx = backends.call("conv2d_input_grad", dprimary, w_primary, geometry)
+    dw_primary = backends.call("conv2d_weight_grad", dprimary, x, geometry)
     return dx, dw_primary, dw_cheap
+
+
+def _cheap(primary: Conv2dGeometry, w_cheap: Array) -> Conv2dGeometry:
+    """The geometry of the cheap operation on the primary maps."""
+    return Conv2dGeometry.of_depthwise(primary.y_shape, w_cheap.shape, padding="same")
 
 
 def _check(w_primary: Array, w_cheap: Array | None, out_channels: int | None) -> int:

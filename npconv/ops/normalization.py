@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from npconv import backends
 from npconv.geometry import Array, check_array, check_shape, positive
 from npconv.ops.operator import operator
+
+NormActivation: TypeAlias = Literal["relu", "relu6"]
 
 
 @operator("x")
@@ -34,8 +38,12 @@ def batch_norm2d(
     var: Array | None = None,
     *,
     eps: float = 1e-5,
+    activation: NormActivation | None = None,
 ) -> Array:
     """Batch normalisation: ``y[n,c,h,w] = gamma[c] * (x[n,c,h,w] - mean[c]) / sqrt(var[c] + eps) + beta[c]``.
+
+    With an activation, y is that of these numbers: ``batch_norm2d(..., activation="relu")`` is ``relu(batch_norm2d(...))``
+    in one go over memory.
 
     Parameters
     ----------
@@ -47,6 +55,7 @@ def batch_norm2d(
         *biased* variance of `batch_statistics2d`.
     eps : float
         Above 0. PyTorch's default; TensorFlow's is 1e-3.
+    activation : "relu" or "relu6", optional
 
     Returns
     -------
@@ -56,7 +65,7 @@ def batch_norm2d(
     ------
     TypeError, ValueError
         Dtypes or shapes that do not fit together, one of mean and var without the other, eps not above 0, an empty
-        batch without fixed statistics.
+        batch without fixed statistics, another activation.
 
     Notes
     -----
@@ -70,11 +79,13 @@ def batch_norm2d(
     array([-1.,  1.])
     >>> batch_norm2d(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), one, 0 * one, one, 4 * one, eps=1e-12).ravel()
     array([0., 1.])
+    >>> batch_norm2d(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), one, 0 * one, eps=1e-12, activation="relu").ravel()
+    array([0., 1.])
     """
-    eps = _check(x, gamma, beta, mean, var, eps)
+    eps = _check(x, gamma, beta, mean, var, eps, activation)
     if mean is None or var is None:
         mean, var = backends.call("batch_statistics2d", x)
-    return backends.call("batch_norm2d", x, gamma, beta, mean, var, eps)
+    return backends.call("batch_norm2d", x, gamma, beta, mean, var, eps, activation)
 
 
 @operator("dy", "x", "gamma", "beta", "mean", "var", "batch_statistics")
@@ -87,12 +98,14 @@ def batch_norm2d_backward(
     var: Array | None = None,
     *,
     eps: float = 1e-5,
+    activation: NormActivation | None = None,
     batch_statistics: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array, Array, Array | None, Array | None]:
     """The gradients (dx, dgamma, dbeta, dmean, dvar) of `batch_norm2d` for dy (N, C, H, W).
 
     Where mean and var are None, dx goes through the batch's statistics too, and dmean and dvar are None;
-    `batch_statistics` = (mean, var) of x, if the forward made them, saves computing them again.
+    `batch_statistics` = (mean, var) of x, if the forward made them, saves computing them again. At a kink of the activation
+    the gradient is the flat side's.
 
     >>> import numpy as np
     >>> x, one = np.array([1.0, 3.0]).reshape(2, 1, 1, 1), np.ones(1)
@@ -100,24 +113,30 @@ def batch_norm2d_backward(
     >>> dx.ravel().round(9) + 0, dgamma, dbeta  # of two numbers, xhat is -1 and 1 whatever they are
     (array([0., 0.]), array([1.]), array([1.]))
     """
-    eps = _check(x, gamma, beta, mean, var, eps)
+    eps = _check(x, gamma, beta, mean, var, eps, activation)
     check_shape("dy", dy, x.shape, "that of x")
     if mean is not None and var is not None:
         if batch_statistics is not None:
             raise ValueError("batch_statistics must be None where mean and var are given, got both")
-        dx, dgamma, dbeta, dmean, dvar = backends.call("batch_norm2d_fixed_grad", dy, x, gamma, mean, var, eps)
+        dx, dgamma, dbeta, dmean, dvar = backends.call(
+            "batch_norm2d_fixed_grad", dy, x, gamma, beta, mean, var, eps, activation
+        )
         return dx, dgamma, dbeta, dmean, dvar
     if batch_statistics is None:
         batch_statistics = backends.call("batch_statistics2d", x)
     else:
         for name, array in zip(("batch_statistics[0]", "batch_statistics[1]"), batch_statistics, strict=True):
             check_shape(name, array, (x.shape[1],), "one number per channel")
-    dx, dgamma, dbeta = backends.call("batch_norm2d_batch_grad", dy, x, gamma, *batch_statistics, eps)
+    dx, dgamma, dbeta = backends.call("batch_norm2d_batch_grad", dy, x, gamma, beta, *batch_statistics, eps, activation)
     return dx, dgamma, dbeta, None, None
 
 
-def _check(x: Array, gamma: Array, beta: Array, mean: Array | None, var: Array | None, eps: float) -> float:
+def _check(
+    x: Array, gamma: Array, beta: Array, mean: Array | None, var: Array | None, eps: float, activation: object
+) -> float:
     x_shape = check_array("x", x, "NCHW")
+    if activation not in (None, "relu", "relu6"):
+        raise ValueError(f"activation must be None, 'relu' or 'relu6', got {activation!r}")
     if (mean is None) != (var is None):
         raise ValueError(
             "mean and var must be given together or not at all, got "

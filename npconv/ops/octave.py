@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-
+from npconv import backends
 from npconv.geometry import (
     Array,
     Conv2dGeometry,
     IntOrPair,
     OctavePath,
     Padding,
+    Pool2dGeometry,
+    UpsampleGeometry,
     check_array,
     check_shape,
     octave_paths,
 )
-from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from npconv.ops.operator import operator
-from npconv.ops.pooling import avg_pool2d, avg_pool2d_backward
-from npconv.ops.standard import conv2d, conv2d_backward
-from npconv.ops.upsampling import upsample_nearest2d, upsample_nearest2d_backward
 
 StrideMode: TypeAlias = Literal["pool", "conv"]
 _Maps: TypeAlias = "tuple[Array | None, Array | None]"
@@ -222,16 +219,15 @@ def octave_depthwise_conv2d_backward(
 
 
 class _Kind(NamedTuple):
-    """The convolution that the paths are made of, its backward and its size rule."""
+    """The convolution that the paths are made of: its primitive, its size rule, and which paths it has."""
 
-    convolve: Callable[..., Array]
-    convolve_backward: Callable[..., tuple[Array, Array, Array | None]]
+    primitive: str
     geometry: Callable[..., Conv2dGeometry]
     paths: tuple[str, ...]
 
 
-_STANDARD = _Kind(conv2d, conv2d_backward, Conv2dGeometry.of, ("hh", "hl", "lh", "ll"))
-_DEPTHWISE = _Kind(depthwise_conv2d, depthwise_conv2d_backward, Conv2dGeometry.of_depthwise, ("hh", "ll"))
+_STANDARD = _Kind("conv2d", Conv2dGeometry.of, ("hh", "hl", "lh", "ll"))
+_DEPTHWISE = _Kind("depthwise_conv2d", Conv2dGeometry.of_depthwise, ("hh", "ll"))
 _FREQUENCY = ("high", "low")
 
 
@@ -245,24 +241,30 @@ class _Step(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """An octave convolution that is known to be well posed: its steps, their options, and the outputs' shapes."""
+    """An octave convolution that is known to be well posed: its steps, and the outputs' shapes."""
 
     kind: _Kind
     steps: list[_Step]
-    options: dict[str, Any]
     y_shapes: _Shapes
 
 
 def _forward(plan: _Plan, b: _Maps | None) -> OctaveMap:
+    """Each path forwards; the second to reach an output starts its sums from what the first one left there.
+
+    Where one of the two is up-sampled it goes first, so that no map is made only to be added, and brings the bias along.
+    """
     y: list[Array | None] = [None, None]
-    for path, x, w, _ in plan.steps:
-        part = plan.kind.convolve(_pooled(path, x), w, **plan.options)
-        if path.repeat > 1:
-            part = upsample_nearest2d(part, path.repeat, size=_size(plan, path))
-        y[path.target] = _sum(y[path.target], part)
-    for frequency, bias in enumerate(b or ()):
-        if bias is not None:
-            y[frequency] = _sum(y[frequency], bias[:, None, None])
+    bias = list(b or (None, None))
+    for path, x, w, geometry in sorted(plan.steps, key=lambda step: -step.path.repeat):
+        x = _pooled(path, x)
+        total = y[path.target]
+        if total is None:
+            part = backends.call(plan.kind.primitive, x, w, bias[path.target], geometry)
+            if path.repeat > 1:
+                part = backends.call("upsample_nearest2d", part, _upsampling(plan, path, geometry))
+        else:
+            part = backends.call(plan.kind.primitive, x, w, None, geometry, out=total, add=True)
+        y[path.target] = part
     return OctaveMap(*y)
 
 
@@ -273,37 +275,38 @@ def _backward(plan: _Plan, dy: _Maps, b: _Maps | None) -> tuple[OctaveMap, Octav
         _check_optional(f"dy.{name}", dy_map, y_shape, "that of the output")
     dx: list[Array | None] = [None, None]
     dw: dict[str, Array] = {}
-    for path, x, w, geometry in plan.steps:
+    for path, x, w, geometry in sorted(plan.steps, key=lambda step: -step.path.pool):
         dpart = dy[path.target]
-        assert dpart is not None  # the plan's output shapes were just held against dy
         if path.repeat > 1:
-            part = np.empty(geometry.y_shape, x.dtype)  # only its shape is read
-            dpart = upsample_nearest2d_backward(dpart, part, path.repeat, size=_size(plan, path))
-        dpooled, dw[path.name], _ = plan.kind.convolve_backward(dpart, _pooled(path, x), w, **plan.options)
+            dpart = backends.call("upsample_nearest2d_input_grad", dpart, _upsampling(plan, path, geometry))
+        dw[path.name] = backends.call(f"{plan.kind.primitive}_weight_grad", dpart, _pooled(path, x), geometry)
+        total = dx[path.source]
+        into: dict[str, Any] = {} if total is None else {"out": total, "add": True}  # as forwards, the sums go on
         if path.pool > 1:
-            dpooled = avg_pool2d_backward(dpooled, x, path.pool, ceil_mode=True)
-        dx[path.source] = _sum(dx[path.source], dpooled)
+            part = backends.call(f"{plan.kind.primitive}_input_grad", dpart, w, geometry)
+            dx[path.source] = backends.call("avg_pool2d_input_grad", part, False, _pooling(path, x), **into)
+        else:
+            dx[path.source] = backends.call(f"{plan.kind.primitive}_input_grad", dpart, w, geometry, **into)
     if b is None:
         return OctaveMap(*dx), OctaveWeight(**dw), None
     db = (
-        None if bias is None or dy_map is None else dy_map.sum(axis=(0, 2, 3))
-        for bias, dy_map in zip(b, dy, strict=True)
+        None if bias is None else backends.call("conv2d_bias_grad", dy_map) for bias, dy_map in zip(b, dy, strict=True)
     )
     return OctaveMap(*dx), OctaveWeight(**dw), OctaveBias(*db)
 
 
 def _pooled(path: OctavePath, x: Array) -> Array:
     """What the path's convolution reads. At an odd border the last window is smaller: ceil mode, padding not counted."""
-    return x if path.pool == 1 else avg_pool2d(x, path.pool, ceil_mode=True)
+    return x if path.pool == 1 else backends.call("avg_pool2d", x, False, _pooling(path, x))
 
 
-def _size(plan: _Plan, path: OctavePath) -> tuple[int, ...]:
-    """(rows, columns) of the output that the path leads to."""
-    return plan.y_shapes[path.target][2:]
+def _pooling(path: OctavePath, x: Array) -> Pool2dGeometry:
+    return Pool2dGeometry.of(x.shape, path.pool, ceil_mode=True)
 
 
-def _sum(total: Array | None, part: Array) -> Array:
-    return part if total is None else total + part
+def _upsampling(plan: _Plan, path: OctavePath, geometry: Conv2dGeometry) -> UpsampleGeometry:
+    """Of what the path's convolution makes, to the size of the output that it leads to."""
+    return UpsampleGeometry.of(geometry.y_shape, path.repeat, plan.y_shapes[path.target][2:])
 
 
 # --- the checks --------------------------------------------------------------------------------------------------
@@ -364,7 +367,7 @@ def _plan(
         for name, bias, y_shape in zip(_FREQUENCY, b, y_shapes, strict=True):
             if bias is not None:
                 _check_optional(f"b.{name}", bias, y_shape[1:2], "one number per output channel")
-    return _Plan(kind, steps, options, (high, low))
+    return _Plan(kind, steps, (high, low))
 
 
 def _octave_shapes(x: _Maps) -> _Shapes:

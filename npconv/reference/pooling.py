@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Pool2dGeometry
-from npconv.reference.windows import windows
+from npconv.reference.windows import stored, windows
 
 
 def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
@@ -14,11 +14,13 @@ def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> A
     return total / _divisor(count_include_pad, geometry).astype(x.dtype)
 
 
-def avg_pool2d_input_grad(dy: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
+def avg_pool2d_input_grad(
+    dy: Array, count_include_pad: bool, geometry: Pool2dGeometry, out: Array | None = None, add: bool = False
+) -> Array:
     """Every pixel of a window gets an equal share of its dy; shares of overlapping windows add up."""
     share = dy / _divisor(count_include_pad, geometry).astype(dy.dtype)
     taps = (geometry.kernel_height, geometry.kernel_width)
-    return _scatter(np.broadcast_to(share[..., None, None], (*share.shape, *taps)), geometry)
+    return stored(_scatter(np.broadcast_to(share[..., None, None], (*share.shape, *taps)), geometry), out, add)
 
 
 def max_pool2d(x: Array, geometry: Pool2dGeometry) -> Array:

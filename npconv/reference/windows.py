@@ -68,3 +68,11 @@ def scatter_windows(taps: Array, geometry: Conv2dGeometry) -> Array:
             columns = slice(left, left + (out_width - 1) * geometry.stride_width + 1, geometry.stride_width)
             padded[:, :, rows, columns] += taps[..., r, s]
     return np.ascontiguousarray(padded[:, :, geometry.pad_top : bottom, geometry.pad_left : right])
+
+
+def stored(result: Array, out: Array | None, add: bool) -> Array:
+    """`result` itself, or `out` once the result is there, or added to what is there."""
+    if out is None:
+        return result
+    out[...] = out + result if add else result
+    return out

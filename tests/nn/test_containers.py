@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npconv import OctaveMap, nn
+from npconv import OctaveMap, backends, nn
 
 
 def pointwise(value, out_channels=1):
@@ -150,3 +150,95 @@ def test_squeeze_and_excite_is_its_formula():
     hidden = np.maximum(x.mean(axis=(2, 3)) @ w1[:, :, 0, 0].T + b1, 0)
     gate = np.clip(hidden @ w2[:, :, 0, 0].T + b2 + 3, 0, 6) / 6
     np.testing.assert_allclose(layer(x), x * gate[:, :, None, None], rtol=1e-13)
+
+
+# --- a batch norm and the ReLU behind it ---
+
+
+def normalised(activation, seed=0):
+    rng = np.random.default_rng(seed)
+    bn = nn.BatchNorm2d(3, dtype=np.float64)
+    bn.params["gamma"][...], bn.params["beta"][...] = [3.0, -2.0, 4.0], [1.0, 2.0, 3.0]
+    conv = nn.Conv2d(2, 3, 3, bias=False, rng=rng, dtype=np.float64)
+    net = nn.Sequential(conv=conv, bn=bn, act=activation, last=nn.PointwiseConv2d(3, 2, rng=rng, dtype=np.float64))
+    return net, rng.standard_normal((2, 2, 6, 5)), rng.standard_normal((2, 2, 4, 3))
+
+
+def one_by_one(net, x, dy):
+    """Each layer by itself."""
+    layers = list(net.children().values())
+    for layer in layers:
+        x = layer(x)
+    for layer in reversed(layers):
+        dy = layer.backward(dy)
+    return x, dy
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.HardSwish])
+def test_a_batch_norm_takes_the_relu_behind_it_along(activation):
+    """Training gives the same numbers in fewer calls; a layer that is not run keeps nothing."""
+    net, x, dy = normalised(activation())
+    with backends.record() as calls:
+        y = net(x)
+        dx = net.backward(dy)
+    other, _, _ = normalised(activation())
+    other_y, other_dx = one_by_one(other, x, dy)
+    np.testing.assert_array_equal(y, other_y)
+    np.testing.assert_array_equal(dx, other_dx)
+    for (name, array), (_, expected) in zip(
+        (*net.named_grads(), *net.named_buffers()), (*other.named_grads(), *other.named_buffers()), strict=True
+    ):
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+    taken = activation is not nn.HardSwish
+    names = {primitive for primitive, _ in calls}
+    assert names.isdisjoint({"relu", "relu_input_grad", "relu6", "relu6_input_grad"})
+    assert ("hard_swish" in names) != taken
+    assert (net.children()["act"]._kept is None) == taken
+
+
+def test_in_evaluation_each_layer_runs():
+    """Whoever counts a network's layers, or looks at their maps, finds them all."""
+    net, x, dy = normalised(nn.ReLU())
+    net(x)
+    with backends.record() as calls:
+        net.eval()(x)
+    assert "relu" in [primitive for primitive, _ in calls]
+    dx = net.train().backward(dy)  # of the forward before it, whatever the mode is now
+    np.testing.assert_array_equal(dx, one_by_one(net.eval(), x, dy)[1])
+    frozen, x, dy = normalised(nn.ReLU())
+    frozen.children()["bn"].eval()
+    with backends.record() as calls:
+        frozen(x)
+    assert "relu" in [primitive for primitive, _ in calls]
+
+
+# --- without dx ---
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_first_convolution_makes_no_gradient_of_images(bias):
+    rng = np.random.default_rng(0)
+    conv = nn.Conv2d(2, 3, 3, stride=2, bias=bias, rng=rng, dtype=np.float64)
+    net = nn.Sequential(
+        stem=nn.Sequential(conv=conv, relu=nn.ReLU()), last=nn.Conv2d(3, 2, 1, rng=rng, dtype=np.float64)
+    )
+    x = rng.standard_normal((2, 2, 7, 7))
+    dy = rng.standard_normal(net(x).shape)
+    net.backward(dy)
+    expected = {name: array.copy() for name, array in net.named_grads()}
+    for layer in (conv, net.children()["last"]):
+        layer.grads.clear()
+    with backends.record() as calls:
+        net.backward_params(dy)
+    assert [primitive for primitive, _ in calls].count("conv2d_input_grad") == 1 + bias  # the last layer's
+    assert list(dict(net.named_grads())) == list(expected)
+    for name, array in net.named_grads():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_no_layer_has_no_gradients():
+    net = nn.Sequential()
+    net(X)
+    net.backward_params(X)
+    with pytest.raises(RuntimeError, match="backward must come after a forward"):
+        nn.Sequential(pointwise(2)).backward_params(X)

