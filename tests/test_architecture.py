@@ -43,6 +43,7 @@ MAY_IMPORT = {
             "ops",
             "geometry",
             "backends",
+            "costs",
             "testing",
             "models",
             "nn",

@@ -93,6 +93,21 @@ class Vectors:
     def shuffle(self, a: Any, b: Any, indices: list[int]) -> Any:
         return self.builder.shuffle_vector(a, b, self._indices(indices))
 
+    def transposed(self, block: list[Any]) -> list[Any]:
+        """`lanes` vectors turned across: number j of the i-th is number i of the j-th."""
+        # log2(lanes) rounds; in each, rows `step` apart swap the off-diagonal halves of their blocks of 2 * step
+        step = 1
+        while step < self.lanes:
+            upper = [i if not i & step else self.lanes + i - step for i in range(self.lanes)]
+            lower = [i + step if not i & step else self.lanes + i for i in range(self.lanes)]
+            swapped = list(block)
+            for i in range(self.lanes):
+                if not i & step:
+                    swapped[i] = self.shuffle(block[i], block[i + step], upper)
+                    swapped[i + step] = self.shuffle(block[i], block[i + step], lower)
+            block, step = swapped, 2 * step
+        return block
+
     @staticmethod
     def _indices(indices: list[int]) -> Any:
         return ir.Constant(ir.VectorType(INT32, len(indices)), indices)
@@ -131,19 +146,7 @@ def transpose_block(
             table = v.at(data_of(context, builder, kinds[place + 1], starts), first)
             return [v.at(data, builder.load(v.at(table, i))) for i in range(v.lanes)]
 
-        block = [v.load(run) for run in runs(0)]
-        # log2(lanes) rounds; in each, rows `step` apart swap the off-diagonal halves of their blocks of 2 * step
-        step = 1
-        while step < v.lanes:
-            upper = [i if not i & step else v.lanes + i - step for i in range(v.lanes)]
-            lower = [i + step if not i & step else v.lanes + i for i in range(v.lanes)]
-            swapped = list(block)
-            for i in range(v.lanes):
-                if not i & step:
-                    swapped[i] = v.shuffle(block[i], block[i + step], upper)
-                    swapped[i + step] = v.shuffle(block[i], block[i + step], lower)
-            block, step = swapped, 2 * step
-        for column, run in zip(block, runs(4), strict=True):
+        for column, run in zip(v.transposed([v.load(run) for run in runs(0)]), runs(4), strict=True):
             v.store(column, run)
         return context.get_dummy_value()
 
