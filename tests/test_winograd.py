@@ -1,0 +1,241 @@
+"""Winograd's transforms: exact where halves are, within their own bound elsewhere, and given up where numbers are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npconv import kernels, reference
+from npconv.geometry import Array, Conv2dGeometry
+from npconv.kernels import standard, winograd
+from npconv.testing import assert_within_bound, unit_roundoff
+from npconv.testing.bounds import gamma
+
+SHAPES = [
+    ((1, 64, 56, 56), (64, 64, 3, 3), 1),
+    ((8, 256, 14, 14), (256, 256, 3, 3), 1),
+    ((64, 16, 32, 32), (16, 16, 3, 3), 1),
+    ((8, 128, 28, 28), (128, 32, 3, 3), 4),
+]
+
+
+class Calls(list[bool]):
+    """What `transformed_product` said, each time it was asked."""
+
+
+@pytest.fixture
+def transformed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    """Every 3x3 convolution at stride 1 is transformed, whatever its size."""
+    calls, product = Calls(), standard.transformed_product
+
+    def recorded(*arguments: Any) -> bool:
+        calls.append(product(*arguments))
+        return calls[-1]
+
+    monkeypatch.setattr(standard, "transformed_product", recorded)
+    monkeypatch.setattr(standard, "_channels_stand_alone", lambda geometry: False)
+    monkeypatch.setattr(standard, "_transforms_pay", lambda geometry, out: True)
+    winograd._cut.cache_clear()
+    yield calls
+    winograd._cut.cache_clear()
+
+
+def arrays_of(g: Conv2dGeometry, dtype: Any, *, whole: bool, seed: int = 0) -> list[Array]:
+    """x, w, b and dy."""
+    rng = np.random.default_rng(seed)
+    shapes = g.x_shape, g.w_shape, (g.out_channels,), g.y_shape
+    return [(rng.integers(-4, 5, s) if whole else rng.normal(size=s)).astype(dtype) for s in shapes]
+
+
+def both(package: Any, arrays: list[Array], g: Conv2dGeometry) -> list[Array]:
+    x, w, b, dy = arrays
+    return [package.conv2d(x, w, b, g), package.conv2d_input_grad(dy, w, g)]
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Conv2dGeometry:
+    """Padding beyond the kernel, maps that no tile fits, channels beyond and below a vector."""
+    groups, size, channels = st.integers(1, 3), st.integers(1, 40), st.integers(1, 40)
+    pads = st.tuples(st.integers(0, 4), st.integers(0, 4))
+    g, (top, bottom), (left, right) = draw(groups), draw(pads), draw(pads)
+    height, width = max(draw(size), 3 - top - bottom), max(draw(size), 3 - left - right)
+    x_shape = draw(st.integers(0, 3)), g * draw(channels), height, width
+    w_shape = g * draw(channels), x_shape[1] // g, 3, 3
+    return Conv2dGeometry.of(x_shape, w_shape, padding=((top, bottom), (left, right)), groups=g)
+
+
+@given(g=geometries(), dtype=st.sampled_from([np.float32, np.float64]))
+def test_whole_numbers_are_exact(g: Conv2dGeometry, dtype: Any, transformed: Calls) -> None:
+    arrays = arrays_of(g, dtype, whole=True)
+    for got, expected in zip(both(kernels, arrays, g), both(reference, arrays, g), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert all(transformed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("patch_bytes", [1, 1 << 15])
+def test_little_memory_gives_the_same_sums(
+    patch_bytes: int, dtype: Any, transformed: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row of tiles at a time, and blocks that start in one image and end in another."""
+    monkeypatch.setattr(winograd, "PATCH_BYTES", patch_bytes)
+    g = Conv2dGeometry.of((3, 40, 23, 21), (50, 20, 3, 3), padding=((0, 1), (1, 0)), groups=2)
+    arrays = arrays_of(g, dtype, whole=True)
+    for got, expected in zip(both(kernels, arrays, g), both(reference, arrays, g), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert transformed == [True, True]
+
+
+@pytest.mark.parametrize(("x_shape", "w_shape", "groups"), SHAPES)
+def test_the_number_of_threads_changes_no_bit(x_shape: Any, w_shape: Any, groups: int) -> None:
+    """Where they are chosen by the kernels themselves."""
+    g = Conv2dGeometry.of(x_shape, w_shape, padding=1, groups=groups)
+    arrays, threads = arrays_of(g, np.float32, whole=False), numba.get_num_threads()
+    expected = both(kernels, arrays, g)
+    numba.set_num_threads(1)
+    try:
+        got = both(kernels, arrays, g)
+    finally:
+        numba.set_num_threads(threads)
+    for one, many in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
+def test_an_image_has_the_same_result_in_any_batch(transformed: Calls) -> None:
+    g = Conv2dGeometry.of((5, 24, 9, 11), (24, 24, 3, 3), padding=1)
+    x, w, b, _ = arrays_of(g, np.float32, whole=False)
+    one = Conv2dGeometry.of((1, 24, 9, 11), (24, 24, 3, 3), padding=1)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, b, g)[3:4], kernels.conv2d(x[3:4], w, b, one))
+
+
+@pytest.mark.parametrize(("x_shape", "w_shape", "groups"), SHAPES)
+def test_they_are_chosen_where_they_pay(x_shape: Any, w_shape: Any, groups: int) -> None:
+    g = Conv2dGeometry.of(x_shape, w_shape, padding=1, groups=groups)
+    assert standard._transforms_pay(g, np.empty(g.y_shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "options"),
+    [
+        ((8, 64, 28, 28), (64, 64, 3, 3), {"stride": 2}),
+        ((8, 64, 28, 28), (64, 64, 3, 3), {"stride": (1, 2)}),
+        ((8, 64, 28, 28), (64, 64, 3, 3), {"dilation": 2}),
+        ((8, 64, 28, 28), (64, 64, 3, 3), {"dilation": (1, 2)}),
+        ((8, 64, 28, 28), (64, 64, 1, 1), {}),
+        ((8, 64, 28, 28), (64, 64, 3, 5), {}),
+        ((8, 64, 28, 28), (64, 64, 5, 5), {}),
+        ((8, 128, 28, 28), (128, 8, 3, 3), {"groups": 16}),
+        ((8, 3, 224, 224), (64, 3, 3, 3), {}),
+        ((1, 64, 7, 7), (64, 64, 3, 3), {"padding": 1}),
+        ((1, 512, 14, 14), (512, 512, 3, 3), {"padding": 1}),
+        ((64, 64, 5, 5), (64, 64, 3, 3), {}),
+        ((0, 64, 28, 28), (64, 64, 3, 3), {}),
+        ((1, 512, 128, 256), (512, 512, 3, 3), {}),
+    ],
+)
+def test_they_are_not_chosen_elsewhere(x_shape: Any, w_shape: Any, options: dict[str, Any]) -> None:
+    g = Conv2dGeometry.of(x_shape, w_shape, **options)
+    assert not standard._transforms_pay(g, np.empty(g.y_shape, np.float32))
+
+
+# --- rounding ----------------------------------------------------------------------------------------------------
+
+B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float)
+G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2
+A = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], float)
+
+
+def magnitude(x: Array, w: Array) -> Array:
+    """|A'| [ sum over channels of (|G| |g| |G'|) * (|B'| |d| |B|) ] |A|, for 2x2 outputs of one group without padding."""
+    x, w = np.abs(x).astype(float), np.abs(w).astype(float)
+    patches = np.lib.stride_tricks.sliding_window_view(x, (4, 4), axis=(2, 3))[:, :, ::2, ::2]
+    v = np.einsum("ri,ncpqij,sj->ncpqrs", abs(B), patches, abs(B))
+    u = np.einsum("ri,ocij,sj->ocrs", abs(G), w, abs(G))
+    y = np.einsum("ar,nopqrs,bs->nopaqb", abs(A), np.einsum("ocrs,ncpqrs->nopqrs", u, v), abs(A))
+    return y.reshape(*y.shape[:2], 2 * y.shape[2], -1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread", [0.0, 8.0])
+def test_errors_are_within_the_bound_of_the_transforms(spread: float, dtype: Any, transformed: Calls) -> None:
+    """Also for pixels of very different sizes, where those of the direct sum can be smaller.
+
+    A term is rounded in each channel's multiply-add, and four times each in the transforms of patches, weights and products.
+    """
+    rng = np.random.default_rng(0)
+    g = Conv2dGeometry.of((2, 40, 18, 22), (24, 40, 3, 3))
+    x, w, b, _ = arrays_of(g, dtype, whole=False)
+    x *= np.exp(spread * rng.normal(size=x.shape)).astype(dtype)
+    exact = reference.conv2d(x.astype(np.longdouble), w.astype(np.longdouble), None, g)
+    got = kernels.conv2d(x, w, np.zeros_like(b), g)
+    bound = gamma(g.in_channels + 12, unit_roundoff(dtype)) * magnitude(x, w)
+    assert_within_bound(got, exact, bound)
+    assert transformed == [True]
+
+
+@pytest.mark.parametrize(("x_shape", "w_shape", "groups"), SHAPES[1:])
+def test_on_noise_they_lose_less_than_a_bit(
+    x_shape: Any, w_shape: Any, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The root of the mean square of the errors is under twice that of the direct sum, in both directions."""
+    g = Conv2dGeometry.of((2, *x_shape[1:]), w_shape, padding=1, groups=groups)
+    arrays = arrays_of(g, np.float32, whole=False)
+    exact = both(kernels, [array.astype(float) for array in arrays], g)
+    errors = []
+    for chosen in (True, False):
+        monkeypatch.setattr(standard, "_transforms_pay", lambda geometry, out, chosen=chosen: chosen)
+        errors.append([np.sqrt(np.mean((y - e) ** 2)) for y, e in zip(both(kernels, arrays, g), exact, strict=True)])
+    for ours, direct in zip(*errors, strict=True):
+        assert direct / 2 < ours < 2 * direct
+
+
+# --- numbers that are not finite ---------------------------------------------------------------------------------
+
+SMALL = Conv2dGeometry.of((2, 20, 9, 11), (24, 20, 3, 3), padding=1)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is done here on purpose
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", range(8))
+def test_one_pixel_comes_out_where_it_is_read(special: float, place: int, transformed: Calls) -> None:
+    """Corners, borders and the middle: only the outputs that read it are not finite, in both directions."""
+    x, w, b, dy = arrays_of(SMALL, np.float32, whole=True)
+    at = [(0, 0), (8, 10), (0, 5), (8, 4), (3, 0), (4, 10), (4, 5), (7, 9)][place]
+    x[(1, 13, *at)] = dy[(1, 13, *at)] = special
+    arrays = [x, w, b, dy]
+    for got, expected in zip(both(kernels, arrays, SMALL), both(reference, arrays, SMALL), strict=True):
+        assert not np.isfinite(expected).all()
+        np.testing.assert_array_equal(got, expected)
+    assert transformed == [False, False]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("tap", range(9))
+def test_one_weight_comes_out_where_it_is_read(special: float, tap: int, transformed: Calls) -> None:
+    x, w, b, _ = arrays_of(SMALL, np.float64, whole=True)
+    w[7, 3].flat[tap] = special
+    np.testing.assert_array_equal(kernels.conv2d(x, w, b, SMALL), reference.conv2d(x, w, b, SMALL))
+    assert transformed == [False]
+
+
+def test_sums_survive_whose_transforms_overflow(transformed: Calls) -> None:
+    """Two neighbours of 3e38 are added before the weight of 1/4 could make them small."""
+    x, w = np.full(SMALL.x_shape, 3e38, np.float32), np.zeros(SMALL.w_shape, np.float32)
+    w[:, 0, 1, 1] = 0.25
+    np.testing.assert_array_equal(kernels.conv2d(x, w, None, SMALL), np.full(SMALL.y_shape, 7.5e37, np.float32))
+    assert transformed == [False]
+
+
+def test_what_is_left_in_scratch_is_no_result(transformed: Calls) -> None:
+    """After a call that filled it with NaN, the columns behind the last tile must not count."""
+    arrays = arrays_of(SMALL, np.float32, whole=True)
+    kernels.conv2d(np.full(SMALL.x_shape, np.nan, np.float32), arrays[1], None, SMALL)
+    both(kernels, arrays, SMALL)
+    assert transformed == [False, True, True]
