@@ -74,6 +74,13 @@ class Case(NamedTuple):
         return 16 if self.op.startswith("octave") else 1
 
     @property
+    def rounds(self) -> bool:
+        """Whether it divides by what is no power of two: as a product with the reciprocal, that rounds a whole quotient, too."""
+        if self.op == "avg_pool2d":  # at a border by any number up to the kernel's
+            return max(pair("kernel", self.options["kernel"], minimum=1)) > 2
+        return self.divisor & (self.divisor - 1) != 0
+
+    @property
     def has_exact_result(self) -> bool:
         """Whether whole numbers can have an exact result here at all."""
         return self.op not in INEXACT

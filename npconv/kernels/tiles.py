@@ -16,8 +16,9 @@ from numba.extending import intrinsic
 
 from npconv.kernels.simd import INT, VECTOR_BITS, Vectors, data_of
 
-# 512-bit x86 and 128-bit ARM have 32 registers, AVX2 has 16: accumulators + one row of loads + one broadcast must fit.
-ROWS, VECTORS = (4, 3) if VECTOR_BITS == 256 else (8, 3)
+# 512-bit x86 and 128-bit ARM have 32 registers, AVX2 has 16: accumulators + one row of loads + one broadcast must fit. A panel
+# of packed weights has as many rows as a vector has lanes, so the tile must not have more: of float64, 128 bits hold two.
+ROWS, VECTORS = {512: (8, 3), 256: (4, 3), 128: (2, 6)}[VECTOR_BITS]
 HALF = ROWS // 2
 
 

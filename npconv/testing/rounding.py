@@ -230,7 +230,14 @@ def _hard_sigmoid(problem: Problem) -> tuple[Tree, list[int]]:
 
 
 def _hard_sigmoid_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
-    return np.abs(dy) / 6, [2]
+    (x,) = problem.args
+    return np.abs(dy) / 6 * _at_kink(x), [2]
+
+
+def _at_kink(x: Array) -> Array:
+    """1, but so much that either slope is right where x + 3, rounded to float32, may be on the other side of 0 or 6."""
+    roundoff = unit_roundoff(np.float32)
+    return np.where(np.abs(np.abs(x) - 3) <= 6 * roundoff, 2 / roundoff, 1.0)
 
 
 def _hard_swish(problem: Problem) -> tuple[Tree, list[int]]:
@@ -242,7 +249,7 @@ def _hard_swish(problem: Problem) -> tuple[Tree, list[int]]:
 def _hard_swish_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
     """dy * (2x + 3) / 6, or by the product rule dy * (hard_sigmoid(x) + x / 6)."""
     (x,) = problem.args
-    return np.abs(dy) * (2 * np.abs(x) + 3) / 6, [8]
+    return np.abs(dy) * (2 * np.abs(x) + 3) / 6 * _at_kink(x), [8]
 
 
 class _Normalized(NamedTuple):

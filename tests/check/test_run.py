@@ -14,7 +14,9 @@ import pytest
 import npconv
 from npconv import check, ops
 from npconv.check import Unsupported
-from npconv.testing.strategies import OPERATORS
+from npconv.check.comparison import compare
+from npconv.testing import exact_backward
+from npconv.testing.strategies import OPERATORS, Problem
 from npconv.workers import WorkerError
 
 
@@ -263,3 +265,24 @@ except ImportError as error:
     environment = {**os.environ, "NPCONV_BACKEND": "numpy", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == 'npconv.check draws its cases with Hypothesis: pip install "npconv[check]"'
+
+
+def test_a_mean_may_be_a_product_with_a_rounded_reciprocal():
+    """It rounds whole quotients; both its directions do, so the adjoint identity is not asked."""
+
+    def forward(x):
+        return x.sum(axis=(2, 3), keepdims=True) * np.float32(1 / (x.shape[2] * x.shape[3]))
+
+    def backward(dy, x):
+        return dy * np.float32(1 / (x.shape[2] * x.shape[3])) * np.ones_like(x)
+
+    assert check.run("global_avg_pool2d", forward=forward, backward=backward, cases=40, shrinking=0).ok
+
+
+@pytest.mark.parametrize("op", ["hard_sigmoid", "hard_swish"])
+def test_beside_a_kink_either_slope_is_right(op):
+    x, dy = np.nextafter(np.float32([3, -3]), np.float32(0)), np.ones(2, np.float32)
+    right = getattr(npconv, f"{op}_backward")(dy, x)
+    other = np.float32([right[0] - (1 / 6 if op == "hard_sigmoid" else 0.5), 0])
+    (exact,) = exact_backward(Problem(op, (x,), {}), dy)
+    assert not compare("bound", other, exact).wrong.any()

@@ -16,7 +16,7 @@ from jax import numpy as jnp
 
 from npconv.check.adapters.definitions import arguments, call, definitions
 from npconv.check.adapters.padding import pair, sides
-from npconv.testing.gradients import Tree, named_arrays
+from npconv.testing.gradients import Array, Tree, named_arrays
 
 NAME = "JAX"
 
@@ -303,24 +303,38 @@ def arithmetic_settings() -> dict[str, str]:
 
 
 def forward(op: str, args: tuple[Tree, ...], options: dict[str, Any]) -> Tree:
+    settings, arrays = _split(options)
     with _precision(args):
-        return jax.tree.map(np.array, jax.jit(_bound(op, options))(*args))
+        return jax.tree.map(np.array, _compiled(op, settings)(args, arrays))
 
 
 def backward(op: str, dy: Tree, args: tuple[Tree, ...], options: dict[str, Any]) -> tuple[Tree, ...]:
-    def pull(dy: Any, args: Any) -> Any:
-        y, vjp = jax.vjp(_bound(op, options), *args)
-        return vjp(
-            jax.tree.unflatten(jax.tree.structure(y), jax.tree.leaves(dy))
-        )  # a named tuple is not a tuple to JAX
-
+    settings, arrays = _split(options)
     with _precision(args):
-        gradients: tuple[Tree, ...] = jax.tree.map(np.array, jax.jit(pull)(dy, args))
+        gradients: tuple[Tree, ...] = jax.tree.map(np.array, _compiled_pull(op, settings)(dy, args, arrays))
     return gradients
 
 
-def _bound(op: str, options: dict[str, Any]) -> Callable[..., Any]:
-    return functools.partial(FUNCTIONS[op], **options)
+def _split(options: dict[str, Any]) -> tuple[frozenset[tuple[str, Any]], dict[str, Array]]:
+    """The options that a compiled function is for, and those that are arrays: labels."""
+    arrays = {name: value for name, value in options.items() if isinstance(value, np.ndarray)}
+    return frozenset((name, value) for name, value in options.items() if name not in arrays), arrays
+
+
+# A problem is put several times, in whole and in real numbers, to one function: XLA's compiler takes most of the time.
+@functools.lru_cache(maxsize=4)
+def _compiled(op: str, settings: frozenset[tuple[str, Any]]) -> Callable[..., Any]:
+    return jax.jit(lambda args, arrays: FUNCTIONS[op](*args, **dict(settings), **arrays))
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_pull(op: str, settings: frozenset[tuple[str, Any]]) -> Callable[..., Any]:
+    def pull(dy: Any, args: Any, arrays: Any) -> Any:
+        y, vjp = jax.vjp(lambda *args: FUNCTIONS[op](*args, **dict(settings), **arrays), *args)
+        # A named tuple is not a tuple to JAX.
+        return vjp(jax.tree.unflatten(jax.tree.structure(y), jax.tree.leaves(dy)))
+
+    return jax.jit(pull)
 
 
 def _precision(args: tuple[Tree, ...]) -> Any:
