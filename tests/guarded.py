@@ -118,13 +118,29 @@ def judge(guard: Guard, problem: Problem, dy: Any) -> None:
         check_equal(got, expected, 400 if problem.op in INEXACT else 0)
 
 
-def depthwise_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
-    """What random problems seldom have, and kernels do in ways of their own: square kernels and strides, wide maps."""
+def picked_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
+    """What random problems seldom have, and kernels do in ways of their own: many channels, square windows, wide maps."""
     rng = np.random.default_rng(0)
 
     def whole(*shape: int) -> np.ndarray:
         return rng.integers(-4, 5, shape).astype(dtype)
 
+    for height, width in ((14, 14), (7, 7), (15, 33)):
+        for channels, out_channels, groups in ((16, 24, 1), (70, 36, 2), (33, 17, 1)):
+            x, w = whole(8, channels, height, width), whole(out_channels, channels // groups, 3, 3)
+            for stride in (1, 2):
+                problem = Problem(
+                    "conv2d", (x, w, whole(out_channels)), {"padding": 1, "stride": stride, "groups": groups}
+                )
+                yield problem, whole(*problem.forward().shape)
+    for size, (height, width) in itertools.product((2, 4), ((8, 8), (6, 34), (9, 7))):
+        x = whole(2, 3, height, width) * 16
+        for op, args, options in (
+            ("avg_pool2d", (x,), {"kernel": size}),
+            ("upsample_nearest2d", (x,), {"scale": size}),
+        ):
+            problem = Problem(op, args, options)
+            yield problem, whole(*problem.forward().shape) * 16
     for kernel, stride, padding in itertools.product((3, 5), (1, 2), (0, 1, 2)):
         for height, width in ((5, 5), (7, 7), (9, 15), (12, 16), (6, 33), (20, 40)):
             x, w, b = whole(2, 9, height, width), whole(9, 1, kernel, kernel), whole(9)
@@ -176,7 +192,7 @@ def main(diary: str, examples: str, planted: str = "") -> None:
         return
     for dtype in (np.float32, np.float64):
         with npconv.backend("numpy"):
-            picked = list(depthwise_problems(dtype))
+            picked = list(picked_problems(dtype))
         for problem, dy in picked:
             judge(guard, problem, dy)
     never = [name for name, calls in guard.calls.items() if not calls]

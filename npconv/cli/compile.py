@@ -78,7 +78,11 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
 
     x, channels = ones(1, 8, 4, 4), ones(8)
     return {
-        "conv2d": [((x, ones(8, 8, 3, 3), channels), {"padding": 1})],
+        "conv2d": [
+            ((x, ones(8, 8, 3, 3), channels), {"padding": 1}),
+            ((ones(1, 1, 4, 4), ones(8, 1, 3, 3)), {"padding": 1}),  # whose weights' gradient is made of dot products
+            ((ones(4, 32, 16, 16), ones(32, 32, 3, 3)), {"padding": 1}),  # many, by Winograd's transforms
+        ],
         "depthwise_conv2d": [((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)],
         "channel_shuffle": [((x, 2), {})],
         "batch_norm2d": [((x, channels, channels), {}), ((x, channels, channels, channels, channels), {})],

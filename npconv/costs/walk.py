@@ -285,7 +285,8 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
                 operators.batch_norm2d(out_shape, batch_statistics=from_batch, direction=part, itemsize=itemsize)
                 for part in GRADIENTS
             )
-            cost = dx + dw
+            beta = traffic(0, 0, first.shape[1], itemsize)  # for the activation's mask
+            cost = dx + dw + beta
         case "softmax_cross_entropy":
             logits, labels = arguments[0 if forward else 1], arguments[1 if forward else 2]
             kind, out_shape = "loss", () if forward else logits.shape

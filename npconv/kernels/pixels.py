@@ -175,10 +175,11 @@ def pixel_product(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array)
     All arrays are C-contiguous; the batch is not empty.
     """
     g, itemsize, threads = geometry, source.itemsize, numba.get_num_threads()
-    work, cycles = _pixel_plan(g, itemsize, threads)
-    if dots_cycles(g, itemsize, threads) < cycles:
+    # The two sum in different orders: which one it is must not depend on the number of threads.
+    if dots_cycles(g, itemsize, 1) < _pixel_plan(g, itemsize, 1)[1]:
         pixel_dots(dy, source, g, dw)
         return
+    work, _ = _pixel_plan(g, itemsize, threads)
     lanes = VECTOR_BITS // (8 * itemsize)
     taps = len(work.x_taps)
     total_size = work.part * (work.blocks * taps + work.vectors) * lanes
