@@ -185,8 +185,10 @@ def pixel_product(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array)
     total_size = work.part * (work.blocks * taps + work.vectors) * lanes
     line_size = lanes * (taps + lanes)
     turned_size = -(-work.images * work.blocks * work.block_size // lanes) * lanes
-    memory = scratch(source.dtype, total_size + line_size + turned_size + lanes)
-    memory = memory[:, -memory.ctypes.data // itemsize % lanes :]  # to where vectors cross no cache line
+    size = total_size + line_size + turned_size  # whole vectors
+    flat = scratch(source.dtype, size + lanes).reshape(-1)
+    flat = flat[-flat.ctypes.data // itemsize % lanes :]  # to where vectors cross no cache line
+    memory = flat[: threads * size].reshape(threads, size)
     _pixel_product(
         dy, source, g.groups, g.pad_top, g.stride_height, (g.kernel_height - 1) * g.dilation_height + 1,
         *work, total_size, line_size, dw.reshape(dw.size), memory,
