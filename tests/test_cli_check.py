@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_prints_what_there_is(tmp_path):
-    file = tmp_path / "report.json"
+    file, begun = tmp_path / "report.json", tmp_path / "begun"
     start = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import npconv.cli; npconv.cli.main()"
     )
@@ -145,10 +146,12 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         cwd=HERE / "check",  # the current folder is searched
-        env=os.environ | {"PYTHONPATH": str(Path(npconv.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(npconv.__file__).parents[1]), "BEGUN_FILE": str(begun)},
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "garbage:slow\n"
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (130, "")

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -78,6 +79,9 @@ def too_few(dy, x, w, b=None, **options):
 
 
 def slow(*args, **options):
+    """Says in a file that it has begun, where it is told one."""
+    if "BEGUN_FILE" in os.environ:
+        Path(os.environ["BEGUN_FILE"]).touch()
     time.sleep(0.02)
     return right(*args, **options)
 
