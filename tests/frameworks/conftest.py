@@ -18,11 +18,10 @@ def one_thread() -> Iterator[None]:
 
     Results do not depend on the number of threads; that is tested elsewhere.
     """
-    import torch
-
-    before = numba.get_num_threads(), torch.get_num_threads()
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
+    libraries = [numba, *filter(None, [sys.modules.get("torch")])]  # a test that uses PyTorch has imported it by now
+    before = [library.get_num_threads() for library in libraries]
+    for library in libraries:
+        library.set_num_threads(1)
     yield
-    numba.set_num_threads(before[0])
-    torch.set_num_threads(before[1])
+    for library, threads in zip(libraries, before, strict=True):
+        library.set_num_threads(threads)
