@@ -4,9 +4,9 @@ The operators are here; layers are in `npconv.nn`, the papers' networks in `npco
 and Hypothesis strategies in `npconv.testing`. Importing this imports neither Numba nor any extra.
 """
 
-from npconv.backends import backend, current_backend, show_config
+from npconv.backends import backend, current_backend, show_config, winograd
 from npconv.ops import *  # noqa: F403
 from npconv.ops import __all__ as _operators
 
 __version__ = "0.1.0"
-__all__ = [*_operators, "backend", "current_backend", "show_config"]
+__all__ = [*_operators, "backend", "current_backend", "show_config", "winograd"]

@@ -9,7 +9,7 @@ Imports nothing of npconv.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
@@ -490,6 +490,40 @@ def octave_paths(stride: IntOrPair, stride_mode: str) -> tuple[tuple[OctavePath,
     if strides != (2, 2):
         raise ValueError(f"stride must be 1 or 2 in stride_mode 'pool', got stride={stride!r}")
     return _POOLED_FIRST, (1, 1)
+
+
+def octave_pooling(path: OctavePath, names: Collection[str], shape: tuple[int, ...]) -> tuple[int, Pool2dGeometry]:
+    """How a path pools its source of that shape (N, C, H, W), and from which level: 1 is the source itself.
+
+    At an odd border the last window is smaller: ceil mode, padding not counted. Where windows of 4 x 4 tile the map, and a path
+    among `names` has pooled it by 2 already, they are windows of 2 x 2 of that, level 2.
+
+    >>> high_to_low = octave_paths(2, "pool")[0][1]
+    >>> octave_pooling(high_to_low, ("hh", "hl"), (1, 1, 8, 8))[0], octave_pooling(high_to_low, ("hl",), (1, 1, 8, 8))[0]
+    (2, 1)
+    """
+    batch, channels, height, width = shape
+    level = 2 if path.name == "hl" and path.pool == 4 and "hh" in names and not (height % 4 or width % 4) else 1
+    pooled = batch, channels, -(-height // level), -(-width // level)
+    return level, Pool2dGeometry.of(pooled, path.pool // level, ceil_mode=True)
+
+
+def octave_joints(
+    convolutions: Sequence[tuple[int, int, Conv2dGeometry]], channels: str
+) -> list[tuple[list[int], Conv2dGeometry]]:
+    """Which convolutions of an octave convolution are one with more `channels`, the name of a field: their places, and that one.
+
+    Each is given with the map that it leads to, or comes from, and its factor there. Those that agree in all but their channels
+    are one; channels that are in groups would have to be put side by side in each.
+    """
+    joints: dict[tuple[Any, ...], tuple[list[int], Conv2dGeometry]] = {}
+    for place, (frequency, factor, geometry) in enumerate(convolutions):
+        alone = place if geometry.groups > 1 else None
+        key = frequency, factor, alone, geometry._replace(**{channels: 0})
+        places, joint = joints.get(key, ([], geometry._replace(**{channels: 0})))
+        joint = joint._replace(**{channels: getattr(joint, channels) + getattr(geometry, channels)})
+        joints[key] = [*places, place], joint
+    return list(joints.values())
 
 
 def ghost_channels(out_channels: int, ratio: int) -> Pair:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from npconv import backends
 from npconv.geometry import Array, fraction, integer, positive
 from npconv.nn import Layer
 
@@ -127,15 +128,17 @@ class Optimizer(abc.ABC):
 
         Raises RuntimeError, before any update, where a parameter has no gradient.
         """
-        grads = dict(model.named_grads())
-        params = dict(model.named_params())
-        for name in params:
-            if name not in grads:
-                raise RuntimeError(f"step must come after a backward, got no gradient for {name}")
+        updates = []
+        for path, layer in model.named_layers():
+            for name, param in layer.params.items():
+                dotted, grad = f"{path}.{name}" if path else name, layer.grads.get(name)
+                if grad is None:
+                    raise RuntimeError(f"step must come after a backward, got no gradient for {dotted}")
+                updates.append((dotted, param, grad))
         lr = positive("lr", self.lr(self.steps), zero=True)
         self.steps += 1
-        for name, param in params.items():
-            self._update(name, param, grads[name], lr, 0.0 if self._spared(name, param) else self.weight_decay)
+        for name, param, grad in updates:
+            self._update(name, param, grad, lr, 0.0 if self._spared(name, param) else self.weight_decay)
 
     @abc.abstractmethod
     def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
@@ -198,14 +201,12 @@ class SGD(Optimizer):
         self._velocities: dict[str, Array] = {}
 
     def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        if weight_decay:
-            grad = grad + weight_decay * param
+        velocity = None
         if self.momentum:
-            velocity = self._velocities.setdefault(name, np.zeros_like(param))
-            velocity *= self.momentum
-            velocity += grad
-            grad = grad + self.momentum * velocity if self.nesterov else velocity
-        param -= lr * grad
+            if name not in self._velocities:
+                self._velocities[name] = np.zeros_like(param)
+            velocity = self._velocities[name]
+        backends.update("sgd_update", param, grad, velocity, lr, self.momentum, self.nesterov, weight_decay)
 
 
 class Adam(Optimizer):
@@ -231,6 +232,8 @@ class Adam(Optimizer):
         An argument of the wrong type or out of range.
     """
 
+    decoupled: ClassVar[bool] = False  # whether the weight decay is a step of its own
+
     def __init__(
         self,
         lr: float | Schedule = 1e-3,
@@ -251,17 +254,10 @@ class Adam(Optimizer):
         self._moments: dict[str, tuple[Array, Array]] = {}
 
     def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        if weight_decay:
-            grad = grad + weight_decay * param
-        self._descend(name, param, grad, lr)
-
-    def _descend(self, name: str, param: Array, grad: Array, lr: float) -> None:
-        beta1, beta2 = self.betas
-        m, v = self._moments.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        m += (1 - beta1) * (grad - m)
-        v += (1 - beta2) * (grad * grad - v)
-        scale = np.sqrt(v) / math.sqrt(1 - beta2**self.steps) + self.eps
-        param -= lr / (1 - beta1**self.steps) * m / scale
+        if name not in self._moments:
+            self._moments[name] = np.zeros_like(param), np.zeros_like(param)
+        options = self.betas, self.eps, weight_decay, self.decoupled
+        backends.update("adam_update", param, grad, *self._moments[name], self.steps, lr, *options)
 
 
 class AdamW(Adam):
@@ -270,6 +266,8 @@ class AdamW(Adam):
     Each step first shrinks the parameter, ``p = p - lr * weight_decay * p``, and then makes Adam's step without decay.
     Parameters and errors are those of `Adam`; weight_decay is 0.01 by default, as in PyTorch.
     """
+
+    decoupled = True
 
     def __init__(
         self,
@@ -281,8 +279,3 @@ class AdamW(Adam):
         no_decay: NoDecay = (),
     ) -> None:
         super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, no_decay=no_decay)
-
-    def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        if weight_decay:
-            param *= 1 - lr * weight_decay
-        self._descend(name, param, grad, lr)

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "layouts": ({"geometry"}, set()),
     "nn": ({"ops", "geometry"}, set()),
     "models": ({"nn", "ops", "geometry"}, set()),
-    "optim": ({"nn", "geometry"}, set()),
+    "optim": ({"nn", "backends", "geometry"}, set()),
     "data": ({"geometry"}, {"sklearn"}),
     "weights": ({"nn", "geometry"}, {"safetensors"}),
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
@@ -170,4 +170,4 @@ def test_public_names_are_spelled_once():
         assert all(hasattr(module, name) for name in module.__all__)
     for module in (ops, reference, kernels, testing):
         assert module.__all__ == sorted(module.__all__)
-    assert set(npconv.__all__) == {*ops.__all__, "backend", "current_backend", "show_config"}
+    assert set(npconv.__all__) == {*ops.__all__, "backend", "current_backend", "show_config", "winograd"}

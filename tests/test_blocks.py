@@ -10,7 +10,7 @@ from npconv import kernels, reference
 from npconv.geometry import Pool2dGeometry, UpsampleGeometry
 from npconv.kernels.blocks import side_of
 
-SHAPES = [(2, 3, 4, 4), (1, 1, 8, 68), (3, 5, 28, 12), (0, 2, 4, 8)]
+SHAPES = [(2, 3, 4, 4), (1, 1, 8, 68), (3, 5, 28, 12), (1, 2, 4, 32), (0, 2, 4, 8)]
 rng = np.random.default_rng(0)
 
 
@@ -23,6 +23,7 @@ def whole(shape, dtype):
     [
         ((4, 8), 2, {}, 2),
         ((4, 8), 4, {}, 4),
+        ((5, 7), 1, {}, 1),
         ((3, 3), 3, {}, 0),
         ((4, 4), (2, 4), {}, 0),
         ((4, 4), 2, {"stride": 1}, 0),
@@ -37,14 +38,15 @@ def test_windows_are_blocks_where_they_tile_the_plane(size, kernel, options, sid
 
 
 @pytest.mark.parametrize(
-    ("scale", "size", "side"), [(2, None, 2), (4, None, 4), (3, None, 0), ((2, 4), None, 0), (2, (5, 6), 0)]
+    ("scale", "size", "side"),
+    [(1, None, 1), (2, None, 2), (4, None, 4), (3, None, 0), ((2, 4), None, 0), (2, (5, 6), 0)],
 )
 def test_pixels_become_blocks_where_none_is_cropped(scale, size, side):
     assert side_of(UpsampleGeometry.of((1, 1, 3, 3), scale, size)) == side
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("side", [2, 4])
+@pytest.mark.parametrize("side", [1, 2, 4])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_results_are_the_references(shape, side, dtype):
     large, small = whole(shape, dtype), whole((*shape[:2], shape[2] // side, shape[3] // side), dtype)
@@ -59,10 +61,21 @@ def test_results_are_the_references(shape, side, dtype):
         assert_array_equal(getattr(kernels, name)(*arguments), getattr(reference, name)(*arguments), err_msg=name)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (3, 9, 70, 80)])  # added by NumPy, and by all cores
+@pytest.mark.parametrize("accumulate", [reference.accumulate, kernels.accumulate])
+def test_a_slice_of_channels_is_added_to_a_map(accumulate, shape):
+    batch, channels, *size = shape
+    total, larger = whole(shape, np.float32), whole((batch, channels + 2, *size), np.float32)
+    expected = total + larger[:, 1:-1]
+    accumulate(total, larger[:, 1:-1])
+    assert_array_equal(total, expected)
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, -0.0])
-def test_special_numbers_come_out_as_in_the_reference(number):
-    x = np.full((1, 1, 4, 4), number)
-    pooling, upsampling = Pool2dGeometry.of(x.shape, 2), UpsampleGeometry.of((1, 1, 2, 2), 2)
+@pytest.mark.parametrize("side", [1, 2])
+def test_special_numbers_come_out_as_in_the_reference(number, side):
+    x = np.full((1, 1, 2 * side, 2 * side), number)
+    pooling, upsampling = Pool2dGeometry.of(x.shape, side), UpsampleGeometry.of((1, 1, 2, 2), side)
     for name, arguments in {
         "avg_pool2d": (x, False, pooling),
         "avg_pool2d_input_grad": (x[:, :, :2, :2], False, pooling),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import npconv
-from npconv.check import isolation
+from npconv.check import isolation, run
 from npconv.check.adapters import ADAPTERS
 from npconv.check.isolation import Description
 from npconv.cli.app import app
@@ -77,7 +78,26 @@ def test_a_right_function_is_equal(tmp_path):
     assert subject["name"] == "garbage:right"
     (report,) = subject["reports"]
     assert (report["op"], report["cases"], report["seed"]) == ("conv2d", 12, 0)
-    assert report["arithmetic"].startswith("float32, direct sums")
+    assert report["arithmetic"]["name"] == "float32, direct sums"
+    assert report["arithmetic"]["same_on_threads"]["evidence"] == "not asked"  # nobody knows how to set them
+
+
+def test_the_fingerprint_is_taken_on_several_threads(monkeypatch):
+    asked = []
+
+    def fingerprint(forward, *, by_threads, **settings):
+        asked.append(tuple(by_threads))
+        raise KeyboardInterrupt  # it is not needed any more
+
+    module = importlib.import_module("npconv.check.fingerprint")  # its function hides it in the package
+    monkeypatch.setattr(module, "fingerprint", fingerprint)
+    monkeypatch.setattr(isolation.Isolated, "check", lambda _, op, **settings: run(op, forward=npconv.relu, **settings))
+    with isolation.Isolated("npconv") as subject:
+        threads = subject.describe().threads
+    assert threads[:1] in [(), (1,)]
+    monkeypatch.setattr("npconv.check.subject.OPERATORS", ("relu",))
+    call("npconv", "--op", "relu", "--cases", 1)
+    assert asked == [threads]
 
 
 def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):

@@ -150,3 +150,67 @@ def test_numbas_own_cache_is_used_for_nothing() -> None:
         if not isinstance(function._cache, NullCache | LoopCache)
     ]
     assert not stale
+
+
+# --- `linking` ---------------------------------------------------------------------------------------------------
+
+OPTIMIZED = """
+from collections import Counter
+from numba.core.codegen import CPUCodeLibrary
+
+optimized, plain = Counter(), CPUCodeLibrary._optimize_final_module
+
+def counted(library):
+    optimized[library.name] += 1
+    plain(library)
+
+CPUCodeLibrary._optimize_final_module = counted
+"""
+
+
+def test_a_loop_is_optimised_once_and_its_parts_never(package: Package) -> None:
+    """But for Numba's own runtime, which every process makes."""
+    code = OPTIMIZED + RUN + "\noptimized.pop('nrt', None)\nprint(dict(optimized))"
+    assert package.run(code).splitlines() == ["2 compiled", "{'scale': 1}"]
+
+
+AROUND = """
+import numba
+import numpy as np
+from npconv.kernels.factor import factor
+
+@numba.njit(parallel=True)
+def mine(x):
+    y = np.empty_like(x)
+    for i in numba.prange(x.size):
+        y[i] = max(factor(), x[i])
+    return y
+
+def call():
+    return factor(), *mine(np.arange(4.0)).tolist()
+"""
+
+
+@pytest.mark.parametrize("before", ["", "print(call())"])
+def test_what_a_loop_calls_can_be_called_by_anybody(before: str, package: Package) -> None:
+    """From Python and from functions of users, compiled before or after it was compiled into a loop, which gives it no address."""
+    out = package.run(AROUND + before + RUN + "print(call())").splitlines()
+    assert [line for line in out if line != "2 compiled"] == ["(2, 2.0, 2.0, 2.0, 3.0)"] * (2 if before else 1)
+    assert "2 compiled" in out
+
+
+def test_a_loop_that_does_not_compile_leaves_no_trace(package: Package) -> None:
+    code = """
+from numba.core.errors import TypingError
+from npconv.kernels.compiling import compiled
+
+@compiled
+def wrong(x):
+    x.nothing()
+
+try:
+    wrong(np.ones(3))
+except TypingError:
+    print("refused", call())
+"""
+    assert package.run(AROUND + code) == "refused (2, 2.0, 2.0, 2.0, 3.0)"

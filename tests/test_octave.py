@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import npconv
-from npconv import OctaveBias, OctaveMap, OctaveWeight
+from npconv import OctaveBias, OctaveMap, OctaveWeight, backends
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -44,6 +44,57 @@ def test_stride_2_pools_first_and_does_not_up_sample():
     low = npconv.conv2d(pool(LOW), W.ll, padding=1) + npconv.conv2d(pool(HIGH, 4), W.hl, padding=1)
     assert_array_equal(y.high, high)
     assert_array_equal(y.low, low)
+
+
+@pytest.mark.parametrize(("size", "pooled"), [(8, [(2, 8), (2, 4)]), (6, [(2, 6), (4, 6)])])
+def test_what_is_pooled_twice_is_pooled_again_where_windows_tile_it(size, pooled):
+    """(factor, rows of what is pooled) of the high map's paths; 6 rows have a window of 4 with 2 of them."""
+    high, low = numbers(2, 2, size, size), numbers(2, 2, size // 2, size // 2)
+    with backends.record() as calls:
+        y = npconv.octave_conv2d((high, None), W._replace(lh=None, ll=None), stride=2, padding=1)
+    assert [(a[2].kernel_height, a[0].shape[2]) for name, a in calls if name == "avg_pool2d"] == pooled
+    assert_array_equal(y.low, npconv.conv2d(pool(high, 4), W.hl, padding=1))
+    dy = OctaveMap(numbers(*y.high.shape), numbers(*y.low.shape))
+    dx, dw, _ = npconv.octave_conv2d_backward(dy, (high, low), W, stride=2, padding=1)
+    alone = OctaveWeight(hl=W.hl)
+    dx_hl, dw_hl, _ = npconv.octave_conv2d_backward((None, dy.low), (high, None), alone, stride=2, padding=1)
+    dx_hh, _, _ = npconv.octave_conv2d_backward((dy.high, None), (high, None), OctaveWeight(W.hh), stride=2, padding=1)
+    assert_array_equal(dx.high, dx_hl.high + dx_hh.high)
+    assert_array_equal(dw.hl, dw_hl.hl)
+
+
+@pytest.mark.parametrize("stride", [1.0, [1.0, 1], (1, 1.0), "1"])
+def test_a_kept_plan_lets_no_wrong_option_through(stride):
+    npconv.octave_conv2d((HIGH, LOW), W, stride=1, padding=1)
+    npconv.octave_conv2d((HIGH, LOW), W, stride=(1, 1), padding=[1, 1])
+    with pytest.raises(TypeError, match=r"stride"):
+        npconv.octave_conv2d((HIGH, LOW), W, stride=stride, padding=1)
+
+
+def test_paths_to_one_output_are_one_convolution_where_they_can_be():
+    """Not with kernels of different sizes, and not in groups."""
+    one = OctaveWeight(W.hh, W.hl, W.lh, W.ll[:, :, 1:2, 1:2])
+    dy = OctaveMap(numbers(2, 2, 8, 8), numbers(2, 4, 4, 4))
+    for w, options, calls_forward, calls_backward in (
+        (W, {}, 3, 3),
+        (one, {"padding": "same"}, 4, 4),
+        (OctaveWeight(*(kernel[:, :1] for kernel in W)), {"groups": 2}, 4, 4),
+    ):
+        options = {"padding": 1, **options}
+        with backends.record() as calls:
+            y = npconv.octave_conv2d((HIGH, LOW), w, **options)
+        assert [name for name, _ in calls].count("conv2d") == calls_forward
+        with backends.record() as calls:
+            dx, dw, _ = npconv.octave_conv2d_backward(dy, (HIGH, LOW), w, **options)
+        assert [name for name, _ in calls].count("conv2d_weight_grad") == calls_backward
+        low = npconv.conv2d(LOW, w.ll, **options) + npconv.conv2d(pool(HIGH), w.hl, **options)
+        assert_array_equal(y.low, low)
+        dz = npconv.avg_pool2d(dy.high, 2) * 4
+        dx_lh, dw_lh, _ = npconv.conv2d_backward(dz, LOW, w.lh, **options)
+        dx_ll, dw_ll, _ = npconv.conv2d_backward(dy.low, LOW, w.ll, **options)
+        assert_array_equal(dx.low, dx_lh + dx_ll)
+        assert_array_equal(dw.lh, dw_lh)
+        assert_array_equal(dw.ll, dw_ll)
 
 
 def test_stride_2_by_convolution_strides_every_path():

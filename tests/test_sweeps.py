@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from typing import Any
 
 import numba
 import numpy as np
@@ -85,6 +86,7 @@ def test_the_number_of_threads_changes_no_bit(dtype: type) -> None:
             mean,
             var,
             kernels.batch_norm2d(x, gamma, beta, mean, var, 1e-5, "relu"),
+            *kernels.batch_norm2d_batch(x, gamma, beta, 1e-5, "relu"),
             *kernels.batch_norm2d_batch_grad(other, x, gamma, beta, mean, var, 1e-5, "relu"),
             *kernels.batch_norm2d_fixed_grad(other, x, gamma, beta, mean, var, 1e-5, None),
             kernels.max_pool2d_input_grad(dy, x, geometry),
@@ -118,8 +120,31 @@ def test_statistics_are_right_to_the_last_digits(dtype: type, offset: float) -> 
     mean, var = kernels.batch_statistics2d(x)
     exact = x.astype(np.longdouble)
     rounding = 4 * np.finfo(dtype).eps
-    assert_allclose(mean, exact.mean(axis=(0, 2, 3)), rtol=rounding)
+    assert_allclose(mean, exact.mean(axis=(0, 2, 3)), rtol=2 * rounding)  # 17 is 100 less 83
     assert_allclose(var, exact.var(axis=(0, 2, 3)), rtol=8 * rounding)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 5, 7, 7), (2, 3, 1, 1), (2, 2, 40, 41)])
+def test_one_sweep_normalises_as_two_do(dtype: type, shape: tuple[int, ...]) -> None:
+    """Planes shorter than a vector, and longer than what is asked for ahead."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape).astype(dtype)
+    gamma, beta = rng.normal(size=(2, shape[1])).astype(dtype)
+    y, *statistics = kernels.batch_norm2d_batch(x, gamma, beta, 1e-5, "relu6")
+    for got, expected in zip(statistics, kernels.batch_statistics2d(x), strict=True):
+        assert_array_equal(got, expected)
+    assert_array_equal(y, kernels.batch_norm2d(x, gamma, beta, *statistics, 1e-5, "relu6"))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_infinite_number_has_an_infinite_mean(first: int) -> None:
+    """Also where it is in the first plane, about whose mean the squares are summed."""
+    x = np.ones((2, 1, 3, 3), np.float32)
+    x[first, 0, 1, 1] = np.inf
+    mean, var = kernels.batch_statistics2d(x)
+    assert_array_equal(mean, np.inf)
+    assert_array_equal(var, np.nan)
 
 
 def test_equal_numbers_have_no_variance() -> None:
@@ -143,3 +168,26 @@ def test_where_all_is_minus_infinity_the_first_true_pixel_wins() -> None:
     x, dy = np.full((1, 1, 3, 3), -np.inf), np.ones((1, 1, 2, 2))
     dx = kernels.max_pool2d_input_grad(dy, x, Pool2dGeometry.of(x.shape, 3, stride=2, padding=1))
     assert_array_equal(dx[0, 0], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("rule", ["sgd_update", "adam_update"])
+def test_optimisers_move_their_arrays_as_the_reference_does(rule: str, dtype: type) -> None:
+    """In place, also where an array is not in C order, or of a dtype that kernels do not have."""
+    rng = np.random.default_rng(0)
+    options: dict[str, list[tuple[Any, ...]]] = {
+        "sgd_update": [(0.1, momentum, nesterov, decay) for momentum, nesterov, decay in SGD_RULES],
+        "adam_update": [(3, 0.1, (0.9, 0.99), 1e-3, decay, decoupled) for decay, decoupled in ADAM_RULES],
+    }
+    states = 1 if rule == "sgd_update" else 2
+    for numbers in options[rule]:
+        arrays = [rng.random((33, 40)).T.astype(dtype) for _ in range(2 + states)]
+        expected = [array.copy() for array in arrays]
+        getattr(reference, rule)(*expected, *numbers)
+        getattr(kernels, rule)(*arrays, *numbers)
+        for got, right in zip(arrays, expected, strict=True):
+            assert_allclose(got, right, rtol=100 * np.finfo(dtype).eps, atol=10 * np.finfo(dtype).eps)
+
+
+SGD_RULES = [(0.9, False, 0.0), (0.9, False, 0.1), (0.9, True, 0.1)]
+ADAM_RULES = [(0.0, False), (0.1, False), (0.1, True)]

@@ -1,4 +1,4 @@
-"""Whole networks to be timed: a forward in evaluation mode, and one training step."""
+"""Whole networks to be timed: a forward that predicts, and one training step."""
 
 from __future__ import annotations
 

@@ -6,16 +6,19 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 
+from npconv.bench.cases import Case
 from npconv.bench.machine import Machine
+from npconv.bench.networks import Network
 from npconv.bench.peers import OWN, TORCH_LAYOUTS
 from npconv.bench.run import Row, Spread
 
 Machines = dict[int, Machine]
+LONG = 1e-3  # seconds of work that a second thread should halve
 
 
 def table(rows: Sequence[Row], machines: Machines, dtype: str) -> Table:
@@ -56,13 +59,18 @@ def _best(row: Row) -> list[str]:
 
 def _scaling(rows: Iterable[Row]) -> dict[tuple[Any, ...], str]:
     """How many times as fast npconv is as on the fewest threads of the run, by `_key`."""
-    times = {_key(row): statistics.median(row.seconds[OWN]) for row in rows if OWN in row.seconds}
+    times = _own_times(rows)
     fewest = min((threads for *_, threads in times), default=1)
     return {
         (case, direction, threads): f"{times[case, direction, fewest] / seconds:.2f}"
         for (case, direction, threads), seconds in times.items()
         if threads != fewest and (case, direction, fewest) in times
     }
+
+
+def _own_times(rows: Iterable[Row]) -> dict[tuple[Any, ...], float]:
+    """npconv's times, by `_key`."""
+    return {_key(row): statistics.median(row.seconds[OWN]) for row in rows if OWN in row.seconds}
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -110,6 +118,99 @@ def _mean(ratios: Iterable[Spread | None]) -> str:
     return f"{geometric_mean(medians):.2f} ({min(medians):.2f}, {len(medians)})" if medians else "-"
 
 
+class _Kind(NamedTuple):
+    """Cases that one of the machine's limits should explain: which they are, and whether it is that of computing."""
+
+    name: str
+    has: Callable[[Case], bool]
+    computes: bool
+
+    def share(self, row: Row, machine: Machine, dtype: str) -> float:
+        """The limit's time by npconv's."""
+        cost = row.case.cost(row.direction, np.dtype(dtype).itemsize)
+        least = cost.flops / machine.flops if self.computes else cost.bytes_moved / machine.bandwidth(cost.bytes_moved)
+        return least / statistics.median(row.seconds[OWN])
+
+
+_KINDS = (
+    _Kind("1x1 of 128 channels or more", lambda case: case.op == "pointwise" and _channels(case) >= 128, True),
+    _Kind(
+        "3x3 of 64 channels or more",
+        lambda case: (case.op, case.kernel) == ("standard", 3) and _channels(case) >= 64,
+        True,
+    ),
+    _Kind(
+        "depthwise 3x3 of 56x56 or more",
+        lambda case: (case.op, case.kernel) == ("depthwise", 3) and case.size >= 56,
+        False,
+    ),
+)
+
+
+def _channels(case: Case) -> int:
+    return min(case.in_channels, case.out_channels)
+
+
+def shares(rows: Sequence[Row], machines: Machines, dtype: str) -> list[str]:
+    """A sentence for each kind of shape that only the machine should limit: its shares of the peak, or of copying.
+
+    Winograd's 3x3 multiplies less than is counted, and may be above the peak.
+    """
+    lines = []
+    for kind in _KINDS:
+        for direction in dict.fromkeys(row.direction for row in rows):
+            for threads, machine in machines.items():
+                found = [
+                    kind.share(row, machine, dtype)
+                    for row in rows
+                    if (row.direction, row.threads) == (direction, threads)
+                    and OWN in row.seconds
+                    and isinstance(row.case, Case)
+                    and kind.has(row.case)
+                ]
+                if found:
+                    lines.append(
+                        f"{kind.name}, {direction}, {_threads(threads)}: {min(found):.0%} to {max(found):.0%} of the "
+                        f"{'FMA peak' if kind.computes else 'copy bandwidth'}, median {statistics.median(found):.0%}, "
+                        f"{len(found)} shape{'s' * (len(found) > 1)}"
+                    )
+    return lines
+
+
+def scalings(rows: Iterable[Row], machines: Machines) -> list[str]:
+    """How several threads serve npconv where one takes long enough to tell, and beside it a plain matrix product."""
+    lines = []
+    fewest = machines[min(machines)]
+    times = _own_times(rows)
+    for threads, machine in machines.items():
+        if threads == fewest.threads:
+            continue
+        product = f"a matrix product is {fewest.product / machine.product:.2f}x as fast"
+        gains = [
+            seconds / times[case, direction, threads]
+            for (case, direction, number), seconds in times.items()
+            if number == fewest.threads and seconds > LONG and (case, direction, threads) in times
+        ]
+        if gains:
+            product += (
+                f", shapes of over {1e3 * LONG:g} ms are {geometric_mean(gains):.2f}x on the geometric mean, "
+                f"{min(gains):.2f}x to {max(gains):.2f}x, {len(gains)} of them"
+            )
+        lines.append(f"{_threads(threads)} against {fewest.threads}: {product}")
+    return lines
+
+
+def notes(rows: Iterable[Row]) -> list[str]:
+    """What a figure does not say by itself."""
+    if any(isinstance(row.case, Network) and row.direction == "forward" for row in rows):
+        return ["forward: npconv's networks as `predict` runs them, batch norms folded; the others' in evaluation mode"]
+    return []
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'s' * (number > 1)}"
+
+
 def problems(rows: Iterable[Row]) -> list[str]:
     """A sentence for each peer and case without a time, those of one peer with the same words once."""
     where: dict[tuple[str, str], list[str]] = {}
@@ -152,22 +253,15 @@ def _described(row: Row, machine: Machine, dtype: str) -> dict[str, Any]:
 
 
 def machine_lines(machines: Machines, dtype: str) -> list[str]:
-    """What the shares are shares of, and how a plain matrix product scales on this machine."""
-    lines = [
-        f"this machine, {dtype}, {machine.threads} thread{'s' * (machine.threads > 1)}: "
+    """What the shares are shares of."""
+    return [
+        f"this machine, {dtype}, {_threads(machine.threads)}: "
         f"{machine.flops / 1e9:.0f} GF/s of fused multiply-adds, copies at "
         f"{' '.join(f'{rate / 1e9:.0f}' for _, rate in machine.copies)} GB/s for {_bytes(machine.copies[0][0])} to "
         f"{_bytes(machine.copies[-1][0])} moved, "
         f"a matrix product in {1e3 * machine.product:.1f} ms"
         for machine in machines.values()
     ]
-    fewest = machines[min(machines)]
-    for threads, machine in machines.items():
-        if threads > fewest.threads:
-            lines.append(
-                f"{threads} threads against {fewest.threads}: a matrix product is {fewest.product / machine.product:.2f}x as fast"
-            )
-    return lines
 
 
 def _bytes(number: int) -> str:

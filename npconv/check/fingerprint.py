@@ -21,7 +21,7 @@ from npconv.testing.bounds import gamma
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What `fingerprint` found; `str` says it in a paragraph.
+    """What `fingerprint` found; `str` says it in a paragraph and a line for each answer.
 
     Attributes
     ----------
@@ -72,15 +72,23 @@ class Arithmetic:
         """All of it in dictionaries, lists and scalars, for JSON."""
         return {**asdict(self), "evidence": list(self.evidence)}
 
+    def observations(self) -> list[str]:
+        """What was measured, in sentences."""
+        sentences = [*self.evidence, *([] if self.order is None else [f"terms are added {self.order}"])]
+        return [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences]
+
+    def answers(self) -> list[tuple[str, str, str]]:
+        """The questions that were asked, with the answer to each and what was seen."""
+        words = {True: "yes", False: "no", None: "cannot be told"}
+        return [
+            (name.replace("_", " "), words[finding.value], finding.evidence)
+            for name, finding in self.findings().items()
+            if finding != NOT_ASKED
+        ]
+
     def __str__(self) -> str:
-        sentences = list(self.evidence)
-        if self.order is not None:
-            sentences.append(f"terms are added {self.order}")
-        for name, finding in self.findings().items():
-            if finding != NOT_ASKED:
-                answer = {True: "yes", False: "no", None: "cannot be told"}[finding.value]
-                sentences.append(f"{name.replace('_', ' ')}: {answer} ({finding.evidence})")
-        return " ".join([f"{self.name}.", *(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)])
+        rows = [f"  {question}: {answer} ({evidence})" for question, answer, evidence in self.answers()]
+        return "\n".join([" ".join([f"{self.name}.", *self.observations()]), *rows])
 
 
 def fingerprint(

@@ -8,6 +8,7 @@ from html import escape
 
 from npconv.check.comparison import Failure
 from npconv.check.figures import border_map, histogram
+from npconv.check.fingerprint import Arithmetic
 from npconv.check.report import BORDER, Report, Result
 
 STYLE = """
@@ -101,14 +102,19 @@ def verdict(reports: Iterable[Report]) -> str:
 
 def bits_text(result: Result) -> str:
     """A result's effective bits, to a tenth; "all" where no number that was judged by the bound had an error."""
-    if result.mode != "bound" or not result.cases:
+    if result.mode != "bound" or not _has_numbers(result):
         return ""
     return "all" if result.bits is None else f"{result.bits:.1f}"
 
 
 def worst_text(result: Result) -> str:
     """A result's worst error, in units of the bound."""
-    return "" if result.mode == "adjoint" or not result.cases else short(result.worst)
+    return "" if result.mode == "adjoint" or not _has_numbers(result) else short(result.worst)
+
+
+def _has_numbers(result: Result) -> bool:
+    """Whether any number was judged: not where every case fails, but none by an error, as exceptions do."""
+    return result.failed < result.cases or result.worst > 0
 
 
 def short(number: float) -> str:
@@ -149,7 +155,7 @@ def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
     parts = [
         f'<h2 id="{anchor}">{escape(subject)}: <span class="{kind}">{told}</span></h2>',
         f'<p class="faint">{cases:,} cases in {sum(report.seconds for report in reports):,.0f} s</p>',
-        *(_arithmetic(report) for report in reports if report.arithmetic is not None),
+        *(_arithmetic(report.op, report.arithmetic) for report in reports if report.arithmetic is not None),
         _results(reports),
         _figures(reports),
         _failures([failure for report in reports for failure in report.failures]),
@@ -158,8 +164,13 @@ def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _arithmetic(report: Report) -> str:
-    return f"<h3>Arithmetic of {escape(report.op)}</h3><p>{escape(str(report.arithmetic))}</p>"
+def _arithmetic(op: str, arithmetic: Arithmetic) -> str:
+    rows = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in arithmetic.answers()]
+    return (
+        f"<h3>Arithmetic of {escape(op)}: {escape(arithmetic.name)}</h3>"
+        f"<p>{escape(' '.join(arithmetic.observations()))}</p>"
+        f'<div class="scroll"><table>{"".join(rows)}</table></div>'
+    )
 
 
 def _results(reports: list[Report]) -> str:

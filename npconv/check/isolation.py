@@ -9,6 +9,8 @@ are given.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,6 +37,8 @@ class Description(NamedTuple):
     version: str = ""
     settings: dict[str, str] = {}  # noqa: RUF012 (a tuple's fields are not shared)
     """Of its arithmetic, such as the number of threads."""
+    threads: tuple[int, ...] = ()
+    """Numbers of threads that it can be told to use; none where it cannot be told."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".rstrip()
@@ -108,6 +112,10 @@ class Isolated:
         """``backward(dy, *args, **options)``, likewise."""
         return self._caller(op, "backward")
 
+    def by_threads(self, op: str) -> dict[int, Callable[..., Tree]]:
+        """`forward` on several numbers of threads; empty where the number cannot be set."""
+        return {count: self._caller(op, "forward", count) for count in self.describe().threads}
+
     def source(self, op: str, options: dict[str, Any], direction: str) -> str:
         """An adapter's own lines of code that make the same call without npconv."""
         self.describe()
@@ -139,7 +147,7 @@ class Isolated:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _caller(self, op: str, direction: str) -> Callable[..., Tree]:
+    def _caller(self, op: str, direction: str, threads: int | None = None) -> Callable[..., Tree]:
         function = self._functions[direction]
         assert function is not None
 
@@ -149,7 +157,8 @@ class Isolated:
                     raise Unsupported(f"not called any more: {most} calls ended in a {kind}")
             self.describe()
             try:
-                value, changes = self._worker.call(f"{__name__}:called", function, op, direction, args, options)
+                asked = function, op, direction, args, options, threads
+                value, changes = self._worker.call(f"{__name__}:called", *asked)
             except WorkerError as error:
                 if error.name == Unsupported.__name__:
                     raise Unsupported(str(error)) from None
@@ -182,21 +191,36 @@ def described(functions: list[str], op: str) -> tuple[Any, ...]:
         return first, {op: ("forward", "backward")[: len(functions)]}
     adapter = load(first)
     settings = adapter.arithmetic_settings() if hasattr(adapter, "arithmetic_settings") else {}
-    return adapter.NAME, {name: adapter.DIRECTIONS[name] for name in adapter.OPERATORS}, adapter.version(), settings
+    threads = sorted({1, 2, _cores()}) if hasattr(adapter, "on_threads") and _cores() > 1 else ()
+    directions = {name: adapter.DIRECTIONS[name] for name in adapter.OPERATORS}
+    return adapter.NAME, directions, adapter.version(), settings, tuple(threads)
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def called(
-    function: str, op: str, direction: str, args: tuple[Tree, ...], options: dict[str, Any]
+    function: str,
+    op: str,
+    direction: str,
+    args: tuple[Tree, ...],
+    options: dict[str, Any],
+    threads: int | None = None,
 ) -> tuple[Tree, list[Array | None]]:
     """The value of one call, and for each array that it was given the new numbers, or None where they are as before."""
     arrays = [array.view() for array in _arrays(args, options)]  # keep their shape whatever is done to the originals'
     before = [array.copy() for array in arrays]
     if ":" in function:
         value = find(function)(*args, **options)
-    elif direction == "forward":
-        value = load(function).forward(op, args, options)
     else:
-        value = load(function).backward(op, args[0], args[1:], options)
+        adapter = load(function)
+        with contextlib.nullcontext() if threads is None else adapter.on_threads(threads):
+            if direction == "forward":
+                value = adapter.forward(op, args, options)
+            else:
+                value = adapter.backward(op, args[0], args[1:], options)
     changes = [None if now.tobytes() == old.tobytes() else now for now, old in zip(arrays, before, strict=True)]
     return _sendable(value), changes
 

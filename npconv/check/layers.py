@@ -81,7 +81,7 @@ def _calls(network: Layer) -> list[tuple[str, _Call]]:
 def zeros(primitive: str, *arguments: Any) -> Any:
     """In the place of a backend: a result of the right shape."""
     result = np.zeros(costs.call_cost(primitive, arguments).out_shape, arguments[0].dtype)
-    return (result, result) if primitive == "batch_statistics2d" else result
+    return (result, *np.zeros((2, result.shape[1]), result.dtype)) if primitive == "batch_norm2d_batch" else result
 
 
 def _calls_of(layer: Any, x: Tree) -> Iterator[_Call]:

@@ -143,7 +143,7 @@ class Report:
                 name: {part: array.tolist() for part, array in cells._asdict().items()}
                 for name, cells in self.maps.items()
             },
-            "arithmetic": None if self.arithmetic is None else str(self.arithmetic),
+            "arithmetic": None if self.arithmetic is None else self.arithmetic.to_dict(),
         }
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import FLOAT_DTYPES, Array, integer
+from npconv.workers import WorkerError
 
 Forward: TypeAlias = Callable[..., Array]
 OPERATORS = ("conv2d", "depthwise_conv2d", "pointwise_conv2d")
@@ -77,6 +78,8 @@ class Subject:
             arrays = x.astype(self.dtype), w.astype(self.dtype)
             try:
                 y: object = self._call(*arrays)
+            except WorkerError as error:  # what was raised, or came about, in the process of the function
+                raise NoAnswerError(f"raised {error.name}: {error}" if error.name else str(error)) from error
             except Exception as error:
                 raise NoAnswerError(f"raised {type(error).__name__}: {error}") from error
             if not isinstance(y, np.ndarray) or y.dtype.kind != "f":

@@ -83,7 +83,10 @@ def networks(
     seconds: Seconds = 0.5,
     json_file: Json = None,
 ) -> None:
-    """Time whole networks beside the same networks in PyTorch: evaluating a batch, and one training step.
+    """Time whole networks beside the same networks in PyTorch: predicting a batch, and one training step.
+
+    A forward is npconv's with batch norms folded into the convolutions, as `predict` does it, beside PyTorch's modules in
+    evaluation mode.
 
     Tiny networks have 64 images of 32 x 32, the others 8 of 224 x 224. Values are compared before anything is timed: logits,
     loss and gradients, in float64. With the peer torch_compile PyTorch compiles them first, which takes minutes.
@@ -136,7 +139,12 @@ def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: 
     console.print("ratios to each: geometric mean (least, number of shapes)")
     console.print(report.means(rows, machines))
     console.print()
-    for line in report.machine_lines(machines, dtype):
+    for line in [
+        *report.notes(rows),
+        *report.shares(rows, machines, dtype),
+        *report.machine_lines(machines, dtype),
+        *report.scalings(rows, machines),
+    ]:
         console.print(line)
 
 

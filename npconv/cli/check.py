@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from npconv import __version__
+from npconv.cli.errors import one_line
 from npconv.cli.summary import WIDE
 from npconv.geometry import integer, positive
 
@@ -164,7 +165,12 @@ class Checking:
 
         for place, report in enumerate(self.reports[first:], first):
             if report.op in OPERATORS:
-                arithmetic = fingerprint(subject.forward(report.op), op=report.op, dtype=self.settings["dtype"])
+                arithmetic = fingerprint(
+                    subject.forward(report.op),
+                    op=report.op,
+                    dtype=self.settings["dtype"],
+                    by_threads=subject.by_threads(report.op),
+                )
                 self.reports[place] = dataclasses.replace(report, arithmetic=arithmetic)
                 return
 
@@ -296,11 +302,6 @@ def _print_adapters(console: Console) -> None:
     console.print(table)
 
 
-@contextlib.contextmanager
-def _bad_usage() -> Iterator[None]:
-    """End the command with its exit status for what it cannot do, and the error's own sentence."""
-    try:
-        yield
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"npconv: {error}", file=sys.stderr)
-        raise typer.Exit(BAD_USAGE) from None
+def _bad_usage() -> contextlib.AbstractContextManager[None]:
+    """What the command cannot do is not what it finds: that has an exit status of its own."""
+    return one_line(ValueError, TypeError, ImportError, OSError, status=BAD_USAGE)

@@ -21,6 +21,12 @@ from npconv.geometry import Array
 DTYPES = ("float32", "float64")
 PROCESSES = 4  # at most: each holds a compiler of 0.3 GB
 
+# An optimiser's rule, how many arrays it takes, and the numbers behind them.
+UPDATES: dict[str, tuple[int, tuple[Any, ...]]] = {
+    "sgd_update": (3, (0.1, 0.9, False, 0.0)),
+    "adam_update": (4, (1, 0.1, (0.9, 0.999), 1e-8, 0.0, False)),
+}
+
 
 def compile_kernels(
     dtype: Annotated[str | None, typer.Option(help="Only float32 or only float64.", show_default="both")] = None,
@@ -46,7 +52,7 @@ def compile_kernels(
             ) as pool,
         ):
             # The longest first, whatever their dtype, so that no core is left with one at the end.
-            jobs = [(op, name) for op in examples(DTYPES[0]) for name in dtypes]
+            jobs = [(op, name) for op in (*examples(DTYPES[0]), *UPDATES) for name in dtypes]
             running = {pool.submit(run, op, name): f"{op} {name}" for op, name in jobs}
             bar = progress.add_task("starting", total=len(running))
             try:
@@ -60,8 +66,12 @@ def compile_kernels(
 
 
 def run(op: str, dtype: str) -> None:
-    """Call an operator and its backward on tiny arrays, which compiles their kernels or finds them compiled."""
+    """Call an operator and its backward on tiny arrays, which compiles their kernels or finds them compiled; or an update."""
     with backends.backend("numba"):
+        if op in UPDATES:
+            arrays, numbers = UPDATES[op]
+            backends.update(op, *np.ones((arrays, 1 << 13), dtype), *numbers)
+            return
         for args, options in examples(dtype)[op]:
             y = getattr(ops, op)(*args, **options)
             getattr(ops, f"{op}_backward")(np.ones_like(y), *args, **options)
@@ -81,7 +91,7 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
         "conv2d": [
             ((x, ones(8, 8, 3, 3), channels), {"padding": 1}),
             ((ones(1, 1, 4, 4), ones(8, 1, 3, 3)), {"padding": 1}),  # whose weights' gradient is made of dot products
-            ((ones(4, 32, 16, 16), ones(32, 32, 3, 3)), {"padding": 1}),  # many, by Winograd's transforms
+            ((ones(1, 32, 64, 64), ones(32, 32, 3, 3)), {"padding": 1}),  # many, by Winograd's transforms
         ],
         "depthwise_conv2d": [((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)],
         "channel_shuffle": [((x, 2), {})],

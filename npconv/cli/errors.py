@@ -10,10 +10,10 @@ import typer
 
 
 @contextlib.contextmanager
-def one_line(*kinds: type[Exception]) -> Iterator[None]:
-    """End the command with exit status 1 and the error's own sentence if the block raises one of `kinds`."""
+def one_line(*kinds: type[Exception], status: int = 1) -> Iterator[None]:
+    """End the command with this exit status and the error's own sentence if the block raises one of `kinds`."""
     try:
         yield
     except kinds as error:
         print(f"npconv: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise typer.Exit(status) from None

@@ -19,7 +19,9 @@ from npconv.geometry import (
     ghost_channels,
     integer,
     octave_channels,
+    octave_joints,
     octave_paths,
+    octave_pooling,
     pair,
     shape,
 )
@@ -403,8 +405,9 @@ def batch_norm2d(
 ) -> Cost:
     """The traffic of `npconv.batch_norm2d` with fixed statistics, or with the batch's own; gamma and beta are parameters.
 
-    The batch's own statistics take one more reading of x. One pass over dy and x gives all gradients: the input
-    gradient has its traffic, the weight gradient only what it writes, dgamma and dbeta (fixed: dmean and dvar too).
+    Each array counts once: the batch's own statistics, which are written, take no more reading of x, a channel of which
+    stays in the cache. One pass over dy and x gives all gradients: the input gradient has its traffic, the weight gradient
+    only what it writes, dgamma and dbeta (fixed: dmean and dvar too).
 
     >>> batch_norm2d((1, 8, 2, 2))
     Cost(macs=0, parameters=16, elements_in=32, elements_out=32, bytes_moved=384)
@@ -413,8 +416,7 @@ def batch_norm2d(
     size, channels = prod(x_sizes), x_sizes[1]
     check_options(direction, itemsize)
     if direction == "forward":
-        normalised = traffic(size, size, 4 * channels, itemsize, parameters=2 * channels)
-        return normalised + traffic(size, 0, 2 * channels, itemsize) if batch_statistics else normalised
+        return traffic(size, size, 4 * channels, itemsize, parameters=2 * channels)
     if direction == "input_grad":
         return traffic(2 * size, size, 3 * channels, itemsize)
     return traffic(0, 0, (2 if batch_statistics else 4) * channels, itemsize)
@@ -454,7 +456,7 @@ def _octave_steps(
     for path in paths:
         if path.name not in w_shapes:
             continue
-        pool = Pool2dGeometry.of((batch, in_channels[path.source], *sizes[path.source]), path.pool, ceil_mode=True)
+        _, pool = octave_pooling(path, w_shapes, (batch, in_channels[path.source], *sizes[path.source]))
         geometry = convolution(pool.y_shape, w_shapes[path.name], stride=strides)
         full = geometry.out_height * path.repeat, geometry.out_width * path.repeat
         size = out_sizes.setdefault(path.target, full)
@@ -467,22 +469,26 @@ def _octave_steps(
 
 
 def _sum_of_steps(steps: list[_Step], bias: bool, direction: Direction, count_padding: bool, itemsize: int) -> Cost:
-    total = Cost()
-    sources: set[int] = set()
-    targets: set[int] = set()
-    for path, pool, geometry, upsample in steps:
-        first_there = path.target not in targets  # one bias per output
-        total += convolution_cost(geometry, bias and first_there, direction, count_padding, itemsize)
+    """Steps that make one map at its own resolution, or backwards read one, are one convolution; more are added to it."""
+    forward, total = direction == "forward", Cost()
+    for path, pool, _, upsample in steps:
         if path.pool > 1:
             total += map_cost(pool.x_shape, pool.y_shape, direction, itemsize)
         if path.repeat > 1:
             total += map_cost(upsample.x_shape, upsample.y_shape, direction, itemsize)
-        if direction == "forward" and not first_there:  # the second path to an output is added to the first
-            total += add(upsample.y_shape, itemsize=itemsize)
-        if (
-            direction == "input_grad" and path.source in sources
-        ):  # and so are the gradients of a map that two paths read
-            total += add(pool.x_shape, itemsize=itemsize)
-        sources.add(path.source)
-        targets.add(path.target)
+    if bias and direction != "input_grad":  # one per output
+        for channels in {step.path.target: step.convolution.out_channels for step in steps}.values():
+            total += traffic(0, 0, channels, itemsize, parameters=channels if forward else 0)
+    ends = [(path.target, path.repeat) if forward else (path.source, path.pool) for path, *_ in steps]
+    joints = octave_joints(
+        [(*end, step.convolution) for end, step in zip(ends, steps, strict=True)],
+        "in_channels_per_group" if forward else "out_channels_per_group",
+    )
+    met: set[int] = set()
+    for places, convolution in joints:
+        total += convolution_cost(convolution, False, direction, count_padding, itemsize)
+        step, end = steps[places[0]], ends[places[0]][0]
+        if end in met and direction != "weight_grad":
+            total += add(step.upsample.y_shape if forward else step.pool.x_shape, itemsize=itemsize)
+        met.add(end)
     return total

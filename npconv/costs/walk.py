@@ -227,7 +227,12 @@ class _Walk:
 
 
 # Primitives that return more than the array of `out_shape`: so many more, one number per channel each.
-_MORE_RESULTS = {"batch_statistics2d": 1, "batch_norm2d_batch_grad": 2, "batch_norm2d_fixed_grad": 4}
+_MORE_RESULTS = {
+    "batch_statistics2d": 1,
+    "batch_norm2d_batch": 2,
+    "batch_norm2d_batch_grad": 2,
+    "batch_norm2d_fixed_grad": 4,
+}
 
 
 def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool = True) -> CallCost:
@@ -273,7 +278,7 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
         case "relu" | "relu6" | "hard_sigmoid" | "hard_swish":
             kind, out_shape = "activation", first.shape
             cost = operators.activation(out_shape, direction=direction, itemsize=itemsize)
-        case "batch_norm2d":
+        case "batch_norm2d" | "batch_norm2d_batch":
             kind, out_shape = "batch norm", first.shape
             cost = operators.batch_norm2d(out_shape, itemsize=itemsize)
         case "batch_statistics2d":

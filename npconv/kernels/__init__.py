@@ -1,9 +1,9 @@
 """The fast twins: every primitive of `npconv.reference`, with the same files, names and arguments, in Numba on all cores.
 
 A public function takes what its reference takes, allocates its result and calls a compiled loop. What the loops share: `simd` is
-the vector vocabulary, `tiles` and `filters` the sums in registers made of it; `planes` has every convolution as a sum of shifted
-planes, `channels` and `lanes` planes that stand in the lanes of a vector, `rows` planes as long rows, `blocks` squares of pixels where
-they stand; `compiling` is what all loops agree on, and `cache` where they are kept.
+the vector vocabulary, `tiles`, `filters` and `moments` the sums in registers made of it; `planes` has every convolution as a sum of
+shifted planes, `channels` and `lanes` planes that stand in the lanes of a vector, `rows` planes as long rows, `blocks` squares of
+pixels where they stand; `compiling` is what all loops agree on, and `cache` where they are kept.
 Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
 """
 
@@ -17,16 +17,21 @@ from npconv.kernels.activations import (
     relu6_input_grad,
     relu_input_grad,
 )
+from npconv.kernels.blocks import accumulate as accumulate  # for npconv.backends, not a primitive
+from npconv.kernels.blocks import place as place  # likewise
 from npconv.kernels.compiling import configuration as configuration  # for npconv.show_config, not a primitive
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.kernels.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
 from npconv.kernels.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
 from npconv.kernels.normalization import (
     batch_norm2d,
+    batch_norm2d_batch,
     batch_norm2d_batch_grad,
     batch_norm2d_fixed_grad,
     batch_statistics2d,
 )
+from npconv.kernels.optimization import adam_update as adam_update  # for npconv.backends, not primitives
+from npconv.kernels.optimization import sgd_update as sgd_update
 from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
 from npconv.kernels.pooling import (
     avg_pool2d,
@@ -44,6 +49,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "batch_norm2d",
+    "batch_norm2d_batch",
     "batch_norm2d_batch_grad",
     "batch_norm2d_fixed_grad",
     "batch_statistics2d",

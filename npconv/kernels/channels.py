@@ -1,46 +1,58 @@
-"""Planes filtered with channels in the lanes of a vector, for depthwise convolution of any stride, dilation and kernel.
+"""Every channel filtered by itself, plane by plane: depthwise convolution of any kernel, stride, dilation and direction.
 
-A few rows of `lanes` planes are transposed into scratch, pixel by pixel, with their zero border. There any stride, dilation
-and kernel is a plain offset, every load is aligned, no sum crosses lanes, and maps of 7 x 7 cost no more per pixel than large
-ones. What comes out is transposed back.
+There is little to compute, so what counts is how often a pixel is moved. A chunk of rows is copied once into scratch that stays
+in the L1 cache, with its zero border and its columns split by stride. There no tap needs a mask, and any stride and dilation is
+a constant offset.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
-from npconv.kernels.filters import filter_pixels, filter_weights
-from npconv.kernels.lanes import pixels_in, pixels_out
-from npconv.kernels.simd import VECTOR_BITS
+from npconv.kernels.filters import TILE_ROWS, correlate_rows, filter_rows, split_rows, store_sums, weave_rows
+from npconv.kernels.rows import images
+from npconv.kernels.simd import CACHE_LINE, VECTOR_BITS, clear_run
 from npconv.kernels.windows import Taps, input_taps
 
-SCRATCH_BYTES = 1 << 17  # per thread, for the rows of a chunk: they are read once for each tap
-PARTIAL_SUMS = 8  # of each weight gradient: work for that many threads even where few channels make one block of lanes
+SCRATCH_BYTES = 24 << 10  # per thread, half of an L1 cache
 
 
 class _Rows(NamedTuple):
-    """How the rows of a plane are cut, and where its pixels stand in scratch."""
+    """How planes are cut into chunks of rows, and where their pixels stand in scratch."""
 
+    group: int  # planes at a time
     chunk: int  # output rows of one phase at a time
     rows: int  # source rows that they read,
-    pitch: int  # each so many pixels wide,
-    top: int  # from this one on, and
-    left: int  # from this column on
-    targets: Array  # where each pixel of the source rows goes in scratch; those that no tap reads behind its end
+    slot: int  # taking up so much of scratch,
+    top: int  # from this one on,
+    parts: int  # each split into so many parts
+    pitch: int  # of so many pixels,
+    border: int  # the first one so far behind the start
+    x_row: int  # how far the rows that one tap reads are apart
     x_taps: Array  # where each tap reads
+
+
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _aligned_scratch(dtype: Any, size: int) -> tuple[Array, int]:
+    """Scratch for each thread, and from where on it fills cache lines."""
+    line = CACHE_LINE // np.dtype(dtype).itemsize
+    memory = scratch(dtype, _up(size + line, line))
+    return memory, -(memory.ctypes.data // memory.itemsize) % line
 
 
 @functools.lru_cache(maxsize=1024)
 def _rows_plan(
-    taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, itemsize: int, threads: int
+    taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, itemsize: int
 ) -> tuple[Taps, _Rows]:
     """The taps and the cut of one depthwise convolution; kept, because making them takes longer than a small one."""
     g, taps = geometry, taps_of(geometry)
@@ -48,19 +60,26 @@ def _rows_plan(
     width = g.in_width if forward else g.out_width
     out_height, out_width = (g.out_height, g.out_width) if forward else (g.in_height, g.in_width)
     lanes = VECTOR_BITS // (8 * itemsize)
-    top, left = int(taps.row.min()), int(taps.column.min())
+    row_stride, parts = taps.source_stride
+    shift, part = np.divmod(taps.column, parts)
     rows, columns = -(-out_height // taps.out_stride[0]), -(-out_width // taps.out_stride[1])
-    pitch = (columns - 1) * taps.source_stride[1] + int(taps.column.max()) - left + 1
-    chunk = max(1, min(rows, SCRATCH_BYTES // (itemsize * lanes * pitch * taps.source_stride[0])))
-    while chunk > 8 and g.batch * -(-g.groups // lanes) * -(-rows // chunk) < 4 * threads:
-        chunk = -(-chunk // 2)
-    source_rows = (chunk - 1) * taps.source_stride[0] + int(taps.row.max()) - top + 1
-    column = np.arange(width) - left
-    inside = (column >= 0) & (column < pitch)
-    row = np.arange(source_rows)[:, None]
-    targets = np.where(inside, row * pitch + column, source_rows * pitch).reshape(-1) * lanes
-    x_taps = ((taps.row - top) * pitch + taps.column - left) * lanes
-    return taps, _Rows(chunk, source_rows, pitch, top, left, targets, x_taps)
+    left = max(0, -int(shift.min()))
+    # the border on the left of a row is the end of the one before it, behind what any tap reads there
+    pitch = _up(max(columns + int(shift.max()), -(-width // parts) + left), lanes)
+    top = int(taps.row.min())
+    x_taps = ((taps.row - top) * parts + part) * pitch + shift
+    span = int(taps.row.max()) - top + 1
+    row_bytes = parts * pitch * itemsize
+    fit = (SCRATCH_BYTES // row_bytes - span) // row_stride + 1
+    chunk = min(_up(rows, TILE_ROWS), max(TILE_ROWS, fit // TILE_ROWS * TILE_ROWS))
+    source_rows = (chunk - 1) * row_stride + span
+    border = _up(left, lanes)
+    slot = border + source_rows * parts * pitch + 2 * lanes
+    planes = g.batch * g.groups
+    group = max(1, min(SCRATCH_BYTES // (slot * itemsize), planes // 16)) if chunk >= rows else 1
+    return taps, _Rows(
+        group, chunk, source_rows, slot, top, parts, pitch, border, row_stride * parts * pitch, x_taps
+    )  # fmt: skip
 
 
 def filter_planes(
@@ -68,172 +87,181 @@ def filter_planes(
     taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, out: Array, out_step: int, out_first: int,
 ) -> None:  # fmt: skip
     """For each channel c: out plane c*out_step + out_first = w[c*w_step + w_first] on source plane c*source_step + source_first."""
-    taps, rows = _rows_plan(taps_of, geometry, source.itemsize, numba.get_num_threads())
+    taps, rows = _rows_plan(taps_of, geometry, source.itemsize)
     lanes = VECTOR_BITS // (8 * source.itemsize)
-    made = rows.chunk * taps.out_stride[0] * out.shape[3]
-    kernel = w.shape[2] * w.shape[3]
-    memory = scratch(source.dtype, (rows.rows * rows.pitch + 1 + made + kernel + 1) * lanes)
+    columns = _up(-(-out.shape[3] // taps.out_stride[1]), lanes)
+    stage = rows.chunk * taps.out_stride[1] * columns if taps.out_stride[1] > 1 else 0
+    memory, first = _aligned_scratch(source.dtype, rows.group * rows.slot + stage)
     _filter(
-        source, source_step, source_first, w, w_step, w_first, bias, taps.phase_row, taps.phase_column, taps.first_tap,
-        taps.tap * lanes, taps.source_stride, taps.out_stride, *rows, out, out_step, out_first, memory,
+        *images(source), source.shape, source_step, source_first, w.reshape(w.size), w.shape[2] * w.shape[3], w_step, w_first, bias,
+        taps.phase_row, taps.phase_column, taps.first_tap, taps.tap, taps.source_stride[0], taps.out_stride, *rows,
+        *images(out), out.shape, out_step, out_first, memory, first,
     )  # fmt: skip
 
 
 @compiled
 def _filter(
-    source, source_step, source_first, w, w_step, w_first, bias, phase_row, phase_column, first_tap,
-    w_taps, source_stride, out_stride, chunk, source_rows, pitch, top, left, targets, x_taps,
-    out, out_step, out_first, memory,
+    source, source_image, source_shape, source_step, source_first, w, kernel, w_step, w_first, bias,
+    phase_row, phase_column, first_tap, w_taps, row_stride, out_stride,
+    group, chunk, source_rows, slot, top, parts, pitch, border, x_row, x_taps,
+    out, out_image, out_shape, out_step, out_first, memory, memory_start,
 ):  # fmt: skip
-    batch, source_channels, height, width = source.shape
-    _, out_channels, out_height, out_width = out.shape
+    batch, _, height, width = source_shape
+    _, out_channels, out_height, out_width = out_shape
     channels = out_channels // out_step
-    kernel = w.shape[2] * w.shape[3]
     lanes = VECTOR_BITS // (8 * source.itemsize)
-    row_stride, column_stride = source_stride
     out_row_stride, out_column_stride = out_stride
-    rows = -(-out_height // out_row_stride)
-    blocks, chunks = -(-channels // lanes), -(-rows // chunk)
-    items, threads = batch * blocks * chunks, len(memory)
-    flat_source, flat_w, flat_out = source.reshape(source.size), w.reshape(w.size), out.reshape(out.size)
-    pixels_at = np.arange(chunk * out_row_stride * out_width) * lanes
-    scratch_size, made_size = (source_rows * pitch + 1) * lanes, chunk * out_row_stride * out_width * lanes
-
+    rows, columns = -(-out_height // out_row_stride), -(-out_width // out_column_stride)
+    stage_pitch = -(-columns // lanes) * lanes
+    planes = batch * channels
+    groups, chunks, threads = -(-planes // group), -(-rows // chunk), len(memory)
+    items = groups * chunks
     for thread in prange(threads):
-        scratch, made = memory[thread, :scratch_size], memory[thread, scratch_size : scratch_size + made_size]
-        w_block = memory[thread, scratch_size + made_size : scratch_size + made_size + kernel * lanes]
-        bias_block = memory[thread, scratch_size + made_size + kernel * lanes :]
-        scratch[:] = 0  # the borders stay 0
-        source_starts, out_starts = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         thread_number = np.int64(thread)
+        mine = memory[thread]
+        stage = memory_start + group * slot
         for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
             first_row = item % chunks * chunk
-            first = item // chunks % blocks * lanes
-            n = item // (chunks * blocks)
-            for lane in range(lanes):  # lanes without a channel repeat the last one
-                c = min(first + lane, channels - 1)
-                source_starts[lane] = (n * source_channels + c * source_step + source_first) * height * width
-                out_starts[lane] = (n * out_channels + c * out_step + out_first) * out_height * out_width
-                bias_block[lane] = bias[c * out_step + out_first]
-                for t in range(kernel):
-                    w_block[t * lanes + lane] = flat_w[(c * w_step + w_first) * kernel + t]
-            _rows_in(
-                flat_source, source_starts, height, width, first_row * row_stride + top, scratch, targets, source_rows, pitch, lanes
-            )  # fmt: skip
-            out_rows = min(chunk * out_row_stride, out_height - first_row * out_row_stride)
-            for phase in range(len(phase_row)):
-                taps = slice(first_tap[phase], first_tap[phase + 1])
-                for m in range(-(-(out_rows - phase_row[phase]) // out_row_stride)):
-                    row = m * out_row_stride + phase_row[phase]
-                    _filter_row(
-                        w_block, w_taps[taps], scratch, m * row_stride * pitch * lanes, column_stride * lanes, x_taps[taps],
-                        bias_block, made, (row * out_width + phase_column[phase]) * lanes, out_column_stride * lanes,
-                        -(-(out_width - phase_column[phase]) // out_column_stride),
+            first = item // chunks * group
+            count = min(group, planes - first)
+            for k in range(count):
+                n, c = (first + k) // channels, (first + k) % channels
+                start = n * source_image + (c * source_step + source_first) * height * width
+                _rows_in(
+                    source, start, height, width, first_row * row_stride + top, mine, memory_start + k * slot + border, border, source_rows,
+                    parts, pitch,
+                )  # fmt: skip
+            for k in range(count):
+                n, c = (first + k) // channels, (first + k) % channels
+                o = c * out_step + out_first
+                plane = n * out_image + o * out_height * out_width
+                w_start = (c * w_step + w_first) * kernel
+                for phase in range(len(phase_row)):
+                    row, column = phase_row[phase], phase_column[phase]
+                    end = min(chunk, -(-(out_height - row) // out_row_stride) - first_row)
+                    out_row = first_row * out_row_stride + row
+                    if out_column_stride == 1:
+                        _filter_rows(
+                            w, w_start, w_taps, mine, memory_start + k * slot + border, x_row, x_taps,
+                            first_tap[phase], first_tap[phase + 1], bias[o],
+                            out, plane + out_row * out_width, out_row_stride * out_width, end, out_width,
+                        )  # fmt: skip
+                        continue
+                    _filter_rows(
+                        w, w_start, w_taps, mine, memory_start + k * slot + border, x_row, x_taps,
+                        first_tap[phase], first_tap[phase + 1], bias[o],
+                        mine, stage + column * stage_pitch, out_column_stride * stage_pitch, end, stage_pitch,
                     )  # fmt: skip
-            pixels_out(
-                made, pixels_at, flat_out, out_starts, first_row * out_row_stride * out_width, out_rows * out_width
-            )
+                    if column == out_column_stride - 1:
+                        _rows_out(
+                            mine, stage, out_column_stride, stage_pitch, end, out_width,
+                            out, plane + out_row * out_width, out_row_stride * out_width,
+                        )  # fmt: skip
 
 
-def correlate_planes(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
-    """dw of a depthwise convolution: a fixed number of partial sums for each weight, added in a fixed order."""
-    partial = np.empty((PARTIAL_SUMS, *geometry.w_shape), dy.dtype)
-    taps, rows = _rows_plan(input_taps, geometry, x.itemsize, PARTIAL_SUMS)
+@njit
+def _rows_in(source, start, height, width, first_row, target, at, border, rows, parts, pitch):
+    """`split_rows` for any number of parts, and from any row on: rows outside of the plane are 0."""
+    top = min(rows, max(0, -first_row))
+    bottom = max(top, min(rows, height - first_row))
+    row = parts * pitch
+    clear_run(target, at - border, border + top * row)
+    clear_run(target, at + bottom * row, (rows - bottom) * row)
+    first = start + (first_row + top) * width
+    if parts == 1:
+        split_rows(1, source, first, width, bottom - top, target, at + top * row, pitch)
+    elif parts == 2:
+        split_rows(2, source, first, width, bottom - top, target, at + top * row, pitch)
+    else:
+        clear_run(target, at + top * row, (bottom - top) * row)
+        for m in range(bottom - top):
+            for q in range(width):
+                target[at + ((top + m) * parts + q % parts) * pitch + q // parts] = source[first + m * width + q]
+
+
+@njit
+def _rows_out(source, start, parts, pitch, rows, columns, target, target_start, target_row):
+    """`weave_rows` for any number of parts."""
+    if parts == 2:
+        weave_rows(source, start, pitch, rows, columns, target, target_start, target_row)
+        return
+    for m in range(rows):
+        for q in range(columns):
+            target[target_start + m * target_row + q] = source[start + (m * parts + q % parts) * pitch + q // parts]
+
+
+@njit
+def _filter_rows(
+    w, w_start, w_taps, x, x_start, x_row, x_taps, first_tap, end_tap, bias, y, y_start, y_row, rows, columns
+):  # fmt: skip
+    """`filter_rows` for any number of rows."""
+    for i in range(0, rows, TILE_ROWS):
+        filter_rows(
+            w, w_start, w_taps, x, x_start + i * x_row, x_row, x_taps, first_tap, end_tap, bias,
+            y, y_start + i * y_row, y_row, rows - i, columns,
+        )  # fmt: skip
+
+
+def correlate_planes(dy: Array, multiplier: int, m: int, x: Array, geometry: Conv2dGeometry, dw: Array) -> None:
+    """dw of output channel c*multiplier + m for each input channel c; one thread sums each weight."""
+    taps, rows = _rows_plan(input_taps, geometry, x.itemsize)
+    kernel = dw.shape[2] * dw.shape[3]
     lanes = VECTOR_BITS // (8 * x.itemsize)
-    size = rows.rows * rows.pitch + 1 + rows.chunk * geometry.out_width + len(taps.tap)
-    memory = scratch(x.dtype, size * lanes)
-    for m in range(geometry.out_channels_per_group):
-        _filter_grad(dy, geometry.out_channels_per_group, m, x, taps.source_stride, *rows, partial, memory)
-    return partial.sum(axis=0)
+    memory, first = _aligned_scratch(x.dtype, rows.group * rows.slot + kernel * lanes)
+    _correlate(
+        *images(dy), dy.shape, multiplier, m, *images(x), x.shape, taps.source_stride[0], *rows, kernel, dw.reshape(dw.size), memory,
+        first,
+    )  # fmt: skip
 
 
 @compiled
-def _filter_grad(
-    dy, multiplier, m, x, stride, chunk, source_rows, pitch, top, left, targets, x_taps, partial, memory
+def _correlate(
+    dy, dy_image, dy_shape, multiplier, m, x, x_image, x_shape, row_stride,
+    group, chunk, source_rows, slot, top, parts, pitch, border, x_row, x_taps,
+    kernel, dw, memory, memory_start,
 ):  # fmt: skip
-    batch, channels, height, width = x.shape
-    _, out_channels, out_height, out_width = dy.shape
-    kernel = len(x_taps)
+    batch, channels, height, width = x_shape
+    _, _, rows, columns = dy_shape
     lanes = VECTOR_BITS // (8 * x.itemsize)
-    row_stride, column_stride = stride
-    pixels_at = np.arange(chunk * out_width) * lanes
-    chunks, blocks, parts = -(-out_height // chunk), -(-channels // lanes), len(partial)
-    items, threads = blocks * parts, len(memory)
-    flat_dy, flat_x, flat_partial = dy.reshape(dy.size), x.reshape(x.size), partial.reshape(partial.size)
-    scratch_size, dy_size = (source_rows * pitch + 1) * lanes, chunk * out_width * lanes
+    chunks, threads = -(-rows // chunk), len(memory)
+    if batch == 0:
+        dw[:] = 0
 
     for thread in prange(threads):
-        scratch, gradients = memory[thread, :scratch_size], memory[thread, scratch_size : scratch_size + dy_size]
-        dw = memory[thread, scratch_size + dy_size :]
-        scratch[:] = 0  # the borders stay 0
-        x_starts, dy_starts = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         thread_number = np.int64(thread)
-        for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
-            part, first = item % parts, item // parts * lanes
-            dw[:] = 0
-            for piece in range(batch * chunks * part // parts, batch * chunks * (part + 1) // parts):
-                n, first_row = piece // chunks, piece % chunks * chunk
-                count = min(chunk, out_height - first_row)
-                for lane in range(lanes):
-                    c = min(first + lane, channels - 1)
-                    x_starts[lane] = (n * channels + c) * height * width
-                    dy_starts[lane] = (n * out_channels + c * multiplier + m) * out_height * out_width
+        mine = memory[thread]
+        sums = mine[memory_start + group * slot : memory_start + group * slot + kernel * lanes]
+        sums[:] = 0
+        # the planes of a channel one after the other
+        first, end = channels * thread_number // threads * batch, channels * (thread_number + 1) // threads * batch
+        for item in range(-(-(end - first) // group) * chunks):
+            first_plane, first_row = first + item // chunks * group, item % chunks * chunk
+            count = min(group, end - first_plane)
+            for k in range(count):
+                c, n = (first_plane + k) // batch, (first_plane + k) % batch
                 _rows_in(
-                    flat_x, x_starts, height, width, first_row * row_stride + top, scratch, targets, source_rows, pitch, lanes
+                    x, n * x_image + c * height * width, height, width, first_row * row_stride + top,
+                    mine, memory_start + k * slot + border, border, source_rows, parts, pitch,
                 )  # fmt: skip
-                pixels_in(flat_dy, dy_starts, first_row * out_width, count * out_width, gradients, pixels_at)
-                for p in range(count):
-                    _grad_row(
-                        gradients, p * out_width * lanes, scratch, p * row_stride * pitch * lanes, column_stride * lanes, x_taps,
-                        out_width, dw,
-                    )  # fmt: skip
-            for lane in range(min(lanes, channels - first)):
-                o = (first + lane) * multiplier + m
-                for t in range(kernel):
-                    flat_partial[(part * out_channels + o) * kernel + t] = dw[t * lanes + lane]
+            for k in range(count):
+                c, n = (first_plane + k) // batch, (first_plane + k) % batch
+                o = c * multiplier + m
+                _correlate_rows(
+                    dy, n * dy_image + (o * rows + first_row) * columns, min(chunk, rows - first_row), columns,
+                    mine, memory_start + k * slot + border, x_row, x_taps, sums,
+                )  # fmt: skip
+                if n == batch - 1 and first_row + chunk >= rows:
+                    store_sums(sums, kernel, dw, o * kernel)
+                    sums[:] = 0
 
 
 @njit
-def _rows_in(source, starts, height, width, first_row, scratch, targets, rows, pitch, lanes):
-    """Transpose the source rows from `first_row` on into scratch; rows outside the planes become 0, columns outside are."""
-    top, bottom = min(rows, max(0, -first_row)), max(0, min(rows, height - first_row))
-    scratch[: top * pitch * lanes] = 0
-    scratch[max(top, bottom) * pitch * lanes : rows * pitch * lanes] = 0
-    if bottom > top:
-        first_pixel = (first_row + top) * width
-        pixels_in(source, starts, first_pixel, (bottom - top) * width, scratch, targets[top * width :])
-
-
-@njit
-def _filter_row(w, w_taps, x, x_start, x_step, x_taps, bias, y, y_start, y_step, pixels):
-    """`filter_pixels` along a row of any length."""
-    i = 0
-    while pixels - i >= 8:
-        filter_pixels(
-            8, w, w_taps, x, x_start + i * x_step, x_step, x_taps, len(x_taps), bias, y, y_start + i * y_step, y_step
-        )
-        i += 8
-    while pixels - i >= 2:
-        filter_pixels(
-            2, w, w_taps, x, x_start + i * x_step, x_step, x_taps, len(x_taps), bias, y, y_start + i * y_step, y_step
-        )
-        i += 2
-    if pixels > i:
-        filter_pixels(
-            1, w, w_taps, x, x_start + i * x_step, x_step, x_taps, len(x_taps), bias, y, y_start + i * y_step, y_step
-        )
-
-
-@njit
-def _grad_row(dy, dy_start, x, x_start, x_step, x_taps, pixels, dw):
-    """`filter_weights` for any number of taps: 9 and 5 at a time keep a 3 x 3 and a 5 x 5 kernel in registers."""
-    tap, taps = 0, len(x_taps)
-    while taps - tap >= 9:
-        filter_weights(9, dy, dy_start, x, x_start, x_step, x_taps, tap, pixels, dw)
-        tap += 9
-    while taps - tap >= 5:
-        filter_weights(5, dy, dy_start, x, x_start, x_step, x_taps, tap, pixels, dw)
-        tap += 5
-    while taps > tap:
-        filter_weights(1, dy, dy_start, x, x_start, x_step, x_taps, tap, pixels, dw)
-        tap += 1
+def _correlate_rows(dy, dy_start, rows, columns, x, x_start, x_row, x_taps, sums):
+    """`correlate_rows` for any number of taps."""
+    t, taps = 0, len(x_taps)
+    while taps - t >= 5:
+        correlate_rows(5, dy, dy_start, rows, columns, x, x_start, x_row, x_taps, t, sums)
+        t += 5
+    while taps > t:
+        correlate_rows(1, dy, dy_start, rows, columns, x, x_start, x_row, x_taps, t, sums)
+        t += 1

@@ -2,32 +2,39 @@
 
 Input channel g makes the output channels g*m .. g*m + m - 1, m being the channel multiplier.
 
-There is little to compute, so what counts is how often a pixel is loaded, and from where. The common kernels at stride 1 read
-the planes where they are, a vector of pixels at a time; all others are left to `channels`.
+There is little to compute, so what counts is how often a pixel is loaded, and from where. The common kernels read the planes
+where they are, a vector of pixels at a time; all others are left to `channels`.
 """
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels import channels
 from npconv.kernels.compiling import compiled, contiguous
-from npconv.kernels.filters import correlate_planes, filter_tile
 from npconv.kernels.rows import images, stored
 from npconv.kernels.simd import VECTOR_BITS
+from npconv.kernels.slides import correlate_planes, filter_planes, spread_planes, window_kind
 from npconv.kernels.windows import input_taps, output_taps
 
 
 def _slides(geometry: Conv2dGeometry) -> bool:
-    """Whether a 3- or 5-row kernel slides over its plane in steps of 1 or 2: then a load of pixels serves several of its rows.
+    """Whether a 3x3 or 5x5 kernel slides over its plane in steps of 1 or 2: then a pixel that is loaded serves many taps.
 
-    Against `channels` that is 1.0 instead of 2.4 cycles per pixel forward and 0.7 instead of 2.5 for the weights, at 56 x 56.
+    Against `channels`, in cycles per output of 3x3: 0.6 instead of 0.9 at 112 x 112, 0.7 instead of 1.3 at 14 x 14, 1.2 instead of
+    3.3 at 7 x 7, where the planes' copy alone takes 1.
     """
     g = geometry
-    stands_alone = g.dilation_height == g.out_channels_per_group == 1
-    return stands_alone and g.stride_height == g.stride_width <= 2 and g.kernel_height in (3, 5)
+    stands_alone = g.dilation_height == g.dilation_width == g.out_channels_per_group == 1
+    return stands_alone and g.stride_height == g.stride_width <= 2 and g.kernel_height == g.kernel_width in (3, 5)
+
+
+def _zeros(columns: int, stride: int, dtype: np.dtype) -> Array:
+    """What a row outside of a plane is read from."""
+    return np.zeros(columns * stride + 4 * VECTOR_BITS // (8 * dtype.itemsize), dtype)
 
 
 def depthwise_conv2d(
@@ -37,14 +44,10 @@ def depthwise_conv2d(
     g = geometry
     bias = np.zeros(g.out_channels, x.dtype) if b is None else contiguous(b)
     w = contiguous(w)
+    y = np.empty(g.y_shape, x.dtype) if out is None or add else out
     if _slides(g):
-        y = np.empty(g.y_shape, x.dtype) if out is None or add else out
-        _slide(
-            *images(x), g.x_shape, w, g.stride_height, g.dilation_width, -g.pad_top, -g.pad_left, bias,
-            *images(y), g.y_shape,
-        )  # fmt: skip
+        _filter(x, w, 1, g.stride_height, -g.pad_top, -g.pad_left, bias, y)
         return stored(y, out, add)
-    x, y = contiguous(x), np.empty(g.y_shape, x.dtype)
     multiplier = g.out_channels_per_group
     for m in range(multiplier):
         channels.filter_planes(x, 1, 0, w, multiplier, m, bias, input_taps, g, y, multiplier, m)
@@ -57,15 +60,20 @@ def depthwise_conv2d_input_grad(
     """Each input pixel gathers the outputs that read it, which at stride 1 is a convolution with the rotated kernel."""
     g = geometry
     zeros = np.zeros(g.out_channels, dy.dtype)
+    w = contiguous(w)
+    dx = np.empty(g.x_shape, dy.dtype) if out is None or add else out
     if _slides(g) and g.stride_height == 1:
-        dx = np.empty(g.x_shape, dy.dtype) if out is None or add else out
-        row, column = g.pad_top - (g.kernel_height - 1), g.pad_left - (g.kernel_width - 1) * g.dilation_width
-        _slide(
-            *images(dy), g.y_shape, contiguous(w[:, :, ::-1, ::-1]), 1, g.dilation_width, row, column, zeros,
-            *images(dx), g.x_shape,
+        _filter(dy, w, -1, 1, g.pad_top - g.kernel_height + 1, g.pad_left - g.kernel_width + 1, zeros, dx)
+        return stored(dx, out, add)
+    if _slides(g):
+        first, last = g.pad_left // 2, (g.pad_left + g.in_width - 1) // 2
+        reach = g.kernel_width // 2
+        kind = window_kind(first - reach, g.out_width, last - first + 1, reach + 1, 1, dy.dtype)
+        _spread_planes(
+            *images(dy), g.y_shape, w, 2 if kind == 2 else 0, g.pad_top, g.pad_left, _zeros(g.in_width, 1, dy.dtype),
+            *images(dx), g.x_shape, numba.get_num_threads(),
         )  # fmt: skip
         return stored(dx, out, add)
-    dy, w, dx = contiguous(dy), contiguous(w), np.empty(g.x_shape, dy.dtype)
     multiplier = g.out_channels_per_group  # whose outputs add up
     channels.filter_planes(dy, multiplier, 0, w, multiplier, 0, zeros, output_taps, g, dx, 1, 0)
     for m in range(1, multiplier):
@@ -75,120 +83,189 @@ def depthwise_conv2d_input_grad(
     return stored(dx, out, add)
 
 
+def _filter(x: Array, w: Array, w_step: int, stride: int, row: int, column: int, bias: Array, y: Array) -> None:
+    """y[n,c,i,j] = bias[c] + sum over r, s of w[c,0,r,s] * x[n,c, row + i*stride + r, column + j*stride + s]; w backwards for a step of -1."""
+    kind = window_kind(column, x.shape[3], y.shape[3], w.shape[3], stride, x.dtype)
+    _filter_planes(
+        *images(x), x.shape, w, w_step, kind, stride, row, column, _zeros(y.shape[3], stride, x.dtype), bias, *images(y), y.shape,
+        numba.get_num_threads(),
+    )  # fmt: skip
+
+
 @compiled
-def _slide(
-    source, source_image, source_shape, w, stride, step, row, column, bias, out, out_image, out_shape
+def _filter_planes(
+    x, x_image, x_shape, w, w_step, kind, stride, row, column, zeros, bias, y, y_image, y_shape, threads
 ):  # fmt: skip
-    """out[n,c,i,j] = bias[c] + sum over r, s of w[c,0,r,s] * source[n,c, row + i*stride + r, column + j*stride + s*step]."""
-    batch, channels, height, width = source_shape
-    _, _, rows, columns = out_shape
-    _, _, kernel_rows, kernel_columns = w.shape
-    lanes = VECTOR_BITS // (8 * source.itemsize)
-    flat_w = w.reshape(w.size)
-    zeros = np.zeros(3 * lanes, source.dtype)
-    for plane in prange(batch * channels):
-        nc = np.int64(plane)
-        n, c = nc // channels, nc % channels
-        w_at = c * kernel_rows * kernel_columns
-        x_at, y_at = n * source_image + c * height * width, n * out_image + c * rows * columns
-        for i in range(0, rows, 8 // stride):
-            for j in range(0, columns, lanes):
-                _filter_tile(
-                    stride, flat_w, w_at, kernel_rows, kernel_columns,
-                    source, x_at, height, width, row + i * stride, column + j * stride, step, zeros,
-                    out, y_at + i * columns + j, columns, rows - i, columns - j, bias[c],
-                )  # fmt: skip
+    batch, channels, height, width = x_shape
+    _, _, rows, columns = y_shape
+    _, _, side, _ = w.shape
+    flat_w, planes = w.reshape(w.size), batch * channels
+    for thread in prange(threads):
+        number = np.int64(thread)
+        first, end = planes * number // threads, planes * (number + 1) // threads
+        _filter_range(
+            kind, side, stride, first, end, flat_w, 0 if w_step > 0 else side * side - 1, w_step, x, x_image, height, width,
+            row, column, zeros, bias, y, y_image, channels, rows, columns,
+        )  # fmt: skip
 
 
 @njit
-def _filter_tile(
-    stride, w, w_start, kernel_rows, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-    y, y_start, y_row, rows, columns, bias,
+def _filter_range(
+    kind, side, stride, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+    y, y_image, channels, rows, columns,
 ):  # fmt: skip
-    """`filter_tile` for the strides and kernels of `_slides`."""
-    if kernel_rows == 3 and stride == 2:
-        filter_tile(
-            4, 3, 2, w, w_start, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-            y, y_start, y_row, rows, columns, bias,
+    """`filter_planes` for the kinds of windows, sides and strides that there are."""
+    if side == 3 and stride == 1 and kind == 2:
+        filter_planes(
+            2, 3, 1, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
         )  # fmt: skip
-    elif kernel_rows == 3 and rows > 4:
-        filter_tile(
-            8, 3, 1, w, w_start, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-            y, y_start, y_row, rows, columns, bias,
+    elif side == 3 and stride == 1 and kind == 1:
+        filter_planes(
+            1, 3, 1, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
         )  # fmt: skip
-    elif kernel_rows == 3:
-        filter_tile(
-            4, 3, 1, w, w_start, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-            y, y_start, y_row, rows, columns, bias,
+    elif side == 3 and stride == 1 and kind == 0:
+        filter_planes(
+            0, 3, 1, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
         )  # fmt: skip
-    elif stride == 2:
-        filter_tile(
-            4, 5, 2, w, w_start, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-            y, y_start, y_row, rows, columns, bias,
+    elif side == 3 and stride == 2 and kind == 2:
+        filter_planes(
+            2, 3, 2, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
         )  # fmt: skip
-    elif rows > 4:
-        filter_tile(
-            8, 5, 1, w, w_start, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-            y, y_start, y_row, rows, columns, bias,
+    elif side == 3 and stride == 2 and kind == 0:
+        filter_planes(
+            0, 3, 2, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
         )  # fmt: skip
-    else:
-        filter_tile(
-            4, 5, 1, w, w_start, kernel_columns, x, x_start, height, width, row, column, step, zeros,
-            y, y_start, y_row, rows, columns, bias,
+    elif side == 5 and stride == 1 and kind == 2:
+        filter_planes(
+            2, 5, 1, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
+        )  # fmt: skip
+    elif side == 5 and stride == 1 and kind == 0:
+        filter_planes(
+            0, 5, 1, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
+        )  # fmt: skip
+    elif side == 5 and stride == 2 and kind == 2:
+        filter_planes(
+            2, 5, 2, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
+        )  # fmt: skip
+    elif side == 5 and stride == 2 and kind == 0:
+        filter_planes(
+            0, 5, 2, first, end, w, w_first, w_step, x, x_image, height, width, row, column, zeros, bias,
+            y, y_image, channels, rows, columns,
+        )  # fmt: skip
+
+
+@compiled
+def _spread_planes(dy, dy_image, dy_shape, w, kind, top, left, zeros, dx, dx_image, dx_shape, threads):
+    batch, channels, rows, columns = dx_shape
+    _, _, height, width = dy_shape
+    _, _, side, _ = w.shape
+    flat_w, planes = w.reshape(w.size), batch * channels
+    for thread in prange(threads):
+        number = np.int64(thread)
+        first, end = planes * number // threads, planes * (number + 1) // threads
+        _spread_range(
+            kind, side, first, end, flat_w, dy, dy_image, height, width, top, left, zeros, dx, dx_image, channels, rows, columns
+        )  # fmt: skip
+
+
+@njit
+def _spread_range(
+    kind, side, first, end, w, dy, dy_image, height, width, top, left, zeros, dx, dx_image, channels, rows, columns
+):  # fmt: skip
+    """`spread_planes` likewise."""
+    if side == 3 and kind == 2:
+        spread_planes(
+            2, 3, first, end, w, dy, dy_image, height, width, top, left, zeros, dx, dx_image, channels, rows, columns
+        )  # fmt: skip
+    elif side == 3 and kind == 0:
+        spread_planes(
+            0, 3, first, end, w, dy, dy_image, height, width, top, left, zeros, dx, dx_image, channels, rows, columns
+        )  # fmt: skip
+    elif side == 5 and kind == 2:
+        spread_planes(
+            2, 5, first, end, w, dy, dy_image, height, width, top, left, zeros, dx, dx_image, channels, rows, columns
+        )  # fmt: skip
+    elif side == 5 and kind == 0:
+        spread_planes(
+            0, 5, first, end, w, dy, dy_image, height, width, top, left, zeros, dx, dx_image, channels, rows, columns
         )  # fmt: skip
 
 
 def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """Each weight sums dy * x over its pixels."""
     g = geometry
-    if _slides(g) and g.kernel_width == g.kernel_height:
-        dw = np.empty(g.w_shape, dy.dtype)
-        _slide_grad(
-            *images(dy), g.y_shape, *images(x), g.x_shape, g.stride_height, g.dilation_width, -g.pad_top, -g.pad_left, dw
+    dw = np.empty(g.w_shape, dy.dtype)
+    if _slides(g):
+        kind = window_kind(-g.pad_left, g.in_width, g.out_width, g.kernel_width, g.stride_width, x.dtype)
+        kind = 2 if kind == 2 else 0
+        _correlate_planes(
+            *images(dy), g.y_shape, *images(x), g.x_shape, kind, g.stride_height, -g.pad_top, -g.pad_left,
+            _zeros(g.out_width, g.stride_width, x.dtype), dw, numba.get_num_threads(),
         )  # fmt: skip
         return dw
-    return channels.correlate_planes(contiguous(dy), contiguous(x), g)
+    for m in range(g.out_channels_per_group):
+        channels.correlate_planes(dy, g.out_channels_per_group, m, x, g, dw)
+    return dw
 
 
 @compiled
-def _slide_grad(dy, dy_image, dy_shape, x, x_image, x_shape, stride, step, row, column, dw):
-    """dw[c,0,r,s] = sum over n, i, j of dy[n,c,i,j] * x[n,c, row + i*stride + r, column + j*stride + s*step]."""
+def _correlate_planes(
+    dy, dy_image, dy_shape, x, x_image, x_shape, kind, stride, row, column, zeros, dw, threads
+):  # fmt: skip
     batch, channels, height, width = x_shape
     _, _, rows, columns = dy_shape
-    _, _, kernel, _ = dw.shape
-    lanes = VECTOR_BITS // (8 * x.itemsize)
+    _, _, side, _ = dw.shape
     flat_dw = dw.reshape(dw.size)
-    zeros = np.zeros(3 * lanes, x.dtype)
-    for channel in prange(channels):
-        c = np.int64(channel)
-        sums = np.zeros(kernel * kernel * lanes, x.dtype)
-        for n in range(batch):
-            dy_at, x_at = n * dy_image + c * rows * columns, n * x_image + c * height * width
-            if kernel == 3 and stride == 1:
-                correlate_planes(
-                    3, 3, 1, dy, dy_at, rows, columns,
-                    x, x_at, height, width, row, column, step, zeros, sums,
-                )  # fmt: skip
-            elif kernel == 3:
-                correlate_planes(
-                    3, 3, 2, dy, dy_at, rows, columns,
-                    x, x_at, height, width, row, column, step, zeros, sums,
-                )  # fmt: skip
-            elif stride == 1:
-                correlate_planes(
-                    5, 5, 1, dy, dy_at, rows, columns,
-                    x, x_at, height, width, row, column, step, zeros, sums,
-                )  # fmt: skip
-            else:
-                correlate_planes(
-                    5, 5, 2, dy, dy_at, rows, columns,
-                    x, x_at, height, width, row, column, step, zeros, sums,
-                )  # fmt: skip
-        for weight in range(kernel * kernel):
-            half = lanes // 2
-            lane_sums = sums[weight * lanes : (weight + 1) * lanes]
-            while half > 0:
-                for lane in range(half):
-                    lane_sums[lane] += lane_sums[half + lane]
-                half //= 2
-            flat_dw[c * kernel * kernel + weight] = lane_sums[0]
+    for thread in prange(threads):
+        number = np.int64(thread)
+        first, end = channels * number // threads, channels * (number + 1) // threads
+        _correlate_range(
+            kind, side, stride, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, flat_dw
+        )  # fmt: skip
+
+
+@njit
+def _correlate_range(
+    kind, side, stride, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+):  # fmt: skip
+    """`correlate_planes` likewise."""
+    if side == 3 and stride == 1 and kind == 2:
+        correlate_planes(
+            2, 3, 1, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 3 and stride == 1 and kind == 0:
+        correlate_planes(
+            0, 3, 1, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 3 and stride == 2 and kind == 2:
+        correlate_planes(
+            2, 3, 2, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 3 and stride == 2 and kind == 0:
+        correlate_planes(
+            0, 3, 2, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 5 and stride == 1 and kind == 2:
+        correlate_planes(
+            2, 5, 1, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 5 and stride == 1 and kind == 0:
+        correlate_planes(
+            0, 5, 1, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 5 and stride == 2 and kind == 2:
+        correlate_planes(
+            2, 5, 2, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip
+    elif side == 5 and stride == 2 and kind == 0:
+        correlate_planes(
+            0, 5, 2, first, end, batch, dy, dy_image, rows, columns, x, x_image, height, width, row, column, zeros, dw
+        )  # fmt: skip

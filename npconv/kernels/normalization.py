@@ -3,7 +3,9 @@
 `activation`, None, "relu" or "relu6", is applied to that y in the same sweep. The gradients make y again where they need
 it, which costs less than reading it.
 
-One thread per channel, and plane after plane: what one sweep over a channel has read, the next often finds in the cache.
+One thread per channel, and plane after plane: what one sweep over a channel has read, the next often finds in the cache. The
+planes of a channel lie far apart, where no processor looks ahead by itself; asking for the next stretch before each one takes a
+third off a forward whose numbers come from memory (64 x 32 maps of 32 x 32, 2 threads: 0.84 ms for 1.18).
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ from numba import njit, prange
 
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, contiguous
-from npconv.kernels.rows import planes, row_sum, summing
+from npconv.kernels.moments import gradient_sums, line_gradient_run, line_run, sums_about
+from npconv.kernels.rows import planes, row_sum
+from npconv.kernels.simd import prefetch_run
+
+STRETCH = 1024  # numbers of a plane at a time: what is asked for ahead has to stay in the first cache
 
 
 def batch_statistics2d(x: Array) -> tuple[Array, Array]:
@@ -31,17 +37,8 @@ def batch_statistics2d(x: Array) -> tuple[Array, Array]:
 
 @compiled
 def _batch_statistics2d(x, mean, var):
-    batch, channels, pixels = x.shape
-    count = batch * pixels
-    for c in prange(channels):
-        centre = row_sum(x[0, c]) / pixels
-        total, total_deviation, total_square = 0.0, 0.0, 0.0
-        for n in range(batch):
-            plane, deviation, square = _sums_about(x[n, c], centre)
-            total += plane
-            total_deviation += deviation
-            total_square += square
-        mean[c], var[c] = total / count, max(total_square / count - (total_deviation / count) ** 2, 0.0)
+    for c in prange(x.shape[1]):
+        mean[c], var[c] = _statistics(x, c)
 
 
 def batch_norm2d(
@@ -57,72 +54,109 @@ def batch_norm2d(
 @compiled
 def _batch_norm2d(x, mean, scale, beta, limits, y):
     batch, channels, pixels = x.shape
+    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     for plane in prange(batch * channels):
-        n, c = np.int64(plane) // channels, np.int64(plane) % channels
-        centre, slope, start, low, high = mean[c], scale[c], beta[c], limits[0], limits[1]
-        for i in range(pixels):
-            value = _line(x[n, c, i], centre, slope, start)
-            y[n, c, i] = low if value <= low else high if value >= high else value
+        at, c = np.int64(plane) * pixels, np.int64(plane) % channels
+        line_run(flat_x, at, pixels, mean[c], scale[c], beta[c], limits[0], limits[1], flat_y)
+
+
+def batch_norm2d_batch(
+    x: Array, gamma: Array, beta: Array, eps: float, activation: str | None
+) -> tuple[Array, Array, Array]:
+    """y, and the batch's mean and biased var that it is made with, to the bit those of the two above in one go over memory."""
+    y = np.empty(x.shape, x.dtype)
+    mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    line = contiguous(gamma), contiguous(beta), np.asarray([eps], x.dtype), _limits(activation, x)
+    _batch_norm2d_batch(planes(x), *line, planes(y), mean, var)
+    return y, mean, var
+
+
+@compiled
+def _batch_norm2d_batch(x, gamma, beta, eps, limits, y, mean, var):
+    batch, channels, pixels = x.shape
+    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
+    for c in prange(channels):
+        mean[c], var[c] = _statistics(x, c)
+        scale = gamma[c] / np.sqrt(var[c] + eps[0])
+        for n in range(batch):
+            for first in range(0, pixels, STRETCH):
+                last = min(first + STRETCH, pixels)
+                _ask_for_next(flat_x, n, c, last, x.shape)
+                _ask_for_next(flat_y, n, c, last, x.shape)
+                at = (n * channels + c) * pixels + first
+                line_run(flat_x, at, last - first, mean[c], scale, beta[c], limits[0], limits[1], flat_y)
 
 
 def batch_norm2d_batch_grad(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta where mean and var are those of x itself, so that x moves them too."""
-    dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty_like(gamma), np.empty_like(gamma)
-    std = np.sqrt(var + x.dtype.type(eps))
-    line = contiguous(mean), gamma / std, contiguous(beta)
-    _batch_norm2d_batch_grad(planes(dy), planes(x), *line, _limits(activation, x), std, planes(dx), dgamma, dbeta)
-    return dx, dgamma, dbeta
-
-
-@compiled
-def _batch_norm2d_batch_grad(dy, x, mean, scale, beta, limits, std, dx, dgamma, dbeta):
-    batch, channels, pixels = x.shape
-    count = batch * pixels
-    for c in prange(channels):
-        centre, slope, start, low, high = mean[c], scale[c], beta[c], limits[0], limits[1]
-        sum_dy, sum_product = 0.0, 0.0
-        for n in range(batch):
-            _before_activation(dy[n, c], x[n, c], centre, slope, start, low, high, dx[n, c])
-            plane, product = _gradient_sums(dx[n, c], x[n, c], centre)
-            sum_dy += plane
-            sum_product += product
-        dbeta[c], dgamma[c] = sum_dy, sum_product / std[c]
-        along_one = x.dtype.type(sum_dy / count)
-        along_x = x.dtype.type(sum_product / count / (np.float64(std[c]) * std[c]))
-        for n in range(batch):
-            for i in range(pixels):
-                dx[n, c, i] = slope * (dx[n, c, i] - along_one - (x[n, c, i] - centre) * along_x)
+    return _grad(dy, x, gamma, beta, mean, var + x.dtype.type(eps), activation, True)
 
 
 def batch_norm2d_fixed_grad(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array, Array, Array]:
     """dx, dgamma, dbeta, dmean, dvar where mean and var are constants of their own."""
-    dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty_like(gamma), np.empty_like(gamma)
     variance = var + x.dtype.type(eps)
+    dx, dgamma, dbeta = _grad(dy, x, gamma, beta, mean, variance, activation, False)
+    return dx, dgamma, dbeta, -(gamma / np.sqrt(variance)) * dbeta, -gamma * dgamma / (2 * variance)
+
+
+def _grad(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    variance: Array,
+    activation: str | None,
+    from_batch: bool,
+) -> tuple[Array, Array, Array]:
+    """dx, dgamma, dbeta; `from_batch` where x moves the statistics."""
+    dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty_like(gamma), np.empty_like(gamma)
     std = np.sqrt(variance)
-    scale = gamma / std
-    line = contiguous(mean), scale, contiguous(beta)
-    _batch_norm2d_fixed_grad(planes(dy), planes(x), *line, _limits(activation, x), std, planes(dx), dgamma, dbeta)
-    return dx, dgamma, dbeta, -scale * dbeta, -gamma * dgamma / (2 * variance)
+    line = contiguous(mean), gamma / std, contiguous(beta)
+    limits = _limits(activation, x)
+    _batch_norm2d_grad(planes(dy), planes(x), *line, limits, std, from_batch, planes(dx), dgamma, dbeta)
+    return dx, dgamma, dbeta
 
 
 @compiled
-def _batch_norm2d_fixed_grad(dy, x, mean, scale, beta, limits, std, dx, dgamma, dbeta):
+def _batch_norm2d_grad(dy, x, mean, scale, beta, limits, std, from_batch, dx, dgamma, dbeta):
     batch, channels, pixels = x.shape
+    count = batch * pixels
+    flat_dy, flat_x, flat_dx = dy.reshape(dy.size), x.reshape(x.size), dx.reshape(dx.size)
     for c in prange(channels):
-        centre, slope, start, low, high = mean[c], scale[c], beta[c], limits[0], limits[1]
+        centre, slope, shift, low, high = mean[c], scale[c], beta[c], limits[0], limits[1]
+        zero = x.dtype.type(0)
         sum_dy, sum_product = 0.0, 0.0
         for n in range(batch):
-            _before_activation(dy[n, c], x[n, c], centre, slope, start, low, high, dx[n, c])
-            plane, product = _gradient_sums(dx[n, c], x[n, c], centre)
-            sum_dy += plane
-            sum_product += product
-            for i in range(pixels):
-                dx[n, c, i] *= slope
+            for first in range(0, pixels, STRETCH):
+                last = min(first + STRETCH, pixels)
+                _ask_for_next(flat_dy, n, c, last, x.shape)
+                _ask_for_next(flat_x, n, c, last, x.shape)
+                at = (n * channels + c) * pixels + first
+                part, product = gradient_sums(flat_dy, flat_x, at, last - first, centre, slope, shift, low, high)
+                sum_dy += part
+                sum_product += product
         dbeta[c], dgamma[c] = sum_dy, sum_product / std[c] if batch else 0.0  # a sum of nothing, also where std is NaN
+        along_one = x.dtype.type(sum_dy / count)
+        along_x = x.dtype.type(sum_product / count / (np.float64(std[c]) * std[c]))
+        for n in range(batch):
+            for first in range(0, pixels, STRETCH):
+                last = min(first + STRETCH, pixels)
+                _ask_for_next(flat_dy, n, c, last, x.shape)
+                _ask_for_next(flat_x, n, c, last, x.shape)
+                _ask_for_next(flat_dx, n, c, last, x.shape)
+                at, size = (n * channels + c) * pixels + first, last - first
+                line = centre, slope, shift, low, high
+                if from_batch:
+                    line_gradient_run(flat_dy, flat_x, at, size, *line, along_one, along_x, flat_dx)
+                else:
+                    for i in range(at, at + size):
+                        value = (flat_x[i] - centre) * slope + shift
+                        flat_dx[i] = slope * (zero if (value <= low) | (value >= high) else flat_dy[i])
 
 
 def _limits(activation: str | None, x: Array) -> Array:
@@ -132,37 +166,29 @@ def _limits(activation: str | None, x: Array) -> Array:
 
 
 @njit(error_model="numpy")
-def _line(x, centre, slope, start):
-    """The y of one x before the activation: forward and gradient agree to the last bit on which side of a limit it is."""
-    return (x - centre) * slope + start
+def _statistics(x, c):
+    """The mean and biased variance of a channel."""
+    batch, channels, pixels = x.shape
+    count = batch * pixels
+    flat = x.reshape(x.size)
+    centre = x.dtype.type(row_sum(x[0, c]) / pixels)
+    if not np.isfinite(centre):  # infinity less infinity is NaN, where the mean is infinite
+        centre = x.dtype.type(0)
+    deviation, square = 0.0, 0.0
+    for n in range(batch):
+        for first in range(0, pixels, STRETCH):
+            last = min(first + STRETCH, pixels)
+            _ask_for_next(flat, n, c, last, x.shape)
+            part, part_square = sums_about(flat, (n * channels + c) * pixels + first, last - first, centre)
+            deviation += part
+            square += part_square
+    return centre + deviation / count, max(square / count - (deviation / count) ** 2, 0.0)
 
 
 @njit(error_model="numpy")
-def _before_activation(dy, x, centre, slope, start, low, high, before):
-    """The gradient before the activation over one plane, dy being that behind it."""
-    zero = dy.dtype.type(0)
-    for i in range(x.size):
-        value = _line(x[i], centre, slope, start)
-        before[i] = zero if (value <= low) | (value >= high) else dy[i]
-
-
-@summing
-def _sums_about(plane, centre):
-    """The sums of x, x - centre and (x - centre)^2 over one plane."""
-    total, deviation, square = 0.0, 0.0, 0.0
-    for i in range(plane.size):
-        value = np.float64(plane[i])
-        total += value
-        deviation += value - centre
-        square += (value - centre) * (value - centre)
-    return total, deviation, square
-
-
-@summing
-def _gradient_sums(dy, x, centre):
-    """The sums of dy and dy * (x - centre) over one plane."""
-    total, product = 0.0, 0.0
-    for i in range(dy.size):
-        total += dy[i]
-        product += np.float64(dy[i]) * np.float64(x[i] - centre)
-    return total, product
+def _ask_for_next(array, n, c, last, shape):
+    """Ask for the stretch of the channel that comes after pixel `last` of image n, maybe that of the next image."""
+    _, channels, pixels = shape
+    if last == pixels:
+        n, last = n + 1, 0
+    prefetch_run(array, (n * channels + c) * pixels + last, min(STRETCH, pixels - last))

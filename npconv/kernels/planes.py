@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.compiling import compiled, empty, scratch
 from npconv.kernels.rows import images
 from npconv.kernels.simd import (
     VECTOR_BITS,
@@ -33,7 +33,7 @@ from npconv.kernels.windows import Taps, input_taps
 
 SCRATCH_BYTES = 1 << 19  # per thread, for planes, which most taps find in the L2 cache
 PANEL_BYTES = 1 << 17  # for panels, which no second tap comes back to: 1 << 19 was 5 to 30 % slower
-WEIGHT_BYTES = 1 << 19  # of the weights that are in use at a time
+WEIGHT_BYTES = 1 << 18  # of the weights that are in use at a time, beside their part of the planes
 
 
 class Shifts(NamedTuple):
@@ -116,6 +116,7 @@ class _Work(NamedTuple):
     x_offsets: Array  # of each source channel of a block and tap, in scratch
     tile_step: int  # from one tile to the next in scratch; 0 for planes, where rows say it
     packed: bool  # whether the weights are packed
+    run_size: int  # of a tile's table of runs, see `fill_runs`
 
 
 def _work(shifts: Shifts, g: Conv2dGeometry, forward: bool, itemsize: int, threads: int) -> _Work | None:
@@ -156,7 +157,7 @@ def _work(shifts: Shifts, g: Conv2dGeometry, forward: bool, itemsize: int, threa
     if g.batch * tiles > 2:  # otherwise nobody comes back to the weights
         block = min(sources, max(1, WEIGHT_BYTES // (taps * min(outs, 512) * itemsize), 256 if panels else 0))
     # One item is a chunk of tiles for a part of the output channels. The cut that is done first is the best, where a tile
-    # takes a multiply-add of each of its vectors in half a cycle, and copying an element a quarter of one.
+    # takes a multiply-add of each of its vectors in half a cycle, and copying an element half of one.
     steps, rows_of_tiles, best = sources * taps, -(-outs // lanes), (np.inf, 1, 1)
     room = PANEL_BYTES if panels else SCRATCH_BYTES
     longest = next((c for c in range(tiles, 4, -1) if block * phases * plane(c) * itemsize <= room), 4)
@@ -165,7 +166,7 @@ def _work(shifts: Shifts, g: Conv2dGeometry, forward: bool, itemsize: int, threa
         for chunks in range(fewest, min(tiles, fewest + 16 * threads) + 1):
             chunk, part = -(-tiles // chunks), -(-rows_of_tiles // parts)
             turns = -(-g.batch * g.groups * chunks * parts // threads)
-            cycles = turns * (chunk * part * steps * lanes * VECTORS / 2 + sources * phases * plane(chunk) / 4)
+            cycles = turns * (chunk * part * steps * lanes * VECTORS / 2 + sources * phases * plane(chunk) / 2)
             best = min(best, (cycles, parts, chunks))
     _, parts, chunks = best
     chunk, part = -(-tiles // chunks), -(-rows_of_tiles // parts) * lanes
@@ -182,7 +183,7 @@ def _work(shifts: Shifts, g: Conv2dGeometry, forward: bool, itemsize: int, threa
     packed = not forward or g.batch * tiles > 8
     return _Work(
         rows, columns, pitch, chunk, chunks, images, parts, part, block, plane(chunk), panels, x_offsets,
-        block * width if panels else 0, packed,
+        block * width if panels else 0, packed, 3 * VECTORS * ((lanes + pitch - 2) // pitch + 1),
     )  # fmt: skip
 
 
@@ -195,16 +196,75 @@ def _shared_border(shifts: Shifts, width: int, columns: int) -> int:
     return max(0, min(*before, *behind, shifts.span[1]))
 
 
+class _Packing(NamedTuple):
+    """How weights are put into panels of `lanes` rows, (groups, panels, sources * taps + 1, lanes), the last of which is junk.
+
+    Runs of weights that stand next to each other are turned across, block by block: each source channel's kernel or, where
+    source channels follow each other with all their taps, all of them.
+    """
+
+    shape: tuple[int, int, int, int]
+    rows: int  # of weights; the last one fills the last panel
+    runs: int
+    run: int  # weights in one
+    targets: Array  # where each goes in its panel
+    step: int  # from one run to the next in a panel
+
+    @classmethod
+    def of(cls, shifts: Shifts, w_outer: int, groups: int, rows: int, sources: int, lanes: int) -> _Packing:
+        taps = len(shifts.w_taps)
+        if w_outer == taps:
+            count, run, step, places = 1, sources * taps, sources * taps, np.arange(sources * taps)
+        else:
+            count, run, step, places = sources, int(shifts.w_taps.max()) + 1, taps, shifts.w_taps
+        targets = np.full(
+            max(run, lanes), step
+        )  # other phases' weights go where the next channel starts, before it does
+        targets[places] = np.arange(step)
+        return cls(
+            (groups, -(-rows // lanes), sources * taps + 1, lanes), rows, count, run, targets * lanes, step * lanes
+        )
+
+
+class _Product(NamedTuple):
+    """All that is known of one output phase before there are arrays."""
+
+    packing: _Packing | None
+    w_strides: tuple[int, int, int]  # of the weights as they are multiplied: groups, rows or panels, source channels
+    scratch_size: int
+    sizes: tuple[Any, ...]  # arguments of the loop
+    cut: tuple[Any, ...]  # and more of them
+
+
 @functools.lru_cache(maxsize=1024)
 def _product_plan(
-    taps_of: Callable[[Conv2dGeometry], Taps], geometry: Conv2dGeometry, itemsize: int, threads: int
-) -> list[tuple[Shifts, _Work]]:
-    """The shifts of each output phase with their work; kept, because making them takes longer than a small convolution."""
-    plans = (
-        (shifts, _work(shifts, geometry, taps_of is input_taps, itemsize, threads))
-        for shifts in plane_shifts(taps_of(geometry))
-    )
-    return [(shifts, work) for shifts, work in plans if work]
+    taps_of: Callable[[Conv2dGeometry], Taps],
+    geometry: Conv2dGeometry,
+    strides: tuple[int, int, int],
+    itemsize: int,
+    threads: int,
+) -> list[_Product]:
+    """The products of a convolution's output phases; kept, because making them takes longer than a small convolution."""
+    g, forward = geometry, taps_of is input_taps
+    sources, outs = g.in_channels_per_group, g.out_channels_per_group
+    height, width = g.in_height, g.in_width
+    if not forward:
+        sources, outs, height, width = outs, sources, g.out_height, g.out_width
+    lanes = VECTOR_BITS // (8 * itemsize)
+    products = []
+    for shifts in plane_shifts(taps_of(geometry)):
+        work = _work(shifts, geometry, forward, itemsize, threads)
+        if not work:
+            continue
+        packing, w_strides, taps = None, strides, len(shifts.w_taps)
+        if work.packed:
+            packing = _Packing.of(shifts, strides[2], g.groups, outs, sources, lanes)
+            _, panels, steps, _ = packing.shape
+            w_strides = panels * steps * lanes, steps * lanes, lanes * taps
+        scratch_size = work.block * len(shifts.phase_row) * work.plane + (2 + lanes) * VECTORS * lanes
+        sizes = (g.batch, g.groups, sources, outs, taps, height, width)
+        products.append(_Product(packing, w_strides, scratch_size, sizes, (*shifts[4:], *work)))
+    return products
 
 
 def shifted_product(
@@ -223,49 +283,16 @@ def shifted_product(
     `strides` are those of w, a flat array, along g, i and k; `taps_of` is `input_taps` or `output_taps`. Pixels of `out` for
     which no tap reads are left as they are.
     """
-    forward = taps_of is input_taps
-    g, itemsize = geometry, w.itemsize
-    sources, outs = g.in_channels_per_group, g.out_channels_per_group
-    height, width = g.in_height, g.in_width
-    if not forward:
-        sources, outs, height, width = outs, sources, g.out_height, g.out_width
-    tile_width = VECTORS * VECTOR_BITS // (8 * itemsize)
-    for shifts, work in _product_plan(taps_of, geometry, itemsize, numba.get_num_threads()):
-        if work.packed:
-            weights = _packed(w, strides, shifts.w_taps, g.groups, outs, sources)
-            _, panels, steps, lanes = weights.shape
-            w_strides = panels * steps * lanes, steps * lanes, lanes * len(shifts.w_taps)
-            weights = weights.reshape(weights.size)
-        else:
-            weights, w_strides = w, strides
-        scratch_size = work.block * len(shifts.phase_row) * work.plane + 2 * tile_width
-        memory = scratch(w.dtype, scratch_size + tile_width**2 // VECTORS)
+    for product in _product_plan(taps_of, geometry, strides, w.itemsize, numba.get_num_threads()):
+        weights = w
+        if product.packing is not None:
+            packed = empty(product.packing.shape, w.dtype)
+            _pack(w, *strides, *product.packing[1:], packed)
+            weights = packed.reshape(packed.size)
         _shifted_product(
-            source.flat, source[1:], height, width, weights, w_strides, bias, out.flat, out[1:],
-            g.batch, g.groups, sources, outs, len(shifts.w_taps), *shifts[4:], *work, memory, add,
+            source.flat, source[1:], weights, product.w_strides, bias, out.flat, out[1:],
+            *product.sizes, *product.cut, scratch(w.dtype, product.scratch_size), add,
         )  # fmt: skip
-
-
-def _packed(w: Array, strides: tuple[int, int, int], w_taps: Array, groups: int, rows: int, sources: int) -> Array:
-    """w in panels of `lanes` rows, (groups, panels, sources * taps + 1, lanes), the last of which is junk.
-
-    Runs of weights that stand next to each other are turned across, block by block: each source channel's kernel or, where
-    source channels follow each other with all their taps, all of them.
-    """
-    w_group, w_row, w_outer = strides
-    lanes = VECTOR_BITS // (8 * w.itemsize)
-    taps = len(w_taps)
-    if w_outer == taps:
-        count, run, step, places = 1, sources * taps, sources * taps, np.arange(sources * taps)
-    else:
-        count, run, step, places = sources, int(w_taps.max()) + 1, taps, w_taps
-    targets = np.full(
-        max(run, lanes), step
-    )  # what is of other phases goes where the next channel starts, before it does
-    targets[places] = np.arange(step)
-    packed = np.empty((groups, -(-rows // lanes), sources * taps + 1, lanes), w.dtype)
-    _pack(w, w_group, w_row, w_outer, rows, count, run, targets * lanes, step * lanes, packed)
-    return packed
 
 
 @compiled
@@ -276,7 +303,7 @@ def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
         group, first = item // panels, item % panels * lanes
         to = np.int64(item) * panel_steps * lanes
         starts = np.empty(lanes, np.int64)
-        for i in range(lanes):  # the last row fills the last panel
+        for i in range(lanes):
             starts[i] = group * w_group + min(first + i, rows - 1) * w_row
         for k in range(count):
             if run == w_row == 1 and first + lanes <= rows:  # the rows stand next to each other already
@@ -297,9 +324,9 @@ def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
 
 @compiled
 def _shifted_product(
-    source, source_strides, height, width, w, w_strides, bias, out, out_strides, batch, groups, sources, outs, taps,
+    source, source_strides, w, w_strides, bias, out, out_strides, batch, groups, sources, outs, taps, height, width,
     phase_row, phase_column, source_stride, span, out_stride, out_phase,
-    rows, columns, pitch, chunk, chunks, images, parts, part, block, plane, panels, x_offsets, tile_step, packed, memory, add,
+    rows, columns, pitch, chunk, chunks, images, parts, part, block, plane, panels, x_offsets, tile_step, packed, run_size, memory, add,
 ):  # fmt: skip
     source_start, source_image, source_channel, source_row = source_strides
     out_start, out_image, out_channel, out_row = out_strides
@@ -315,103 +342,79 @@ def _shifted_product(
     for thread in prange(threads):
         planes, tile = memory[thread, :scratch_size], memory[thread, scratch_size:]
         planes[scratch_size - 2 * tile_width :] = 0  # tiles read on behind the planes
-        runs = np.empty(3 * VECTORS * (lanes + 2), np.int64)
+        target = tile if scattered else out
+        target_row = tile_width if scattered else out_channel
+        runs, run_counts = np.empty((chunk, run_size), np.int64), np.empty(chunk, np.int64)
         thread_number = np.int64(thread)
         for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
             first_out = item % parts * part
             last_out = min(outs, first_out + part)
             first_pixel = item // parts % chunks * chunk * tile_width
             last_pixel = min(rows * pitch, first_pixel + chunk * tile_width)
+            tiles = -(-(last_pixel - first_pixel) // tile_width)
             album = item // (parts * chunks) % albums
             group = item // (parts * chunks * albums)
             top = first_pixel // pitch
             plane_rows = (last_pixel - 1) // pitch + 1 - top + span[0]
+            for t in range(tiles):
+                j = first_pixel + t * tile_width
+                length = min(tile_width, last_pixel - j)
+                if scattered:
+                    run_counts[t] = fill_runs(runs[t], 0, length, length, length, 0, lanes)
+                else:
+                    run_counts[t] = fill_runs(runs[t], j, length, pitch, columns, out_row * out_stride[0], lanes)
             for first in range(0, sources, block):
                 count = min(block, sources - first)
-                w_at = group * w_group + (first_out // lanes if packed else first_out) * w_row + first * w_outer
+                w_at = group * w_group + first * w_outer
+                fresh = not add and first == 0
                 for n in range(album * images, min(batch, (album + 1) * images)):
                     source_at = source_start + n * source_image + (group * sources + first) * source_channel
                     out_at = (
                         out_start + n * out_image + group * outs * out_channel + out_phase[0] * out_row + out_phase[1]
                     )
                     for k in range(count):
+                        at = source_at + k * source_channel
                         if panels:
                             m, q = divmod(first_pixel, pitch)
-                            ahead = source_at + (k + 1) * source_channel + m * source_row + q
-                            prefetch_run(source, ahead, last_pixel - first_pixel)
+                            prefetch_run(source, at + source_channel + m * source_row + q, last_pixel - first_pixel)
                             _copy_panel(
-                                source,
-                                source_at + k * source_channel,
-                                source_row,
-                                pitch,
-                                first_pixel,
-                                last_pixel,
-                                planes,
-                                k * tile_width,
-                                tile_width,
-                                tile_step,
-                            )
+                                source, at, source_row, pitch, first_pixel, last_pixel,
+                                planes, k * tile_width, tile_step,
+                            )  # fmt: skip
                             continue
-                        ahead = (
-                            source_at
-                            + (k + 1) * source_channel
-                            + max(0, top * source_stride[0] + phase_row[0]) * source_row
-                        )
+                        first_row = max(0, top * source_stride[0] + phase_row[0])
+                        ahead = at + source_channel + first_row * source_row
                         prefetch_run(source, ahead, plane_rows * source_stride[0] * source_row)
                         for phase in range(phases):
                             copy_plane(
-                                source, source_at + k * source_channel, source_row, height, width,
+                                source, at, source_row, height, width,
                                 top * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
                                 planes, (k * phases + phase) * plane, plane_rows, pitch, span[1],
                             )  # fmt: skip
-                    for j in range(first_pixel, last_pixel, tile_width):
-                        length = min(tile_width, last_pixel - j)
-                        at = (j - first_pixel) // tile_width * tile_step if panels else j - top * pitch
-                        if not scattered:
-                            run_count = fill_runs(runs, j, length, pitch, columns, out_row * out_stride[0], lanes)
-                            multiply(
-                                packed, w, w_at, w_row,
-                                planes, at, x_offsets, count * taps, out, out_at + first_out * out_channel, out_channel,
-                                last_out - first_out, length, runs, run_count, not add and first == 0, bias, group * outs + first_out,
-                            )  # fmt: skip
-                            continue
-                        run_count = fill_runs(runs, 0, length, length, length, 0, lanes)
-                        for o in range(first_out, last_out, lanes):
-                            o_count = min(lanes, last_out - o)
-                            if add or first > 0:
+                    # Tile by tile for a few output channels, not the other way round: outputs are written in long runs.
+                    for o in range(first_out, last_out, lanes):
+                        o_count, place = min(lanes, last_out - o), out_at + o * out_channel
+                        for t in range(tiles):
+                            j = first_pixel + t * tile_width
+                            length = min(tile_width, last_pixel - j)
+                            if scattered and not fresh:
                                 for i in range(o_count):
                                     _move_run(
-                                        False,
-                                        tile,
-                                        i * tile_width,
-                                        length,
-                                        j,
-                                        pitch,
-                                        columns,
-                                        out,
-                                        out_at + (o + i) * out_channel,
-                                        out_row,
-                                        out_stride,
-                                    )
+                                        False, tile, i * tile_width, length, j, pitch, columns,
+                                        out, place + i * out_channel, out_row, out_stride,
+                                    )  # fmt: skip
                             multiply(
-                                packed, w, w_at + (o - first_out) // lanes * w_row, w_row,
-                                planes, at, x_offsets, count * taps, tile, 0, tile_width,
-                                o_count, length, runs, run_count, not add and first == 0, bias, group * outs + o,
+                                packed, w, w_at + (o // lanes if packed else o) * w_row, w_row,
+                                planes, t * tile_step if panels else j - top * pitch, x_offsets, count * taps,
+                                target, 0 if scattered else place, target_row,
+                                o_count, length, runs[t], run_counts[t], fresh, bias, group * outs + o,
                             )  # fmt: skip
-                            for i in range(o_count):
-                                _move_run(
-                                    True,
-                                    tile,
-                                    i * tile_width,
-                                    length,
-                                    j,
-                                    pitch,
-                                    columns,
-                                    out,
-                                    out_at + (o + i) * out_channel,
-                                    out_row,
-                                    out_stride,
-                                )
+                            if scattered:
+                                for i in range(o_count):
+                                    _move_run(
+                                        True, tile, i * tile_width, length, j, pitch, columns,
+                                        out, place + i * out_channel, out_row, out_stride,
+                                    )  # fmt: skip
 
 
 @njit
@@ -446,18 +449,30 @@ def copy_plane(
 
 
 @njit
-def _copy_panel(source, start, source_row, pitch, first, last, target, target_start, tile_width, tile_step):
+def _copy_panel(source, start, source_row, pitch, first, last, target, target_start, tile_step):
     """Pixels `first` to `last` of a map with rows of `pitch`, tile by tile, `tile_step` apart; 0 behind the last one."""
-    at = target_start
-    for j in range(first, last, tile_width):
-        done, length = 0, min(tile_width, last - j)
-        while done < length:
-            m, q = divmod(j + done, pitch)
-            count = min(pitch - q, length - done)
-            copy_run(source, start + m * source_row + q, target, at + done, count)
-            done += count
-        clear_run(target, at + length, tile_width - length)
-        at += tile_step
+    # known to the compiler, so that it copies whole tiles without masks
+    tile_width = VECTORS * (VECTOR_BITS // (8 * source.itemsize))
+    m, q = divmod(first, pitch)
+    at, lane, left = target_start, 0, last - first
+    while left > 0:
+        run, count = start + m * source_row + q, min(pitch - q, left)
+        left -= count
+        m, q = m + 1, 0
+        if lane > 0:
+            part = min(count, tile_width - lane)
+            copy_run(source, run, target, at + lane, part)
+            run, count, lane = run + part, count - part, lane + part
+            if lane == tile_width:
+                at, lane = at + tile_step, 0
+        while count >= tile_width:
+            copy_run(source, run, target, at, tile_width)
+            run, count, at = run + tile_width, count - tile_width, at + tile_step
+        if count > 0:
+            copy_run(source, run, target, at, count)
+            lane = count
+    if lane > 0:
+        clear_run(target, at + lane, tile_width - lane)
 
 
 @njit
@@ -465,8 +480,8 @@ def _move_run(store, tile, start, length, j, pitch, columns, out, plane, out_row
     """`length` pixels of a run from its pixel j on, between a row of the tile and every few pixels of `out`, less the row ends."""
     row_stride, column_stride = out_stride
     done = 0
+    m, q = divmod(j, pitch)
     while done < length:
-        m, q = divmod(j + done, pitch)
         segment = min(pitch - q, length - done)
         count, here = min(segment, columns - q), start + done
         there = plane + m * row_stride * out_row + q * column_stride
@@ -482,3 +497,4 @@ def _move_run(store, tile, start, length, j, pitch, columns, out, plane, out_row
                 else:
                     tile[here + i] = out[there + i * column_stride]
         done += segment
+        m, q = m + 1, 0

@@ -16,6 +16,7 @@ from npconv.geometry import Array, Pool2dGeometry
 from npconv.kernels.blocks import fill_blocks, side_of, sum_blocks
 from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.lanes import find_planes, lanes_of, pixels_in, pixels_out
+from npconv.kernels.largest import hand_to_largest
 from npconv.kernels.rows import planes, row_sum, stacked, stored
 
 # For the image rows of a chunk: where they stay in the first cache, 32 x 32 maps took 25 % less time than with 2^18.
@@ -70,11 +71,13 @@ def _window_rows(first_row, last_row, windows, out_height):
     return max(0, first), min(out_height, (last_row - 1 + windows.pad_top) // windows.stride_height + 1)
 
 
-def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
+def avg_pool2d(
+    x: Array, count_include_pad: bool, geometry: Pool2dGeometry, out: Array | None = None, add: bool = False
+) -> Array:
     """The sum of each window over its count."""
     if side := side_of(geometry):
-        return sum_blocks(x, side, 1 / side**2, 0.0)
-    return window_means(x, *_counts(count_include_pad, geometry), geometry)
+        return sum_blocks(x, side, 1 / side**2, 0.0, out, add)
+    return stored(window_means(x, *_counts(count_include_pad, geometry), geometry), out, add)
 
 
 def window_means(x: Array, row_counts: Array, column_counts: Array, geometry: Pool2dGeometry) -> Array:
@@ -213,7 +216,7 @@ def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Arra
     dx = np.empty(geometry.x_shape, dy.dtype)
     windows = _windows(geometry, dy.itemsize)
     first_column = np.maximum(0, geometry.pad_left - np.arange(geometry.out_width) * geometry.stride_width)
-    memory = scratch(dy.dtype, 2 * windows.image_size + windows.window_size + 2 * windows.run)
+    memory = scratch(dy.dtype, 2 * windows.image_size + windows.window_size)
     _max_pool2d_input_grad(stacked(dy), stacked(x), windows, first_column, stacked(dx), memory)
     return dx
 
@@ -222,21 +225,13 @@ def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Arra
 def _max_pool2d_input_grad(dy, x, windows, first_column, dx, memory):
     count, height, width = x.shape
     _, out_height, out_width = dy.shape
-    lanes, run, pitch, taps = lanes_of(dy.itemsize), windows.run, windows.pitch, windows.taps
+    lanes, run, pitch, size = lanes_of(dy.itemsize), windows.run, windows.pitch, windows.image_size
     chunk = windows.chunk * windows.stride_height
     chunks = -(-height // chunk)
     items, threads = -(-count // lanes) * chunks, len(memory)
     flat_dy, flat_x, flat_dx = dy.reshape(dy.size), x.reshape(x.size), dx.reshape(dx.size)
     for thread in prange(threads):
-        image, gradient = (
-            memory[thread, : windows.image_size],
-            memory[thread, windows.image_size : 2 * windows.image_size],
-        )
-        window_gradient = memory[thread, 2 * windows.image_size : 2 * windows.image_size + windows.window_size]
-        largest, winner = (
-            memory[thread, len(memory[thread]) - 2 * run :][:run],
-            memory[thread, len(memory[thread]) - run :],
-        )
+        image, gradient, shares = memory[thread, :size], memory[thread, size : 2 * size], memory[thread, 2 * size :]
         image[:] = -np.inf  # the borders stay -inf
         starts = np.empty(lanes, np.int64)
         number = np.int64(thread)
@@ -251,27 +246,15 @@ def _max_pool2d_input_grad(dy, x, windows, first_column, dx, memory):
             )
             find_planes(starts, item // chunks * lanes, count, out_height * out_width)
             pixels_in(
-                flat_dy,
-                starts,
-                p_first * out_width,
-                (p_last - p_first) * out_width,
-                window_gradient,
-                windows.window_places,
+                flat_dy, starts, p_first * out_width, (p_last - p_first) * out_width, shares, windows.window_places
             )
             gradient[: (last - first) * pitch] = 0
             for p in range(p_first, p_last):
                 top, bottom = _image_rows(p, p + 1, windows, height)
-                largest[:] = -np.inf
-                for q in range(out_width):  # the first pixel wins where no other is larger than -inf
-                    winner[q * lanes : (q + 1) * lanes] = top * len(taps) + first_column[q]
-                for h in range(top, bottom):
-                    for t in range(len(taps)):
-                        at = (h - image_first) * pitch + taps[t]
-                        _find_larger(largest, winner, image, at, h * len(taps) + t, run)
-                for h in range(max(top, first), min(bottom, last)):
-                    for t in range(len(taps)):
-                        at = (h - first) * pitch + taps[t]
-                        _add_won(gradient, at, window_gradient, (p - p_first) * run, winner, h * len(taps) + t, run)
+                hand_to_largest(
+                    shares, (p - p_first) * run, image, (top - image_first) * pitch, gradient, (top - first) * pitch,
+                    pitch, bottom - top, first - top, last - top, windows.taps, first_column,
+                )  # fmt: skip
             find_planes(starts, item // chunks * lanes, count, height * width)
             pixels_out(gradient, windows.image_places, flat_dx, starts, first * width, (last - first) * width)
 
@@ -351,22 +334,3 @@ def _keep_larger(largest, largest_start, source, source_start, count):
     for i in range(np.uint64(count)):
         old, new = largest[to + i], source[at + i]
         largest[to + i] = new if (new > old) | (new != new) else old
-
-
-@njit
-def _find_larger(largest, winner, source, source_start, tap, count):
-    """`_keep_larger`, and which tap it came from."""
-    at, number = np.uint64(source_start), winner.dtype.type(tap)
-    for i in range(np.uint64(count)):
-        old, new = largest[i], source[at + i]
-        larger = (new > old) | ((new != new) & (old == old))
-        largest[i] = new if larger else old
-        winner[i] = number if larger else winner[i]
-
-
-@njit
-def _add_won(gradient, gradient_start, dy, dy_start, winner, tap, count):
-    to, at, number = np.uint64(gradient_start), np.uint64(dy_start), winner.dtype.type(tap)
-    zero = dy.dtype.type(0)
-    for i in range(np.uint64(count)):
-        gradient[to + i] += dy[at + i] if winner[i] == number else zero

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.compiling import compiled, contiguous, empty
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.kernels.pixels import pixel_product
 from npconv.kernels.planes import Maps, shifted_product
 from npconv.kernels.windows import input_taps, output_taps
-from npconv.kernels.winograd import PATCH_BYTES, transformed_product
+from npconv.kernels.winograd import PATCH_BYTES, TILES, chosen, transformed_product
 
 
 def _channels_stand_alone(geometry: Conv2dGeometry) -> bool:
@@ -24,34 +25,31 @@ def _channels_stand_alone(geometry: Conv2dGeometry) -> bool:
     return geometry.in_channels_per_group == 1 and geometry.groups >= 8 and geometry.out_channels_per_group <= 4
 
 
-def _flat(geometry: Conv2dGeometry) -> Conv2dGeometry:
-    """A 1x1 convolution that keeps every pixel, with each plane as one long column: no row has an end, so nothing is wasted there."""
-    g = geometry
-    if (g.kernel_height, g.kernel_width, g.stride_height, g.stride_width) != (1, 1, 1, 1):
-        return g
-    if (g.in_height, g.in_width) != (g.out_height, g.out_width):
-        return g
-    pixels = g.in_height * g.in_width
-    return g._replace(in_height=pixels, out_height=pixels, in_width=1, out_width=1)
-
-
+@functools.lru_cache(maxsize=1024)
 def _as_rows(geometry: Conv2dGeometry) -> tuple[Conv2dGeometry, Callable[[Array], Maps]]:
     """A 1x1 convolution that keeps every pixel, as one of a single image whose rows are the images: small maps share tiles."""
-    flat = _flat(geometry)
-    if flat is geometry:
-        return geometry, Maps.of
-    pixels = flat.in_height
-    rows = flat._replace(batch=1, in_height=flat.batch, out_height=flat.batch, in_width=pixels, out_width=pixels)
+    g = geometry
+    one_tap = g.kernel_height == g.kernel_width == g.stride_height == g.stride_width == 1
+    if not one_tap or (g.in_height, g.in_width) != (g.out_height, g.out_width):
+        return g, Maps.of
+    pixels = g.in_height * g.in_width
+    rows = g._replace(batch=1, in_height=g.batch, out_height=g.batch, in_width=pixels, out_width=pixels)
     return rows, Maps.with_images_as_rows
 
 
-def _transforms_pay(geometry: Conv2dGeometry, out: Array) -> bool:
-    """Whether Winograd's transforms cost less than the products that they save; `out` is y or dx.
+def _tile(geometry: Conv2dGeometry, out: Array) -> int:
+    """The rows and columns of the tiles that Winograd's transforms are to make of `out`, y or dx; 0 for the sum of shifted planes."""
+    return next((tile for tile in TILES[chosen.get()] if _transforms_pay(tile, geometry, out)), 0)
 
-    Against the sum of shifted planes, on two AVX-512 cores: 64 channels at 56x56 1.8x (float64 1.5x), 128 at 28x28 1.7x, 256 at
-    14x14 1.4x, eight images of 512 at 7x7 1.45x. What each condition keeps out: 8 -> 64 channels 1.0x and 16 -> 16 1.1x;
-    64 at 7x7 0.8x; tiles that are cut off, 64 at 3x3, 0.7x; weights that take longer to transform than their few tiles to multiply,
-    512 at 14x14 1.0x and 1024 at 7x7 0.6x. Nothing here depends on the number of threads, so no result does.
+
+def _transforms_pay(tile: int, geometry: Conv2dGeometry, out: Array) -> bool:
+    """Whether Winograd's transforms cost less than the products that they save.
+
+    Against the sum of shifted planes, on two AVX-512 cores, tiles of 2x2: 64 channels at 56x56 1.7x (float64 1.5x), 256 at
+    14x14 1.4x, 512 at 7x7 1.45x, eight images of them 1.7x. What each condition keeps out: 8 -> 64 channels 1.0x and 16 -> 16
+    1.1x; 64 at 7x7 0.9x and 512 at 5x5 0.8x; tiles that are cut off, 64 at 3x3, 0.7x; transformed weights of 67 MB, though 1024 at 7x7
+    are 1.3x. Tiles of 4x4 against 2x2: 64 at 56x56 1.3x, eight images of 256 at 14x14 1.2x, of 512 at 7x7 0.8x, one of 128 at
+    7x7 0.5x. Nothing here depends on the number of threads, so no result does.
     """
     g = geometry
     if (g.kernel_height, g.kernel_width) != (3, 3) or not out.flags.c_contiguous:
@@ -59,17 +57,17 @@ def _transforms_pay(geometry: Conv2dGeometry, out: Array) -> bool:
     if (g.stride_height, g.stride_width, g.dilation_height, g.dilation_width) != (1, 1, 1, 1):
         return False
     batch, _, height, width = out.shape
-    rows, columns = -(-height // 2), -(-width // 2)
-    tiles = batch * rows * columns
+    rows, columns = -(-height // tile), -(-width // tile)
+    tiles, positions = batch * rows * columns, (tile + 2) ** 2
     few, many = sorted((g.in_channels_per_group, g.out_channels_per_group))
-    weight_bytes = 16 * g.groups * few * many * out.itemsize
+    weight_bytes = positions * g.groups * few * many * out.itemsize
     return (
         few >= 16
         and (many >= 24 or tiles >= 8192)  # 16 -> 16 gains 1.3x at 64 images of 32x32
-        and tiles >= 48
-        and height * width >= 3 * rows * columns
-        and weight_bytes <= min(1 << 24, tiles << 17)
-        and 16 * (many + 16) * columns * out.itemsize <= PATCH_BYTES  # a row of tiles in scratch
+        and tiles >= (16 if tile == 2 and few >= 96 else 48)
+        and 4 * height * width >= 3 * tile**2 * rows * columns
+        and weight_bytes <= 1 << 24
+        and positions * (many + 16) * columns * out.itemsize <= PATCH_BYTES  # a row of tiles in scratch
     )
 
 
@@ -81,14 +79,15 @@ def conv2d(
         return depthwise_conv2d(x, w, b, geometry, out, add)
     g, maps = _as_rows(geometry)
     bias = np.zeros(g.out_channels, x.dtype) if b is None else b
-    y = np.empty(geometry.y_shape, x.dtype) if out is None else out
+    y = empty(geometry.y_shape, x.dtype) if out is None else out
     _, channels, kernel_height, kernel_width = g.w_shape
     plane = kernel_height * kernel_width
     strides = g.out_channels_per_group * channels * plane, channels * plane, plane
     flat, bias = contiguous(w).reshape(w.size), contiguous(bias)
-    if not add and _transforms_pay(geometry, y):
+    tile = 0 if add else _tile(geometry, y)
+    if tile:
         corner = -g.pad_top, -g.pad_left
-        if transformed_product(contiguous(x), flat, strides, False, bias, corner, g.groups, y):
+        if transformed_product(tile, contiguous(x), flat, strides, False, bias, corner, g.groups, y):
             return y
     shifted_product(maps(x), flat, strides, bias, input_taps, g, maps(y), add)
     return y
@@ -101,7 +100,7 @@ def conv2d_input_grad(
     if _channels_stand_alone(geometry):
         return depthwise_conv2d_input_grad(dy, w, geometry, out, add)
     g, maps = _as_rows(geometry)
-    dx = np.empty(geometry.x_shape, dy.dtype) if out is None else out
+    dx = empty(geometry.x_shape, dy.dtype) if out is None else out
     every_pixel_is_written = g.stride_height == g.stride_width == 1
     if not (every_pixel_is_written or add):
         dx[...] = 0
@@ -110,9 +109,10 @@ def conv2d_input_grad(
     strides = g.out_channels_per_group * channels * plane, plane, channels * plane
     bias = np.zeros(g.in_channels, dy.dtype)
     flat = contiguous(w).reshape(w.size)
-    if not add and _transforms_pay(geometry, dx):
+    tile = 0 if add else _tile(geometry, dx)
+    if tile:
         corner = g.pad_top - 2, g.pad_left - 2
-        if transformed_product(contiguous(dy), flat, strides, True, bias, corner, g.groups, dx):
+        if transformed_product(tile, contiguous(dy), flat, strides, True, bias, corner, g.groups, dx):
             return dx
     shifted_product(maps(dy), flat, strides, bias, output_taps, g, maps(dx), add)
     return dx

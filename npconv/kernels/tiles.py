@@ -94,14 +94,24 @@ def multiply_tile(
                         offset, mask = places[j]
                         y_run = v.masked_load(v.at(y_rows[i], offset), mask, builder.load(total[i, j]))
                         builder.store(y_run, total[i, j])
-        with cgutils.for_range(builder, steps, intp=INT) as over:
-            x_step = v.at(x_data, builder.load(v.at(offsets, over.index)))
-            w_place = builder.mul(over.index, w_step)
+
+        def add_step(t: Any) -> None:
+            x_step = v.at(x_data, builder.load(v.at(offsets, t)))
+            w_place = builder.mul(t, w_step)
             x_vectors = [v.load(v.at(x_step, j * v.lanes)) for j in range(tile_vectors)]
             for i in range(tile_rows):
                 weight = v.splat(builder.load(v.at(w_rows[i], w_place)))
                 for j in range(tile_vectors):
                     builder.store(v.fma(weight, x_vectors[j], builder.load(total[i, j])), total[i, j])
+
+        # counting takes the ports of the multiply-adds too: two steps at a time are 10 % faster
+        half = builder.sdiv(steps, INT(2))
+        with cgutils.for_range(builder, half, intp=INT) as over:
+            first = builder.add(over.index, over.index)
+            add_step(first)
+            add_step(builder.add(first, INT(1)))
+        with builder.if_then(builder.icmp_signed("<", builder.add(half, half), steps)):
+            add_step(builder.sub(steps, INT(1)))
         with each_run() as places:
             for i, j in reversed(tile):  # rows beyond the valid ones go where the last valid one is stored after them
                 offset, mask = places[j]
@@ -120,21 +130,25 @@ def fill_runs(runs, first, count, pitch, columns, y_width, lanes):
     """
     runs[:] = 0
     most = 0
+    m, q = divmod(first, pitch)
     for j in range(-(-count // lanes)):
         lane, end, run = 0, min(lanes, count - j * lanes), 0
         while lane < end:
-            m, q = divmod(first + j * lanes + lane, pitch)
             kept = min(columns - q, end - lane)
             if kept > 0:
                 entry = 3 * (run * VECTORS + j)
                 runs[entry], runs[entry + 1], runs[entry + 2] = lane, lane + kept, m * y_width + q - lane
                 run += 1
-            lane += pitch - q
+            step = min(pitch - q, end - lane)
+            lane += step
+            q += step
+            if q == pitch:
+                m, q = m + 1, 0
         most = max(most, run)
     return most
 
 
-@njit
+@njit(forceinline=True)
 def multiply(
     packed, w, w_start, w_row, x, x_start, x_offsets, steps,
     y, y_start, y_row, rows, columns, runs, run_count, fresh, bias, bias_start,

@@ -12,17 +12,18 @@ from npconv.kernels.blocks import fill_blocks, side_of, sum_blocks
 from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.lanes import find_planes, lanes_of, pixels_in, pixels_out
 from npconv.kernels.pooling import window_means
-from npconv.kernels.rows import stacked
+from npconv.kernels.rows import stacked, stored
 
 SCRATCH_BYTES = 1 << 16  # per thread, for the rows of x of a chunk
 
 
-def upsample_nearest2d(x: Array, geometry: UpsampleGeometry) -> Array:
+def upsample_nearest2d(x: Array, geometry: UpsampleGeometry, out: Array | None = None, add: bool = False) -> Array:
     """Planes are transposed into lanes a few rows at a time, and back from the pixel that each place of y shows."""
-    y = np.empty(geometry.y_shape, x.dtype)
     if side := side_of(geometry):
-        fill_blocks(x, side, 1.0, -0.0, y)
+        y = np.empty(geometry.y_shape, x.dtype) if out is None else out
+        fill_blocks(x, side, 1.0, -0.0, y, add)
         return y
+    y = np.empty(geometry.y_shape, x.dtype)
     chunk, places, shown = _chunk(geometry, x.itemsize)
     _upsample_nearest2d(
         stacked(x),
@@ -33,7 +34,7 @@ def upsample_nearest2d(x: Array, geometry: UpsampleGeometry) -> Array:
         stacked(y),
         scratch(x.dtype, places.size * lanes_of(x.itemsize)),
     )
-    return y
+    return stored(y, out, add)
 
 
 @functools.lru_cache(maxsize=256)
@@ -68,10 +69,12 @@ def _upsample_nearest2d(x, scale_height, chunk, places, shown, y, memory):
             pixels_out(image, shown, flat_y, starts, p_first * out_width, (p_last - p_first) * out_width)
 
 
-def upsample_nearest2d_input_grad(dy: Array, geometry: UpsampleGeometry) -> Array:
+def upsample_nearest2d_input_grad(
+    dy: Array, geometry: UpsampleGeometry, out: Array | None = None, add: bool = False
+) -> Array:
     """Each pixel is a window of dy as large as the scale, the last ones cropped, whose sum is divided by 1."""
     if side := side_of(geometry):
-        return sum_blocks(dy, side, 1.0, -0.0)
+        return sum_blocks(dy, side, 1.0, -0.0, out, add)
     g = geometry
     windows = Pool2dGeometry.of(dy.shape, (g.scale_height, g.scale_width), ceil_mode=True)
-    return window_means(dy, np.ones(g.in_height), np.ones(g.in_width), windows)
+    return stored(window_means(dy, np.ones(g.in_height), np.ones(g.in_width), windows), out, add)

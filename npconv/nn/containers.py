@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.nn.activations import ReLU, ReLU6
 from npconv.nn.layer import Layer
-from npconv.nn.normalization import BatchNorm2d
 from npconv.ops import OctaveMap
 from npconv.ops.normalization import NormActivation
 
@@ -44,7 +42,7 @@ class Sequential(_Container):
     """Layers one after the other: ``y = last(... second(first(x)))``; without any, the identity.
 
     In training a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the same numbers: the batch norm
-    by `BatchNorm2d.forward_activated`, the other not at all.
+    by `BatchNorm2d.forward_activated`, the other not at all. So do those of a `PerFrequency`.
 
     Parameters
     ----------
@@ -91,19 +89,14 @@ class Sequential(_Container):
         first.backward_params(dy)
 
 
-_ACTIVATIONS: dict[type[Layer], NormActivation] = {ReLU: "relu", ReLU6: "relu6"}
-
-
 def _steps(layers: Sequence[Layer]) -> Iterator[tuple[Any, NormActivation | None]]:
     """The layers that run, each with the activation that it runs too, which stands behind it and does not."""
     taken: Layer | None = None
     for layer, behind in itertools.zip_longest(layers, layers[1:]):
         if layer is taken:
             continue
-        activation = None
-        if type(layer) is BatchNorm2d and layer.training:
-            activation = _ACTIVATIONS.get(type(behind))
-            taken = behind if activation else None
+        activation = layer.taken_over(behind) if behind else None
+        taken = behind if activation else None
         yield layer, activation
 
 

@@ -60,6 +60,13 @@ class Layer(abc.ABC):
         """
         self.backward(dy)
 
+    def taken_over(self, behind: Layer) -> Any:
+        """What this layer's `forward_activated` may be given so that the layer `behind` it need not run, or None.
+
+        By default None, and there is no such method.
+        """
+        return None
+
     def __call__(self, x: Any) -> Any:
         """The same as `forward`."""
         return self.forward(x)

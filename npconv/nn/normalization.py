@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, fraction, integer, positive
+from npconv.nn.activations import ReLU, ReLU6
 from npconv.nn.initialization import constant
 from npconv.nn.layer import Layer
-from npconv.ops import batch_norm2d, batch_norm2d_backward, batch_statistics2d
-from npconv.ops.normalization import NormActivation
+from npconv.ops import batch_norm2d, batch_norm2d_backward
+from npconv.ops.normalization import NormActivation, batch_norm2d_batch
+
+_ACTIVATIONS: dict[type[Layer], NormActivation] = {ReLU: "relu", ReLU6: "relu6"}
 
 MomentumConvention: TypeAlias = Literal["pytorch", "tensorflow"]
 
@@ -91,17 +94,20 @@ class BatchNorm2d(Layer):
             y = batch_norm2d(x, gamma, beta, **fixed, **options)
             self._keep(x, options | fixed)
             return y
-        mean, var = batch_statistics2d(x)
+        y, mean, var = batch_norm2d_batch(x, gamma, beta, **options)
         count = x.size // x.shape[1]
         if self.unbiased and count == 1:
             raise ValueError(
                 f"x must have more than one number per channel to have an unbiased variance, got shape {x.shape}"
             )
-        y = batch_norm2d(x, gamma, beta, mean, var, **options)
         self._keep(x, options | {"batch_statistics": (mean, var)})
         self._run("running_mean", mean)
         self._run("running_var", var * (count / (count - 1)) if self.unbiased else var)
         return y
+
+    def taken_over(self, behind: Layer) -> NormActivation | None:
+        """The activation that `behind` is, in training."""
+        return _ACTIVATIONS.get(type(behind)) if self.training and type(self) is BatchNorm2d else None
 
     def backward(self, dy: Array) -> Array:
         x, options = self._recall()

@@ -228,6 +228,23 @@ class PerFrequency(Layer):
     def forward(self, x: Array | OctaveMap) -> Array | OctaveMap:
         return _each(self.high.forward, self.low.forward, x)
 
+    def taken_over(self, behind: Layer) -> Any:
+        """What both frequencies take over from theirs, where that is the same."""
+        if not isinstance(behind, PerFrequency):
+            return None
+        high, low = self.high.taken_over(behind.high), self.low.taken_over(behind.low)
+        return high if high == low else None
+
+    def forward_activated(self, x: Array | OctaveMap, activation: Any) -> Array | OctaveMap:
+        """``activation(forward(x))``: that of both frequencies' layers, which `taken_over` has asked."""
+        high: Any = self.high
+        low: Any = self.low
+        return _each(
+            lambda part: high.forward_activated(part, activation),
+            lambda part: low.forward_activated(part, activation),
+            x,
+        )
+
     def backward(self, dy: Array | OctaveMap) -> Array | OctaveMap:
         return _each(self.high.backward, self.low.backward, dy)
 

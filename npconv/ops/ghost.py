@@ -129,7 +129,7 @@ def ghost_conv2d_backward(
         cheap = _cheap(geometry, w_cheap)
         dw_cheap = backends.call("depthwise_conv2d_weight_grad", dghosts, primary, cheap)
         dprimary = backends.call("depthwise_conv2d_input_grad", dghosts, w_cheap, cheap)
-        dprimary = dprimary + dy[:, :maps]
+        dprimary = backends.accumulate(dprimary, dy[:, :maps])
     dx = backends.call("conv2d_input_grad", dprimary, w_primary, geometry)
     dw_primary = backends.call("conv2d_weight_grad", dprimary, x, geometry)
     return dx, dw_primary, dw_cheap

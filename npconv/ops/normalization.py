@@ -84,8 +84,25 @@ def batch_norm2d(
     """
     eps = _check(x, gamma, beta, mean, var, eps, activation)
     if mean is None or var is None:
-        mean, var = backends.call("batch_statistics2d", x)
+        return backends.call("batch_norm2d_batch", x, gamma, beta, eps, activation)[0]
     return backends.call("batch_norm2d", x, gamma, beta, mean, var, eps, activation)
+
+
+@operator("x", "gamma", "beta")
+def batch_norm2d_batch(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5, activation: NormActivation | None = None
+) -> tuple[Array, Array, Array]:
+    """`batch_norm2d` with the batch's own statistics, and these: (y, mean, var), as training wants them.
+
+    >>> import numpy as np
+    >>> one = np.ones(1)
+    >>> y, mean, var = batch_norm2d_batch(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), one, 0 * one, eps=1e-12)
+    >>> y.ravel(), mean, var
+    (array([-1.,  1.]), array([2.]), array([1.]))
+    """
+    eps = _check(x, gamma, beta, None, None, eps, activation)
+    y, mean, var = backends.call("batch_norm2d_batch", x, gamma, beta, eps, activation)
+    return y, mean, var
 
 
 @operator("dy", "x", "gamma", "beta", "mean", "var", "batch_statistics")

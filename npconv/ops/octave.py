@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+
 from npconv import backends
-from npconv.geometry import (
-    Array,
-    Conv2dGeometry,
-    IntOrPair,
-    OctavePath,
-    Padding,
-    Pool2dGeometry,
-    UpsampleGeometry,
-    check_array,
-    check_shape,
-    octave_paths,
-)
+from npconv.geometry import Array, IntOrPair, Padding
+from npconv.ops.octave_plan import DEPTHWISE, STANDARD, Maps, Plan, Step
 from npconv.ops.operator import operator
 
 StrideMode: TypeAlias = Literal["pool", "conv"]
-_Maps: TypeAlias = "tuple[Array | None, Array | None]"
-_Shapes: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...]]"  # of (high, low); () stands for an absent map
 
 
 class OctaveMap(NamedTuple):
@@ -113,8 +103,8 @@ def octave_conv2d(
     (array([[11., 11.],
            [11., 11.]]), array([[11.]]))
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _forward(_plan(_STANDARD, x, w, b, options, stride_mode), b)
+    plan = Plan.of(STANDARD, x, _kernels(w), b, stride, padding, dilation, groups, stride_mode)
+    return _forward(plan, x, w, b)
 
 
 @operator("dy", "x", "w", "b")
@@ -146,8 +136,9 @@ def octave_conv2d_backward(
     >>> [grad.item() for grad in dw]
     [4.0, 10.0, 40.0, 100.0]
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _backward(_plan(_STANDARD, x, w, b, options, stride_mode), dy, b)
+    plan = Plan.of(STANDARD, x, _kernels(w), b, stride, padding, dilation, groups, stride_mode)
+    plan.check_dy(dy)
+    return _backward(plan, dy, x, w, b)
 
 
 @operator("x", "w", "b")
@@ -182,8 +173,8 @@ def octave_depthwise_conv2d(
     (array([[1., 1.],
            [1., 1.]]), array([[20.]]))
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation}
-    return _forward(_plan(_DEPTHWISE, x, w, b, options, stride_mode), b)
+    plan = Plan.of(DEPTHWISE, x, _kernels(w), b, stride, padding, dilation, None, stride_mode)
+    return _forward(plan, x, w, b)
 
 
 @operator("dy", "x", "w", "b")
@@ -211,196 +202,122 @@ def octave_depthwise_conv2d_backward(
     (array([[3., 3.],
            [3., 3.]]), 4.0)
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation}
-    return _backward(_plan(_DEPTHWISE, x, w, b, options, stride_mode), dy, b)
+    plan = Plan.of(DEPTHWISE, x, _kernels(w), b, stride, padding, dilation, None, stride_mode)
+    plan.check_dy(dy)
+    return _backward(plan, dy, x, w, b)
 
 
 # --- the paths ---------------------------------------------------------------------------------------------------
 
 
-class _Kind(NamedTuple):
-    """The convolution that the paths are made of: its primitive, its size rule, and which paths it has."""
-
-    primitive: str
-    geometry: Callable[..., Conv2dGeometry]
-    paths: tuple[str, ...]
+def _kernels(w: object) -> OctaveWeight:
+    if not isinstance(w, OctaveWeight):
+        raise TypeError(f"w must be an OctaveWeight, got {type(w).__name__}")
+    return w
 
 
-_STANDARD = _Kind("conv2d", Conv2dGeometry.of, ("hh", "hl", "lh", "ll"))
-_DEPTHWISE = _Kind("depthwise_conv2d", Conv2dGeometry.of_depthwise, ("hh", "ll"))
-_FREQUENCY = ("high", "low")
+def _forward(plan: Plan, x: Maps, w: OctaveWeight, b: Maps | None) -> OctaveMap:
+    """Each output is a convolution of what reaches it at its own resolution, side by side; then what is up-sampled is added.
 
-
-class _Step(NamedTuple):
-    """A path with what it works on: the map it reads, its kernel, and what its convolution makes of them."""
-
-    path: OctavePath
-    x: Array
-    w: Array
-    geometry: Conv2dGeometry
-
-
-class _Plan(NamedTuple):
-    """An octave convolution that is known to be well posed: its steps, and the outputs' shapes."""
-
-    kind: _Kind
-    steps: list[_Step]
-    y_shapes: _Shapes
-
-
-def _forward(plan: _Plan, b: _Maps | None) -> OctaveMap:
-    """Each path forwards; the second to reach an output starts its sums from what the first one left there.
-
-    Where one of the two is up-sampled it goes first, so that no map is made only to be added, and brings the bias along.
+    Convolutions that cannot be one, of different kernels or in groups, add to what the first one left, which has the bias.
     """
     y: list[Array | None] = [None, None]
-    bias = list(b or (None, None))
-    for path, x, w, geometry in sorted(plan.steps, key=lambda step: -step.path.repeat):
-        x = _pooled(path, x)
-        total = y[path.target]
-        if total is None:
-            part = backends.call(plan.kind.primitive, x, w, bias[path.target], geometry)
-            if path.repeat > 1:
-                part = backends.call("upsample_nearest2d", part, _upsampling(plan, path, geometry))
+    read: dict[tuple[int, int], Array] = {}
+    for steps, convolution in plan.forward:
+        path = steps[0].path
+        total, bias = y[path.target], None
+        if total is None and b is not None:
+            bias = b[path.target]
+        kernel = _side_by_side([getattr(w, step.path.name) for step in steps], axis=1)
+        if len(steps) == 1:
+            maps = _pooled(steps[0], x, read)
         else:
-            part = backends.call(plan.kind.primitive, x, w, None, geometry, out=total, add=True)
-        y[path.target] = part
+            maps = np.empty(convolution.x_shape, kernel.dtype)
+            for step, place in _places(steps, "in_channels_per_group"):
+                _pooled(step, x, read, out=maps[:, place])
+        if path.repeat == 1:
+            y[path.target] = backends.call(plan.primitive, maps, kernel, bias, convolution, **_into(total))
+        else:
+            part = backends.call(plan.primitive, maps, kernel, bias, convolution)
+            y[path.target] = backends.call("upsample_nearest2d", part, steps[0].upsampling, **_into(total))
     return OctaveMap(*y)
 
 
-def _backward(plan: _Plan, dy: _Maps, b: _Maps | None) -> tuple[OctaveMap, OctaveWeight, OctaveBias | None]:
-    """Each path backwards: the adjoint of repeating, the convolution's gradients, the adjoint of pooling; sums where paths met."""
-    _check_pair("dy", dy)
-    for name, dy_map, y_shape in zip(_FREQUENCY, dy, plan.y_shapes, strict=True):
-        _check_optional(f"dy.{name}", dy_map, y_shape, "that of the output")
-    dx: list[Array | None] = [None, None]
+def _backward(
+    plan: Plan, dy: Maps, x: Maps, w: OctaveWeight, b: Maps | None
+) -> tuple[OctaveMap, OctaveWeight, OctaveBias | None]:
+    """The adjoint of repeating, the gradients of the convolutions, the adjoint of pooling; sums where paths meet.
+
+    Here those are one that read the same map: what their outputs hand back stands side by side.
+    """
+    read: dict[tuple[int, int], Array] = {}
+    dread: dict[tuple[int, int], Array] = {}
     dw: dict[str, Array] = {}
-    for path, x, w, geometry in sorted(plan.steps, key=lambda step: -step.path.pool):
-        dpart = dy[path.target]
-        if path.repeat > 1:
-            dpart = backends.call("upsample_nearest2d_input_grad", dpart, _upsampling(plan, path, geometry))
-        dw[path.name] = backends.call(f"{plan.kind.primitive}_weight_grad", dpart, _pooled(path, x), geometry)
-        total = dx[path.source]
-        into: dict[str, Any] = {} if total is None else {"out": total, "add": True}  # as forwards, the sums go on
-        if path.pool > 1:
-            part = backends.call(f"{plan.kind.primitive}_input_grad", dpart, w, geometry)
-            dx[path.source] = backends.call("avg_pool2d_input_grad", part, False, _pooling(path, x), **into)
+    for steps, convolution in plan.backward:
+        path = steps[0].path
+        kernel = _side_by_side([getattr(w, step.path.name) for step in steps], axis=0)
+        if len(steps) == 1:
+            dmaps = _gathered(steps[0], dy)
         else:
-            dx[path.source] = backends.call(f"{plan.kind.primitive}_input_grad", dpart, w, geometry, **into)
+            dmaps = np.empty(convolution.y_shape, kernel.dtype)
+            for step, place in _places(steps, "out_channels_per_group"):
+                _gathered(step, dy, out=dmaps[:, place])
+        maps = _pooled(steps[0], x, read)
+        dkernel = backends.call(f"{plan.primitive}_weight_grad", dmaps, maps, convolution)
+        for step, place in _places(steps, "out_channels_per_group"):
+            dw[step.path.name] = dkernel[place] if len(steps) > 1 else dkernel
+        level = path.source, path.pool
+        into = _into(dread.get(level))
+        dread[level] = backends.call(f"{plan.primitive}_input_grad", dmaps, kernel, convolution, **into)
+    for steps, _ in reversed(plan.backward):
+        path = steps[0].path
+        if path.pool > 1:
+            part, level = dread.pop((path.source, path.pool)), (path.source, steps[0].level)
+            into = _into(dread.get(level))
+            dread[level] = backends.call("avg_pool2d_input_grad", part, False, steps[0].pooling, **into)
+    dx = OctaveMap(dread.get((0, 1)), dread.get((1, 1)))
     if b is None:
-        return OctaveMap(*dx), OctaveWeight(**dw), None
+        return dx, OctaveWeight(**dw), None
     db = (
         None if bias is None else backends.call("conv2d_bias_grad", dy_map) for bias, dy_map in zip(b, dy, strict=True)
     )
-    return OctaveMap(*dx), OctaveWeight(**dw), OctaveBias(*db)
+    return dx, OctaveWeight(**dw), OctaveBias(*db)
 
 
-def _pooled(path: OctavePath, x: Array) -> Array:
-    """What the path's convolution reads. At an odd border the last window is smaller: ceil mode, padding not counted."""
-    return x if path.pool == 1 else backends.call("avg_pool2d", x, False, _pooling(path, x))
+def _pooled(step: Step, x: Maps, read: dict[tuple[int, int], Array], out: Array | None = None) -> Array:
+    """What the step's convolution reads, which goes into `read`, by source and pooling, for the steps that pool it again."""
+    source, pool = step.path.source, step.path.pool
+    array: Any = x[source] if step.level == 1 else read[source, step.level]
+    if pool > 1:
+        array = read[source, pool] = backends.call("avg_pool2d", array, False, step.pooling, out=out)
+    elif out is not None:
+        backends.place(array, out)
+    return array
 
 
-def _pooling(path: OctavePath, x: Array) -> Pool2dGeometry:
-    return Pool2dGeometry.of(x.shape, path.pool, ceil_mode=True)
+def _gathered(step: Step, dy: Maps, out: Array | None = None) -> Array:
+    """What the step's convolution gets back: dy, summed over the pixels that each of its own became."""
+    array: Any = dy[step.path.target]
+    if step.path.repeat > 1:
+        array = backends.call("upsample_nearest2d_input_grad", array, step.upsampling, out=out)
+    elif out is not None:
+        backends.place(array, out)
+    return array
 
 
-def _upsampling(plan: _Plan, path: OctavePath, geometry: Conv2dGeometry) -> UpsampleGeometry:
-    """Of what the path's convolution makes, to the size of the output that it leads to."""
-    return UpsampleGeometry.of(geometry.y_shape, path.repeat, plan.y_shapes[path.target][2:])
+def _side_by_side(kernels: list[Array], axis: int) -> Array:
+    return kernels[0] if len(kernels) == 1 else np.concatenate(kernels, axis)
 
 
-# --- the checks --------------------------------------------------------------------------------------------------
+def _places(steps: tuple[Step, ...], channels: str) -> Iterator[tuple[Step, slice]]:
+    """Each step with the channels that are its own where they stand side by side, which convolutions in groups never do."""
+    first = 0
+    for step in steps:
+        last = first + getattr(step.convolution, channels)
+        yield step, slice(first, last)
+        first = last
 
 
-def _plan(
-    kind: _Kind, x: _Maps, w: OctaveWeight, b: _Maps | None, options: dict[str, Any], stride_mode: StrideMode
-) -> _Plan:
-    """The plan of an octave convolution; every argument is checked here, before any work."""
-    if not isinstance(w, OctaveWeight):
-        raise TypeError(f"w must be an OctaveWeight, got {type(w).__name__}")
-    paths, strides = octave_paths(options["stride"], stride_mode)
-    options = options | {"stride": strides}
-
-    x_shapes = _octave_shapes(x)
-    steps: list[_Step] = []
-    y_shapes: list[tuple[int, ...]] = [(), ()]
-    for path in paths:
-        kernel = getattr(w, path.name)
-        if kernel is None:
-            continue
-        source, target = _FREQUENCY[path.source], _FREQUENCY[path.target]
-        x_map = x[path.source]
-        if path.name not in kind.paths:
-            raise ValueError(
-                f"w.{path.name} must be None: a depthwise octave convolution has no path {source} to {target}"
-            )
-        if x_map is None:
-            raise ValueError(f"w.{path.name} must be None where x.{source} is None, got an array")
-        batch, channels, *size = x_shapes[path.source]
-        kernel_shape = check_array(f"w.{path.name}", kernel, "OCHW")
-        pooled_size = [-(-length // path.pool) for length in size]
-        try:
-            geometry = kind.geometry((batch, channels, *pooled_size), kernel_shape, **options)
-        except ValueError as error:
-            raise ValueError(f"path {path.name} ({source} to {target}): {error}") from None
-        part = geometry.y_shape
-        y_shape = y_shapes[path.target] or (*part[:2], *(length * path.repeat for length in part[2:]))
-        needed = (*y_shape[:2], *(-(-length // path.repeat) for length in y_shape[2:]))
-        if part != needed:
-            raise ValueError(
-                f"the paths to the {target} output must fit together: {path.name} gives {part}, got a {target} output of "
-                f"{y_shape}, for which it must give {needed}"
-            )
-        y_shapes[path.target] = y_shape
-        steps.append(_Step(path, x_map, kernel, geometry))
-    for frequency, name in enumerate(_FREQUENCY):
-        if x_shapes[frequency] and not any(step.path.source == frequency for step in steps):
-            raise ValueError(f"x.{name} must be None where no path of w reads it, got an array")
-    high, low = y_shapes
-    if high and low and low[2:] != _octave_below(high):
-        raise ValueError(
-            f"padding must keep the outputs an octave apart: low must be {_octave_below(high)} for a high output of "
-            f"{high[2:]}, got {low[2:]} with padding={options['padding']!r}"
-        )
-    if b is not None:
-        _check_pair("b", b)
-        for name, bias, y_shape in zip(_FREQUENCY, b, y_shapes, strict=True):
-            if bias is not None:
-                _check_optional(f"b.{name}", bias, y_shape[1:2], "one number per output channel")
-    return _Plan(kind, steps, (high, low))
-
-
-def _octave_shapes(x: _Maps) -> _Shapes:
-    """The shapes of the two input maps, known to be an octave apart."""
-    _check_pair("x", x)
-    high, low = (
-        () if array is None else check_array(f"x.{name}", array, "NCHW")
-        for name, array in zip(_FREQUENCY, x, strict=True)
-    )
-    if not high and not low:
-        raise ValueError("x must have at least one map, got (None, None)")
-    if high and low and (low[0] != high[0] or low[2:] != _octave_below(high)):
-        expected = (high[0], low[1], *_octave_below(high))
-        raise ValueError(f"x.low must be an octave below x.high {high}, {expected}, got {low}")
-    return high, low
-
-
-def _octave_below(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(rows, columns) of the low map beside a high one: half, rounded up."""
-    return -(-shape[2] // 2), -(-shape[3] // 2)
-
-
-def _check_pair(name: str, value: object) -> None:
-    if not isinstance(value, tuple) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (high, low), got {type(value).__name__}")
-
-
-def _check_optional(name: str, array: Array | None, expected: tuple[int, ...], meaning: str) -> None:
-    """Raise unless `array` has the `expected` shape, or is None where that is ()."""
-    if not expected:
-        if array is not None:
-            raise ValueError(f"{name} must be None where w has no path to that output, got an array")
-    elif array is None:
-        raise ValueError(f"{name} must be an array of the shape {expected} ({meaning}), got None")
-    else:
-        check_shape(name, array, expected, meaning)
+def _into(total: Array | None) -> dict[str, Any]:
+    """Where a primitive's result goes: into the sum that is there already, if any."""
+    return {} if total is None else {"out": total, "add": True}

@@ -22,10 +22,13 @@ from npconv.reference.linear import linear, linear_bias_grad, linear_input_grad,
 from npconv.reference.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
 from npconv.reference.normalization import (
     batch_norm2d,
+    batch_norm2d_batch,
     batch_norm2d_batch_grad,
     batch_norm2d_fixed_grad,
     batch_statistics2d,
 )
+from npconv.reference.optimization import adam_update as adam_update  # for npconv.backends, not primitives
+from npconv.reference.optimization import sgd_update as sgd_update
 from npconv.reference.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
 from npconv.reference.pooling import (
     avg_pool2d,
@@ -38,11 +41,14 @@ from npconv.reference.pooling import (
 from npconv.reference.shuffle import channel_shuffle, channel_unshuffle
 from npconv.reference.standard import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
 from npconv.reference.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
+from npconv.reference.windows import accumulate as accumulate  # for npconv.backends, not a primitive
+from npconv.reference.windows import place as place  # likewise
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "batch_norm2d",
+    "batch_norm2d_batch",
     "batch_norm2d_batch_grad",
     "batch_norm2d_fixed_grad",
     "batch_statistics2d",

@@ -26,6 +26,14 @@ def batch_norm2d(
     return y if activation is None else _FORWARD[activation](y)
 
 
+def batch_norm2d_batch(
+    x: Array, gamma: Array, beta: Array, eps: float, activation: str | None
+) -> tuple[Array, Array, Array]:
+    """y, and the batch's mean and biased var that it is made with."""
+    mean, var = batch_statistics2d(x)
+    return batch_norm2d(x, gamma, beta, mean, var, eps, activation), mean, var
+
+
 def batch_norm2d_batch_grad(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:

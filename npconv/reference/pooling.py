@@ -8,10 +8,12 @@ from npconv.geometry import Array, Pool2dGeometry
 from npconv.reference.windows import stored, windows
 
 
-def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
+def avg_pool2d(
+    x: Array, count_include_pad: bool, geometry: Pool2dGeometry, out: Array | None = None, add: bool = False
+) -> Array:
     """y[n,c,p,q] = (sum over the window of x) / (pixels in the window); `count_include_pad` counts padding as pixels."""
     total = _windows(x, 0.0, geometry).sum(axis=(4, 5))
-    return total / _divisor(count_include_pad, geometry).astype(x.dtype)
+    return stored(total / _divisor(count_include_pad, geometry).astype(x.dtype), out, add)
 
 
 def avg_pool2d_input_grad(

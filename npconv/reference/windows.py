@@ -76,3 +76,13 @@ def stored(result: Array, out: Array | None, add: bool) -> Array:
         return result
     out[...] = out + result if add else result
     return out
+
+
+def accumulate(total: Array, part: Array) -> None:
+    """total += part."""
+    total += part
+
+
+def place(part: Array, target: Array) -> None:
+    """Copy `part` to `target`."""
+    target[...] = part

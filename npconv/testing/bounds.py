@@ -9,7 +9,8 @@ is rounded at most K times, so y is within ``gamma_K * sum of |x||w|`` of the ex
     assert_within_bound(conv2d(x, w), exact, rigorous_bound(magnitude, terms, x.dtype))
 
 It holds for every operator that is a sum of products, and for one after another if `terms` is the sum of their counts.
-Underflow is not covered: products should be of normal numbers.
+Underflow is not covered: products should be of normal numbers. Nor are fast algorithms, which add before they multiply: npconv
+uses one for 3x3 convolutions of many channels, and ``with npconv.winograd("off")`` makes them sums of products again.
 
 Imports nothing of npconv.
 """

@@ -10,6 +10,7 @@ from rich.console import Console
 from npconv.bench import report
 from npconv.bench.cases import Case
 from npconv.bench.machine import Machine
+from npconv.bench.networks import Network
 from npconv.bench.peers import OWN
 from npconv.bench.plot import roofline
 from npconv.bench.run import Row
@@ -99,10 +100,50 @@ def test_limits_are_the_larger_of_computing_and_copying():
     assert (MACHINE.limit(move), MACHINE.is_memory_bound(move)) == (1e-6, True)
 
 
-def test_machine_lines_say_how_a_product_scales():
-    lines = report.machine_lines({1: MACHINE, 2: TWO}, "float32")
-    assert lines[-1] == "2 threads against 1: a matrix product is 2.00x as fast"
-    assert len(report.machine_lines({1: MACHINE}, "float32")) == 1
+def test_machine_lines_say_what_the_machine_can_do():
+    one, two = report.machine_lines({1: MACHINE, 2: TWO}, "float32")
+    assert one.startswith("this machine, float32, 1 thread: 1 GF/s")
+    assert two.endswith("a matrix product in 250.0 ms")
+
+
+def test_scalings_stand_beside_that_of_a_matrix_product():
+    machines = {1: MACHINE, 2: TWO}
+    assert report.scalings([], machines) == ["2 threads against 1: a matrix product is 2.00x as fast"]
+    assert report.scalings([], {1: MACHINE}) == []
+    times = {"forward": (0.0040, 0.0020), "input_grad": (0.0040, 0.0050), "weight_grad": (0.0010, 0.0001)}
+    rows = [
+        Row(CASE, direction, threads, {OWN: [seconds]}, {})
+        for direction, both in times.items()
+        for threads, seconds in enumerate(both, start=1)
+    ]
+    (line,) = report.scalings(rows, machines)
+    assert line.endswith("shapes of over 1 ms are 1.26x on the geometric mean, 0.80x to 2.00x, 2 of them")
+
+
+def test_shares_are_of_the_shapes_that_the_machine_limits():
+    large = Case("pointwise", "", 1, 128, 256, 16)  # 2 * 128 * 256 * 256 FLOPs
+    row = Row(large, "forward", 1, {OWN: [4 * 128 * 256 * 256 / 1e9]}, {})
+    rows = [row, row._replace(seconds={OWN: [8 * 128 * 256 * 256 / 1e9]}), row._replace(seconds={})]
+    others = [Row(CASE, "forward", 1, {OWN: [1e-9]}, {}), Row(MOVE, "forward", 1, {OWN: [1e-9]}, {})]
+    assert report.shares(rows + others, {1: MACHINE}, "float32") == [
+        "1x1 of 128 channels or more, forward, 1 thread: 25% to 50% of the FMA peak, median 38%, 2 shapes"
+    ]
+    filters = Case("depthwise", "", 1, 8, 8, 56, 3, 1, 1, 8)
+    moved = filters.cost("forward", 4).bytes_moved
+    (line,) = report.shares(
+        [Row(filters, "forward", 1, {OWN: [moved / MACHINE.bandwidth(moved)]}, {})], {1: MACHINE}, "float32"
+    )
+    assert (
+        line
+        == "depthwise 3x3 of 56x56 or more, forward, 1 thread: 100% to 100% of the copy bandwidth, median 100%, 1 shape"
+    )
+    assert not report.shares([Row(filters._replace(size=55), "forward", 1, {OWN: [1.0]}, {})], {1: MACHINE}, "float32")
+
+
+def test_a_forward_of_networks_is_said_to_be_folded():
+    network = Network("tiny_mobilenet", 64, 32)
+    assert len(report.notes([Row(network, "forward", 1, {OWN: [1.0]}, {})])) == 1
+    assert report.notes([Row(network, "step", 1, {OWN: [1.0]}, {}), Row(CASE, "forward", 1, {OWN: [1.0]}, {})]) == []
 
 
 def test_the_picture_is_a_png_also_where_nothing_computes(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from npconv import ops
 from npconv.check.fingerprint import fingerprint
 from npconv.check.simulated import SIMULATED, direct, fft, round_significand, winograd, winograd_matrices
+from npconv.workers import WorkerError
 
 SMALL = {"channels": 3, "out_channels": 4, "size": 10}
 NAMED = [(name, forward) for name, forwards in SIMULATED.items() for forward in forwards]
@@ -230,6 +231,11 @@ def raising(*arguments, **options):
     raise RuntimeError("no such kernel")
 
 
+def raising_elsewhere(*arguments, **options):
+    """As a worker tells it."""
+    raise WorkerError("exception", "no such kernel", "RuntimeError")
+
+
 def raising_on_nan(x, w, padding=0):
     if np.isnan(x).any():
         raise FloatingPointError("NaN in x")
@@ -244,6 +250,7 @@ def flipped(x, w, padding=0):
     ("forward", "evidence"),
     [
         (raising, "raised RuntimeError: no such kernel"),
+        (raising_elsewhere, "raised RuntimeError: no such kernel"),
         (flipped, "no convolution"),
         (lambda x, w, padding: np.full((2, 4, 10, 10), np.nan, np.float32), "no convolution"),
         (lambda x, w, padding: direct()(x, w), "returned the shape (2, 4, 8, 8) instead of (2, 4, 10, 10)"),
@@ -294,6 +301,8 @@ def test_arguments_are_checked_first(options, error, message):
 def test_it_can_be_printed_and_sent():
     found = small(direct())
     assert str(found).startswith("float32, direct sums. Factors keep 23 bits")
+    assert f"\n  nan exact: yes ({found.nan_exact.evidence})\n" in str(found)
+    assert "threads" not in str(found)  # they were not asked for
     sent = json.loads(json.dumps(found.to_dict()))
     assert sent["nan_exact"] == {"value": True, "evidence": found.nan_exact.evidence}
     assert small(direct()) == found

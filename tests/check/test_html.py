@@ -11,7 +11,9 @@ import pytest
 
 import npconv
 from npconv import check
+from npconv.check.behaviour import Finding
 from npconv.check.figures import CELL, border_map, histogram
+from npconv.check.fingerprint import Arithmetic
 from npconv.check.html import bits_text, page, short, verdict, worst_text
 from npconv.check.report import HISTOGRAM_EDGES, BorderMap, Result
 
@@ -73,7 +75,12 @@ def poisoned(report):
     failure = report.failures[0]
     case = failure.case._replace(label=EVIL)
     failure = failure._replace(case=case, message=EVIL, reproduction=EVIL)
-    return dataclasses.replace(report, failures=(failure,), unsupported={EVIL: 3}, arithmetic=EVIL)
+    return dataclasses.replace(
+        report,
+        failures=(failure,),
+        unsupported={EVIL: 3},
+        arithmetic=Arithmetic(EVIL, (EVIL,), fused=Finding(True, EVIL)),
+    )
 
 
 def test_the_page_is_whole_and_stands_alone(reports):
@@ -94,8 +101,9 @@ def test_the_page_is_whole_and_stands_alone(reports):
 def test_all_text_is_escaped(reports):
     text = page([poisoned(reports[1])], heading=EVIL, notes=[EVIL])
     assert EVIL not in text
-    # heading twice, note, overview, title of the section, arithmetic, message, label, reproduction, unsupported
-    assert text.count(ESCAPED) == 10
+    # heading twice, note, overview, title of the section, arithmetic: name, evidence, answer; message, label,
+    # reproduction, unsupported
+    assert text.count(ESCAPED) == 12
     Page(text)
 
 
@@ -140,6 +148,8 @@ def test_verdicts(reports):
         (Result("forward", "bound", 3), "0", "all"),
         (Result("forward", "bound", unsupported=3), "", ""),
         (Result("forward", "exact", 3), "0", ""),
+        (Result("forward", "bound", 3, failed=3), "", ""),  # no call came to an end
+        (Result("forward", "exact", 3, failed=3, worst=2.0), "2", ""),
         (Result("backward", "adjoint", 3), "", ""),
     ],
 )

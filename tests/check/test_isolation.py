@@ -47,6 +47,7 @@ def test_a_right_function_is_as_if_called_here():
         told = subject.describe()
         assert told.name == "garbage:right"
         assert told.directions == {"conv2d": ("forward", "backward")}
+        assert subject.by_threads("conv2d") == {}
         y = subject.forward("conv2d")(X, W, None, stride=2)
         assert y.dtype == np.float32
         assert np.array_equal(y, ops.conv2d(X, W, stride=2))
@@ -145,11 +146,14 @@ def test_what_cannot_be_loaded_says_so(name, message):
 
 
 def test_an_adapter_runs_in_another_process_and_says_what_it_cannot_do():
-    with Isolated("npconv") as subject:
+    with Isolated("npconv", timeout=300) as subject:  # its first call may compile
         told = subject.describe()
         assert told.name == "npconv"
         assert set(told.directions["conv2d"]) == {"forward", "backward"}
         assert np.array_equal(subject.forward("conv2d")(X, W, None), Y)
+        functions = subject.by_threads("conv2d")
+        assert tuple(functions) == told.threads
+        assert all(np.array_equal(function(X, W, None), Y) for function in functions.values())
         dx, dw, db = subject.backward("conv2d")(Y, X, W, None)
         assert dx.shape == X.shape
         assert dw.shape == W.shape

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import npconv
-from npconv import backends, optim
+from npconv import backends, nn, optim
 from npconv.bench.cases import Arrays, Case, Direction
 from npconv.bench.networks import SGD, Network, Pass, summary
 from npconv.bench.peers import Work
@@ -60,12 +60,12 @@ class Npconv:
         return Work(lambda: backward(dy, *operands, **options), _leaves)
 
     def network(self, case: Network, direction: Pass, seed: int, dtype: str) -> Work:
-        """The network, ready to run; a step also computes the loss, which training wants to see."""
+        """The network, ready to run: folded once, to predict often; a step also computes the loss, which training wants to see."""
         model = case.build(seed, dtype)
         images, labels = case.data(seed, dtype)
         if direction == "forward":
-            model.eval()
-            return Work(lambda: model.forward(images), lambda value: [value])
+            folded = nn.fold_batch_norm(model)
+            return Work(lambda: folded.forward(images), lambda value: [value])
         optimizer, one = optim.SGD(**SGD), np.ones((), dtype)
 
         def step() -> Array:

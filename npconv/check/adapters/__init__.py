@@ -10,7 +10,8 @@ An adapter is a module with
     backward(op, dy, args, options)     a tuple of one gradient per argument, None where the argument is None
     source(op, options, direction)      the same call as lines of code without npconv, on arrays named as npconv's arguments
 
-and, where the framework has any, `arithmetic_settings()`: what of its configuration decides the arithmetic.
+and, where the framework has any, `arithmetic_settings()`: what of its configuration decides the arithmetic; and
+`on_threads(count)`, a context in which it computes on so many threads, where that can be changed at any time.
 
 Each operator is written as the framework's users would write it, and shares nothing with npconv's own: neither code nor
 the sizes and padding that `npconv.geometry` works out.

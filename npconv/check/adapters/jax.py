@@ -180,9 +180,10 @@ def avg_pool2d(
         return lax.reduce_window(plane, 0.0, lax.add, (1, 1, *kernel), (1, 1, *stride), ((0, 0), (0, 0), *overhang))
 
     both = [(low + more[0], high + more[1]) for (low, high), more in zip(given, extra, strict=True)]
+    ones = jnp.ones((1, 1, *x.shape[2:]), x.dtype)  # of one plane: XLA adds up constants while compiling, slowly
     if not count_include_pad:
-        return sums(x, both) / sums(jnp.ones_like(x), both)
-    counted = jnp.pad(jnp.ones_like(x), ((0, 0), (0, 0), *given), constant_values=1.0)
+        return sums(x, both) / sums(ones, both)
+    counted = jnp.pad(ones, ((0, 0), (0, 0), *given), constant_values=1.0)
     return sums(x, both) / sums(counted, extra)
 
 

@@ -219,5 +219,5 @@ def _known(op: str, options: dict[str, Any]) -> dict[str, Any]:
         and padding != "same"
         and (padding == "same_lower" or any(map(any, sides(padding, (), ()))))
     ):
-        raise Unsupported(f"Invalid padding argument: {padding!r}: Keras's pools know 'valid' and 'same'")
+        raise Unsupported("Invalid padding argument: Keras's pools know 'valid' and 'same'")
     return options

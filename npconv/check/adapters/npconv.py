@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -22,6 +24,16 @@ def version() -> str:
 
 def arithmetic_settings() -> dict[str, str]:
     return {"threads": str(numba.get_num_threads())}
+
+
+@contextlib.contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    before = numba.get_num_threads()
+    numba.set_num_threads(count)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def forward(op: str, args: tuple[Tree, ...], options: dict[str, Any]) -> Tree:

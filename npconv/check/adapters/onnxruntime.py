@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import onnxruntime
@@ -13,7 +15,17 @@ from npconv.check.adapters.onnx_models import DIRECTIONS, OPERATORS
 from npconv.geometry import Array
 from npconv.testing.gradients import Tree
 
-__all__ = ["DIRECTIONS", "NAME", "OPERATORS", "arithmetic_settings", "backward", "forward", "source", "version"]
+__all__ = [
+    "DIRECTIONS",
+    "NAME",
+    "OPERATORS",
+    "arithmetic_settings",
+    "backward",
+    "forward",
+    "on_threads",
+    "source",
+    "version",
+]
 
 NAME = "ONNX Runtime"
 
@@ -24,6 +36,19 @@ def version() -> str:
 
 def arithmetic_settings() -> dict[str, str]:
     return {"providers": "CPUExecutionProvider", "build": str(onnxruntime.get_device())}
+
+
+_threads = 0  # as many as ONNX Runtime likes
+
+
+@contextlib.contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    global _threads
+    _threads = count
+    try:
+        yield
+    finally:
+        _threads = 0
 
 
 def forward(op: str, args: tuple[Tree, ...], options: dict[str, Any]) -> Tree:
@@ -41,6 +66,7 @@ def source(op: str, options: dict[str, Any], direction: str) -> str:
 
 def _run(model: Any, feeds: Feeds) -> list[Array]:
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads
     options.log_severity_level = 4  # what goes wrong is also the exception's message
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
     try:

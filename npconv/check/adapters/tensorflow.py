@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -370,7 +371,7 @@ def _known(op: str, options: dict[str, Any]) -> dict[str, Any]:
     if op == "avg_pool2d" and not options.get("count_include_pad") and options.get("padding") != "same":
         padding = options.get("padding", 0)
         if padding == "same_lower" or any(map(any, sides(padding, (), ()))):
-            raise Unsupported(f"Expected string for argument 'padding' not {padding!r}.")
+            raise Unsupported("Expected string for argument 'padding'")
     return options
 
 
@@ -390,12 +391,24 @@ def _words() -> Iterator[None]:
         try:
             yield
         except (tf.errors.UnimplementedError, UserWarning) as error:
-            raise Unsupported(str(error)) from error
+            raise Unsupported(_rule(str(error))) from error
         except (tf.errors.InvalidArgumentError, ValueError) as error:
             for line in str(error).splitlines():
                 if any(words in line for words in _REFUSALS):
-                    raise Unsupported(line.strip()) from error
+                    raise Unsupported(_rule(line)) from error
             raise
+
+
+def _rule(message: str) -> str:
+    """What is said of all calls alike, so that they count as one: neither the node's name before it nor the values behind.
+
+    >>> _rule("{{function_node __wrapped__X_device_/job:localhost}} No groups on CPU. [Op:X]")
+    'No groups on CPU.'
+    >>> _rule("All strides must be 1. Received: `strides` (1, 2, 2, 1)")
+    'All strides must be 1.'
+    """
+    message = re.sub(r"^\s*\{\{.*?\}\}", "", message)
+    return re.split(r"Received:|Computed |\[Op:", message)[0].strip()
 
 
 def _lines(op: str, options: dict[str, Any]) -> tuple[list[str], list[str]]:

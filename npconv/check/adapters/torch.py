@@ -295,6 +295,16 @@ def arithmetic_settings() -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def forward(op: str, args: tuple[Tree, ...], options: dict[str, Any]) -> Tree:
     return evaluate(FUNCTIONS[op], args, options)
 

@@ -11,10 +11,20 @@ from typing import Any
 import torch
 
 from npconv.check.adapters import torch as eager
-from npconv.check.adapters.torch import DIRECTIONS, OPERATORS, version
+from npconv.check.adapters.torch import DIRECTIONS, OPERATORS, on_threads, version
 from npconv.testing.gradients import Tree
 
-__all__ = ["DIRECTIONS", "NAME", "OPERATORS", "arithmetic_settings", "backward", "forward", "source", "version"]
+__all__ = [
+    "DIRECTIONS",
+    "NAME",
+    "OPERATORS",
+    "arithmetic_settings",
+    "backward",
+    "forward",
+    "on_threads",
+    "source",
+    "version",
+]
 
 NAME = "PyTorch (torch.compile)"
 
