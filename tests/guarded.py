@@ -26,6 +26,7 @@ from checks import INEXACT, check_equal
 from hypothesis import HealthCheck, Phase, given, settings
 
 import npconv
+from npconv import kernels
 from npconv.kernels import activations
 from npconv.kernels.compiling import LOOPS
 from npconv.testing import Problem
@@ -148,6 +149,14 @@ def picked_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
             yield problem, whole(*problem.forward().shape)
 
 
+def run_updates(guard: Guard, dtype: type) -> None:
+    """The optimisers' rules, which are no operators."""
+    for size, guard.side in itertools.product((1, 33, 5000), SIDES):
+        param, grad, *states = np.ones((4, size), dtype)
+        kernels.sgd_update(param, grad, states[0], 0.1, 0.9, True, 0.1)
+        kernels.adam_update(param, grad, *states, 1, 0.1, (0.9, 0.99), 1e-8, 0.1, False)
+
+
 def reads_behind(x: np.ndarray, y: np.ndarray) -> None:
     ctypes.string_at(x.ctypes.data + x.nbytes, 1)
 
@@ -195,6 +204,7 @@ def main(diary: str, examples: str, planted: str = "") -> None:
             picked = list(picked_problems(dtype))
         for problem, dy in picked:
             judge(guard, problem, dy)
+        run_updates(guard, dtype)
     never = [name for name, calls in guard.calls.items() if not calls]
     assert not never, f"no problem runs {never}"
     types = {loop.py_func.__name__: len(loop.signatures) for loop in LOOPS}

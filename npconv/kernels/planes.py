@@ -307,9 +307,7 @@ def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
             starts[i] = group * w_group + min(first + i, rows - 1) * w_row
         for k in range(count):
             if run == w_row == 1 and first + lanes <= rows:  # the rows stand next to each other already
-                kept, panel = w[starts[0] + k * w_outer : starts[0] + k * w_outer + lanes], flat[to : to + lanes]
-                for i in range(len(panel)):
-                    panel[i] = kept[i]
+                copy_run(w, starts[0] + k * w_outer, flat, to, lanes)
             else:
                 for p in range(0, run, lanes):
                     block = max(0, min(p, run - lanes))

@@ -152,7 +152,7 @@ def filter_planes(
                 for k in reversed(range(parts * tile)):
                     part = k // tile
                     target = v.at(v.at(y_rows[k], j), -part * windows.share)
-                    if kept:  # large maps: 16.4 instead of 19.5 us for 112 x 112
+                    if kept:  # large maps: 14.7 instead of 17.5 cycles for 16 outputs at 112 x 112
                         v.prefetch(v.at(target, below), 1)
                     v.masked_store(total[k % tile], target, windows.part_mask(part, builder.sub(columns, j)))
 
