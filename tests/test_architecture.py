@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "__init__": ({"backends", "ops"}, set()),
     "__main__": ({"cli"}, set()),
     "geometry": (set(), set()),
+    "memory": ({"geometry"}, set()),
     "backends": ({"__init__"}, set()),  # for the version that show_config prints
     "reference": ({"geometry"}, set()),
-    "kernels": ({"geometry"}, {"numba", "llvmlite"}),
-    "ops": ({"backends", "geometry"}, set()),
+    "kernels": ({"geometry", "memory"}, {"numba", "llvmlite"}),
+    "ops": ({"backends", "geometry", "memory"}, set()),
     "costs": ({"backends", "geometry"}, set()),
     "layouts": ({"geometry"}, set()),
     "nn": ({"ops", "geometry"}, set()),
@@ -67,7 +68,7 @@ MAY_IMPORT = {
         },
     ),
     "bench": (
-        {"__init__", "backends", "costs", "geometry", "models", "nn", "optim", "testing", "workers"},
+        {"__init__", "backends", "costs", "geometry", "memory", "models", "nn", "optim", "testing", "workers"},
         {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
     ),
     "cli": (None, {"typer", "rich", "matplotlib", "PIL"}),  # anything of npconv

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from npconv import costs
 from npconv.geometry import Array, Conv2dGeometry, explicit_padding, ghost_channels, octave_channels
+from npconv.memory import aligned
 from npconv.models import NETWORKS
 from npconv.nn import ChannelShuffle, GhostModule, Layer
 
@@ -89,11 +90,11 @@ class Case(NamedTuple):
         return longest
 
     def arrays(self, seed: int, dtype: DTypeLike) -> Arrays:
-        """The same normally distributed numbers in every process."""
+        """The same normally distributed numbers in every process, placed as libraries place theirs: from a cache line on."""
         rng = np.random.default_rng(seed)
 
         def draw(*shape: int) -> Array:
-            return rng.standard_normal(shape, np.float32).astype(dtype, copy=False)
+            return aligned(rng.standard_normal(shape, np.float32).astype(dtype, copy=False))
 
         batch, taps = self.batch, (self.kernel, self.kernel)
         y_size = self.geometry.out_height

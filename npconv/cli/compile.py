@@ -90,7 +90,7 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
     return {
         "conv2d": [
             ((x, ones(8, 8, 3, 3), channels), {"padding": 1}),
-            ((ones(1, 1, 4, 4), ones(8, 1, 3, 3)), {"padding": 1}),  # whose weights' gradient is made of dot products
+            ((ones(1, 2, 16, 16), ones(2, 2, 3, 3)), {"padding": 1}),  # whose weights' gradient is made of dot products
             ((ones(1, 32, 64, 64), ones(32, 32, 3, 3)), {"padding": 1}),  # many, by Winograd's transforms
         ],
         "depthwise_conv2d": [((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)],

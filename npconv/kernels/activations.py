@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, contiguous
+from npconv.memory import empty
 
 
 def relu(x: Array) -> Array:
@@ -108,6 +108,6 @@ def _hard_swish_input_grad(dy, x, dx):
 
 def _map(loop, *arrays: Array) -> Array:
     """Run an element-by-element loop over arrays of one shape, each seen as one long row."""
-    result = np.empty(arrays[0].shape, arrays[0].dtype)
+    result = empty(arrays[0].shape, arrays[0].dtype)
     loop(*(contiguous(array).reshape(array.size) for array in arrays), result.reshape(result.size))
     return result

@@ -17,6 +17,7 @@ from npconv.geometry import Array, Pool2dGeometry, UpsampleGeometry
 from npconv.kernels.compiling import compiled
 from npconv.kernels.rows import images
 from npconv.kernels.simd import INT, Vectors, data_of
+from npconv.memory import empty
 
 
 def side_of(g: Pool2dGeometry | UpsampleGeometry) -> int:
@@ -42,7 +43,7 @@ def sum_blocks(x: Array, side: int, factor: float, zero: float, out: Array | Non
         x, side = sum_blocks(x, 2, 1.0, -0.0), 2
     batch, channels, height, width = x.shape
     shape, number = (batch, channels, height // side, width // side), x.dtype.type
-    y = np.empty(shape, x.dtype) if out is None else out
+    y = empty(shape, x.dtype) if out is None else out
     _sum_blocks(*images(x), side, number(factor), number(zero), *images(y), shape, add)
     return y
 
@@ -65,7 +66,7 @@ def fill_blocks(x: Array, side: int, factor: float, zero: float, y: Array, add: 
     """Each pixel times `factor`, plus `zero` as above, fills a block of y, or is added to all of it; y may be such a slice."""
     if side == 4:
         batch, channels, height, width = x.shape
-        half = np.empty((batch, channels, 2 * height, 2 * width), x.dtype)
+        half = empty((batch, channels, 2 * height, 2 * width), x.dtype)
         fill_blocks(x, 2, factor, zero, half)
         x, side, factor, zero = half, 2, 1.0, -0.0
     number = x.dtype.type

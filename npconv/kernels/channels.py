@@ -18,8 +18,9 @@ from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.filters import TILE_ROWS, correlate_rows, filter_rows, split_rows, store_sums, weave_rows
 from npconv.kernels.rows import images
-from npconv.kernels.simd import CACHE_LINE, VECTOR_BITS, clear_run
+from npconv.kernels.simd import VECTOR_BITS, clear_run
 from npconv.kernels.windows import Taps, input_taps
+from npconv.memory import CACHE_LINE
 
 SCRATCH_BYTES = 24 << 10  # per thread, half of an L1 cache
 

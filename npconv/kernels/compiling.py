@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import math
 import os
 import sys
 import threading
@@ -20,7 +19,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from npconv.geometry import Array
 from npconv.kernels.cache import keep_on_disk
 from npconv.kernels.linking import link_before_optimizing
-from npconv.kernels.simd import CACHE_LINE, VECTOR_BITS
+from npconv.kernels.simd import VECTOR_BITS
+from npconv.memory import CACHE_LINE, empty
 
 LOOPS: list[Any] = []  # every compiled loop, as Numba's dispatcher
 SMALL = 4096  # elements of a first argument below which waking other threads takes longer than the work: 2 ms on a busy machine
@@ -99,15 +99,6 @@ def contiguous(array: Array) -> Array:
     return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Like np.empty, from the start of a cache line on: vectors that cross one take twice as long to load and to store."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape)
-    flat = np.empty(size + CACHE_LINE // dtype.itemsize, dtype)
-    start = -flat.ctypes.data % CACHE_LINE // dtype.itemsize
-    return flat[start : start + size].reshape(shape)
-
-
 _kept = threading.local()
 
 
@@ -116,14 +107,14 @@ def scratch(dtype: Any, size: int) -> Array:
 
     It is kept between calls, because fresh pages cost more than many a convolution: 1 MiB took 0.2 ms on one machine.
     """
-    in_a_line = CACHE_LINE // np.dtype(dtype).itemsize
+    dtype = np.dtype(dtype)
+    in_a_line = CACHE_LINE // dtype.itemsize
     size = -(-size // in_a_line) * in_a_line
     needed = numba.get_num_threads() * size
-    name = np.dtype(dtype).name
-    flat = getattr(_kept, name, None)
+    flat = getattr(_kept, dtype.char, None)
     if flat is None or flat.size < needed:
         flat = empty((needed,), dtype)
-        setattr(_kept, name, flat)
+        setattr(_kept, dtype.char, flat)
     return flat[:needed].reshape(-1, size)
 
 

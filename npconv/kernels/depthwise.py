@@ -14,11 +14,12 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels import channels
-from npconv.kernels.compiling import compiled, contiguous, empty
+from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.rows import images, stored
 from npconv.kernels.simd import VECTOR_BITS
 from npconv.kernels.slides import correlate_planes, filter_planes, spread_planes, window_kind
 from npconv.kernels.windows import input_taps, output_taps
+from npconv.memory import empty
 
 
 def _slides(geometry: Conv2dGeometry) -> bool:

@@ -20,6 +20,7 @@ from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.moments import gradient_sums, line_gradient_run, line_run, sums_about
 from npconv.kernels.rows import planes, row_sum
 from npconv.kernels.simd import prefetch_run
+from npconv.memory import empty
 
 STRETCH = 1024  # numbers of a plane at a time: what is asked for ahead has to stay in the first cache
 
@@ -45,7 +46,7 @@ def batch_norm2d(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> Array:
     """The same formula for the batch's own statistics (training) and for fixed ones (evaluation)."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
     _batch_norm2d(planes(x), contiguous(mean), scale, contiguous(beta), _limits(activation, x), planes(y))
     return y
@@ -64,7 +65,7 @@ def batch_norm2d_batch(
     x: Array, gamma: Array, beta: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """y, and the batch's mean and biased var that it is made with, to the bit those of the two above in one go over memory."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
     line = contiguous(gamma), contiguous(beta), np.asarray([eps], x.dtype), _limits(activation, x)
     _batch_norm2d_batch(planes(x), *line, planes(y), mean, var)
@@ -114,7 +115,7 @@ def _grad(
     from_batch: bool,
 ) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta; `from_batch` where x moves the statistics."""
-    dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty_like(gamma), np.empty_like(gamma)
+    dx, dgamma, dbeta = empty(x.shape, x.dtype), np.empty_like(gamma), np.empty_like(gamma)
     std = np.sqrt(variance)
     line = contiguous(mean), gamma / std, contiguous(beta)
     limits = _limits(activation, x)

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, empty, scratch
+from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.rows import images
 from npconv.kernels.simd import (
     VECTOR_BITS,
@@ -30,6 +30,7 @@ from npconv.kernels.simd import (
 )
 from npconv.kernels.tiles import VECTORS, fill_runs, multiply
 from npconv.kernels.windows import Taps, input_taps
+from npconv.memory import empty
 
 SCRATCH_BYTES = 1 << 19  # per thread, for planes, which most taps find in the L2 cache
 PANEL_BYTES = 1 << 17  # for panels, which no second tap comes back to: 1 << 19 was 5 to 30 % slower
@@ -387,7 +388,7 @@ def _shifted_product(
                             copy_plane(
                                 source, at, source_row, height, width,
                                 top * source_stride[0] + phase_row[phase], phase_column[phase], source_stride,
-                                planes, (k * phases + phase) * plane, plane_rows, pitch, span[1],
+                                planes, (k * phases + phase) * plane, plane_rows, pitch, plane - plane_rows * pitch,
                             )  # fmt: skip
                     # Tile by tile for a few output channels, not the other way round: outputs are written in long runs.
                     for o in range(first_out, last_out, lanes):

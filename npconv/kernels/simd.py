@@ -14,6 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from npconv.memory import CACHE_LINE
+
 
 def _vector_bits() -> int:
     features = binding.get_host_cpu_features()
@@ -21,7 +23,6 @@ def _vector_bits() -> int:
 
 
 VECTOR_BITS = _vector_bits()
-CACHE_LINE = 64  # bytes
 INT = ir.IntType(64)
 INT32 = ir.IntType(32)
 BIT = ir.IntType(1)

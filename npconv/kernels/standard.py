@@ -9,12 +9,14 @@ import numpy as np
 from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, contiguous, empty
+from npconv.kernels.blocks import accumulate
+from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.kernels.pixels import pixel_product
 from npconv.kernels.planes import Maps, shifted_product
 from npconv.kernels.windows import input_taps, output_taps
 from npconv.kernels.winograd import PATCH_BYTES, TILES, chosen, transformed_product
+from npconv.memory import empty
 
 
 def _channels_stand_alone(geometry: Conv2dGeometry) -> bool:
@@ -52,7 +54,7 @@ def _transforms_pay(tile: int, geometry: Conv2dGeometry, out: Array) -> bool:
     7x7 0.5x. Nothing here depends on the number of threads, so no result does.
     """
     g = geometry
-    if (g.kernel_height, g.kernel_width) != (3, 3) or not out.flags.c_contiguous:
+    if (g.kernel_height, g.kernel_width) != (3, 3):
         return False
     if (g.stride_height, g.stride_width, g.dilation_height, g.dilation_width) != (1, 1, 1, 1):
         return False
@@ -77,6 +79,9 @@ def conv2d(
     """A sum of shifted input planes, or of transformed patches. A missing bias is a bias of 0; where `add`, the sum starts from `out` instead."""
     if _channels_stand_alone(geometry):
         return depthwise_conv2d(x, w, b, geometry, out, add)
+    if add and out is not None and _tile(geometry, out):
+        accumulate(out, conv2d(x, w, None, geometry))  # one more pass over y costs less than sums without transforms
+        return out
     g, maps = _as_rows(geometry)
     bias = np.zeros(g.out_channels, x.dtype) if b is None else b
     y = empty(geometry.y_shape, x.dtype) if out is None else out
@@ -99,6 +104,9 @@ def conv2d_input_grad(
     """A sum of shifted planes of dy, one for each stride phase of the input; w is read across, output channels inside."""
     if _channels_stand_alone(geometry):
         return depthwise_conv2d_input_grad(dy, w, geometry, out, add)
+    if add and out is not None and _tile(geometry, out):
+        accumulate(out, conv2d_input_grad(dy, w, geometry))  # as above
+        return out
     g, maps = _as_rows(geometry)
     dx = empty(geometry.x_shape, dy.dtype) if out is None else out
     every_pixel_is_written = g.stride_height == g.stride_width == 1

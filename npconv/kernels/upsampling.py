@@ -13,6 +13,7 @@ from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.lanes import find_planes, lanes_of, pixels_in, pixels_out
 from npconv.kernels.pooling import window_means
 from npconv.kernels.rows import stacked, stored
+from npconv.memory import empty
 
 SCRATCH_BYTES = 1 << 16  # per thread, for the rows of x of a chunk
 
@@ -20,10 +21,10 @@ SCRATCH_BYTES = 1 << 16  # per thread, for the rows of x of a chunk
 def upsample_nearest2d(x: Array, geometry: UpsampleGeometry, out: Array | None = None, add: bool = False) -> Array:
     """Planes are transposed into lanes a few rows at a time, and back from the pixel that each place of y shows."""
     if side := side_of(geometry):
-        y = np.empty(geometry.y_shape, x.dtype) if out is None else out
+        y = empty(geometry.y_shape, x.dtype) if out is None else out
         fill_blocks(x, side, 1.0, -0.0, y, add)
         return y
-    y = np.empty(geometry.y_shape, x.dtype)
+    y = empty(geometry.y_shape, x.dtype)
     chunk, places, shown = _chunk(geometry, x.itemsize)
     _upsample_nearest2d(
         stacked(x),

@@ -32,6 +32,7 @@ from numba.extending import intrinsic
 
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.rows import images
 from npconv.kernels.simd import INT, VECTOR_BITS, Vectors, clear_run, copy_run, data_of
 from npconv.kernels.tiles import ROWS, VECTORS
 from npconv.kernels.transforms import transform_back, transform_columns, transform_kernels, transform_row
@@ -108,8 +109,9 @@ def transformed_product(
 ) -> bool:
     """out[n, g, i, p, q] = bias[g, i] + sum over k, r, s of w[g, i, k, r, s] * source[n, g, k, p + r + top, q + s + left].
 
-    `tile` is the number of outputs in a tile's row. Source and out are (N, C, H, W), contiguous, `corner` is (top, left), and the source is 0 outside. `strides` are those of w,
-    a flat array of 3x3 kernels, along g, i and k; kernels that are `flipped` are read from their last number to their first.
+    `tile` is the number of outputs in a tile's row. Source and out are (N, C, H, W), the source contiguous, out perhaps a slice of
+    channels; `corner` is (top, left), and the source is 0 outside. `strides` are those of w, a flat array of 3x3 kernels, along
+    g, i and k; kernels that are `flipped` are read from their last number to their first.
 
     False says that some result is not finite. Then all of them have to be made by other means, because the transforms spread
     a NaN or an infinity over pixels that do not read it, and may overflow where the sum itself does not. True says that
@@ -142,7 +144,7 @@ def transformed_product(
         _transform_weights(w, across, strides, flipped, groups, outs, sources, u)
     doubts = np.zeros((threads, lanes), w.dtype)
     _transformed_product(
-        source.reshape(source.size), across, w, strides, flipped, u, own_size, bias, out.reshape(out.size), batch, groups, sources, outs,
+        source.reshape(source.size), across, w, strides, flipped, u, own_size, bias, *images(out), batch, groups, sources, outs,
         height, width, out_height, out_width, tiles, corner, *cut, position, plane, memory, doubts,
     )  # fmt: skip
     return bool((doubts == 0).all())
@@ -172,8 +174,8 @@ def _transform_weights(w, across, strides, flipped, groups, outs, sources, u):
 
 @compiled
 def _transformed_product(
-    source, across, w, strides, flipped, u, own_size, bias, out, batch, groups, sources, outs, height, width, out_height, out_width, tiles, corner,
-    rows, blocks, part, parts, pitch, position, plane, memory, doubts,
+    source, across, w, strides, flipped, u, own_size, bias, out, out_image, batch, groups, sources, outs,
+    height, width, out_height, out_width, tiles, corner, rows, blocks, part, parts, pitch, position, plane, memory, doubts,
 ):  # fmt: skip
     tile_rows, tile_columns = tiles
     tile = len(across)
@@ -236,7 +238,7 @@ def _transformed_product(
                     transform_back(across, m, start, pitch, bias, channel, lines, tile * pitch, count, doubt)
                     for row in range(first_row, last_row):
                         n, i = divmod(row, tile_rows)
-                        y_row = ((n * groups * outs + channel) * out_height + tile * i) * out_width
+                        y_row = n * out_image + (channel * out_height + tile * i) * out_width
                         at = tile * (row - first_row) * tile_columns
                         for r in range(min(tile, out_height - tile * i)):
                             copy_run(lines, at + r * tile * pitch, out, y_row + r * out_width, out_width)
