@@ -7,7 +7,6 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, contiguous
-from npconv.memory import empty
 
 
 def channel_shuffle(x: Array, groups: int) -> Array:
@@ -21,7 +20,7 @@ def channel_unshuffle(x: Array, groups: int) -> Array:
 
 
 def _transposed(x: Array, groups: int) -> Array:
-    y = empty(x.shape, x.dtype)
+    y = np.empty(x.shape, x.dtype)
     _, channels, height, width = x.shape
     _copy_planes(contiguous(x).reshape(x.size), channels, height * width, groups, y.reshape(x.size))
     return y
