@@ -132,27 +132,32 @@ def test_oct_mobilenet(width, alpha):
         assert cost.parameters == 4_231_976
 
 
+def low_paths(in_channels, out_channels, size, macs):
+    """Those of one layer at the low resolution: what is added to the high map, and both that make the low one, side by side."""
+    return [(in_channels, out_channels, size, macs), (2 * in_channels, out_channels, size, 2 * macs)]
+
+
 # 1.0 Oct-MobileNet V1 at alpha 0.5: input channels, output channels, output's size and MACs of each path
 PATHS = {
     "stem.conv": [(3, 32, 112, 10_838_016)],
     "block1.depthwise": [(32, 32, 112, 3_612_672)],
     "block1.pointwise": [(32, 32, 112, 12_845_056), (32, 32, 56, 3_211_264)],
     "block2.depthwise": [(32, 32, 56, 903_168), (32, 32, 28, 225_792)],
-    "block2.pointwise": [(32, 64, 56, 6_422_528), *[(32, 64, 28, 1_605_632)] * 3],
+    "block2.pointwise": [(32, 64, 56, 6_422_528), *low_paths(32, 64, 28, 1_605_632)],
     "block3.depthwise": [(64, 64, 56, 1_806_336), (64, 64, 28, 451_584)],
-    "block3.pointwise": [(64, 64, 56, 12_845_056), *[(64, 64, 28, 3_211_264)] * 3],
+    "block3.pointwise": [(64, 64, 56, 12_845_056), *low_paths(64, 64, 28, 3_211_264)],
     "block4.depthwise": [(64, 64, 28, 451_584), (64, 64, 14, 112_896)],
-    "block4.pointwise": [(64, 128, 28, 6_422_528), *[(64, 128, 14, 1_605_632)] * 3],
+    "block4.pointwise": [(64, 128, 28, 6_422_528), *low_paths(64, 128, 14, 1_605_632)],
     "block5.depthwise": [(128, 128, 28, 903_168), (128, 128, 14, 225_792)],
-    "block5.pointwise": [(128, 128, 28, 12_845_056), *[(128, 128, 14, 3_211_264)] * 3],
+    "block5.pointwise": [(128, 128, 28, 12_845_056), *low_paths(128, 128, 14, 3_211_264)],
     "block6.depthwise": [(128, 128, 14, 225_792), (128, 128, 7, 56_448)],
-    "block6.pointwise": [(128, 256, 14, 6_422_528), *[(128, 256, 7, 1_605_632)] * 3],
+    "block6.pointwise": [(128, 256, 14, 6_422_528), *low_paths(128, 256, 7, 1_605_632)],
     **{
         f"block{place}.{part}": rows
         for place in (7, 8, 9, 10)
         for part, rows in {
             "depthwise": [(256, 256, 14, 451_584), (256, 256, 7, 112_896)],
-            "pointwise": [(256, 256, 14, 12_845_056), *[(256, 256, 7, 3_211_264)] * 3],
+            "pointwise": [(256, 256, 14, 12_845_056), *low_paths(256, 256, 7, 3_211_264)],
         }.items()
     },
     "block11.depthwise": [(256, 256, 14, 451_584), (256, 256, 7, 112_896)],

@@ -93,7 +93,10 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
             ((ones(1, 2, 16, 16), ones(2, 2, 3, 3)), {"padding": 1}),  # whose weights' gradient is made of dot products
             ((ones(1, 32, 64, 64), ones(32, 32, 3, 3)), {"padding": 1}),  # many, by Winograd's transforms
         ],
-        "depthwise_conv2d": [((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)],
+        "depthwise_conv2d": [
+            *(((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)),
+            ((x, ones(8, 1, 3, 3)), {"padding": 1, "stride": 2}),
+        ],
         "channel_shuffle": [((x, 2), {})],
         "batch_norm2d": [((x, channels, channels), {}), ((x, channels, channels, channels, channels), {})],
         "upsample_nearest2d": [((x, scale), {}) for scale in (2, 3)],

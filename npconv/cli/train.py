@@ -101,14 +101,14 @@ class Run:
         self.macs = costs.count(self.network, (1, *image)).macs
         self.epochs: list[training.Epoch] = []
         self.test_accuracy: float | None = None
+        self.console = Console(highlight=False, markup=False, soft_wrap=True)
+        self.started = time.perf_counter()
         try:
             self.folder = _new_folder(out, f"{settings.model}-{self.dataset.name}-seed{settings.seed}")
             self.metrics = self.folder / "metrics.jsonl"
             self.metrics.touch()
         except OSError as error:
             raise OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})") from None
-        self.started = time.perf_counter()
-        self.console = Console(highlight=False, markup=False, soft_wrap=True)
 
     def introduce(self) -> None:
         """Say what is about to happen."""

@@ -158,7 +158,7 @@ def _for_each_vector(source: Any, target: Any, move: Callable[[Vectors, Any, Any
     """What an intrinsic (source, source_start, target, target_start, count) returns that moves a vector at a time.
 
     ``move(v, source_at, target_at, left)`` gets functions that give the address of an element from the vector's first on times
-    its argument, and how many elements are left.
+    its argument, and how many elements are left: a constant where they fill the vector, so that its masks cost nothing.
     """
     index = types.intp
 
@@ -167,16 +167,23 @@ def _for_each_vector(source: Any, target: Any, move: Callable[[Vectors, Any, Any
         v = Vectors(context, builder, signature.args[0].dtype)
         source_data = v.at(data_of(context, builder, signature.args[0], source), source_start)
         target_data = v.at(data_of(context, builder, signature.args[2], target), target_start)
-        vectors = builder.sdiv(builder.add(count, INT(v.lanes - 1)), INT(v.lanes))
-        with cgutils.for_range(builder, vectors, intp=INT) as over:
-            done = builder.mul(over.index, INT(v.lanes))
+
+        def move_from(done: Any, left: Any) -> None:
             twice = builder.add(done, done)
             move(
                 v,
                 (v.at(source_data, done), v.at(source_data, twice)),
                 (v.at(target_data, done), v.at(target_data, twice)),
-                builder.sub(count, done),
+                left,
             )
+
+        some = builder.select(builder.icmp_signed(">", count, INT(0)), count, INT(0))
+        full = builder.udiv(some, INT(v.lanes))
+        with cgutils.for_range(builder, full, intp=INT) as over:
+            move_from(builder.mul(over.index, INT(v.lanes)), INT(v.lanes))
+        done = builder.mul(full, INT(v.lanes))
+        with builder.if_then(builder.icmp_signed("<", done, some)):
+            move_from(done, builder.sub(some, done))
         return context.get_dummy_value()
 
     return types.void(source, index, target, index, index), generate
