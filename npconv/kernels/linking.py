@@ -11,10 +11,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from numba import _dynfunc
+from numba import _dynfunc, version_info
 from numba.core import event
 from numba.core.codegen import JITCodeLibrary
 from numba.core.registry import cpu_target
+
+# The releases of Numba whose inner workings are as below. Any other compiles in its own way, which is right and slower.
+KNOWN = {(0, 68)}
 
 
 class _Part(JITCodeLibrary):  # type: ignore[misc]  # Numba has no types
@@ -92,6 +95,8 @@ def _in_one_piece(loop: Callable[..., None]) -> Iterator[None]:
 
 def link_before_optimizing(dispatcher: Any) -> None:
     """Let a loop, and what it calls, be optimised when all of it is there."""
+    if version_info.short not in KNOWN:
+        return
     compiler = dispatcher._compiler
     plain_compile = compiler.compile
 
