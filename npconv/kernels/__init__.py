@@ -1,10 +1,11 @@
 """The fast twins: every primitive of `npconv.reference`, with the same files, names and arguments, in Numba on all cores.
 
 A public function takes what its reference takes, allocates its result and calls a compiled loop. What the loops share: `simd` is
-the vector vocabulary, `tiles`, `filters` and `moments` the sums in registers made of it; `planes` has every convolution as a sum of
-shifted planes, `slides` square kernels over planes where they stand, `channels` any other kernel over rows in scratch, `lanes`
-planes that stand in the lanes of a vector, `rows` planes as long rows, `blocks` squares of pixels where they stand; `compiling` is
-what all loops agree on, `linking` how they are optimised, and `cache` where they are kept.
+the vector vocabulary, `tiles`, `filters` and `moments` the sums in registers made of it; `shifts` and `planes` have every
+convolution as a sum of shifted planes, `transforms` the matrices of Winograd's; `slides` has square kernels over planes where they
+stand, `channels` any other kernel over rows in scratch, `lanes` planes that stand in the lanes of a vector, `rows` planes as
+long rows, `blocks` squares of pixels where they stand; `compiling` is what all loops agree on, `linking` how they are optimised,
+and `cache` where they are kept.
 Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
 """
 

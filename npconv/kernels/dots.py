@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
-from npconv.kernels.planes import Shifts, copy_plane, plane_shifts
+from npconv.kernels.planes import copy_plane
+from npconv.kernels.shifts import Shifts, plane_shifts
 from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, copy_run, data_of
 from npconv.kernels.windows import input_taps
 

@@ -2,14 +2,14 @@
 
 A chunk of source rows is copied once into scratch with its zero border, split by stride phase, so that each tap of any
 stride and dilation is a contiguous run at a constant offset, row ends included (what is computed there is not stored).
-Then `simd.multiply` does the rest: no im2col in memory. The forward and the input gradient are the same sum with other
-shifts; `dots` reads the same planes for weight gradients.
+Then `tiles.multiply` does the rest: no im2col in memory. The forward and the input gradient are the same sum with other
+shifts; `dots` and `pixels` read the same planes for weight gradients.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
@@ -18,7 +18,7 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, scratch
-from npconv.kernels.rows import images
+from npconv.kernels.shifts import Maps, Shifts, plane_shifts
 from npconv.kernels.simd import (
     VECTOR_BITS,
     clear_run,
@@ -35,69 +35,6 @@ from npconv.memory import empty
 SCRATCH_BYTES = 1 << 19  # per thread, for planes, which most taps find in the L2 cache
 PANEL_BYTES = 1 << 18  # for panels, which no second tap comes back to
 WEIGHT_BYTES = 1 << 18  # of the weights that are in use at a time, beside their part of the planes
-
-
-class Shifts(NamedTuple):
-    """The taps of one output phase as shifted planes, for Numba: output m reads plane pixel m + (row, column)."""
-
-    w_taps: Array  # offset of each tap in its kernel plane
-    tap_phase: Array  # which phase plane of the source it reads,
-    tap_row: Array  # from which row
-    tap_column: Array  # and column on
-    phase_row: Array  # the source row and column where each phase plane's origin lies
-    phase_column: Array
-    source_stride: tuple[int, int]
-    span: tuple[int, int]  # rows and columns that the taps reach beyond the outputs
-    out_stride: tuple[int, int]
-    out_phase: tuple[int, int]
-
-
-def plane_shifts(taps: Taps) -> Iterator[Shifts]:
-    """Each output phase by itself: source pixel m * stride + u is pixel m + u // stride of the phase plane u % stride."""
-    for phase in range(len(taps.phase_row)):
-        own = slice(taps.first_tap[phase], taps.first_tap[phase + 1])
-        row, row_phase = np.divmod(taps.row[own], taps.source_stride[0])
-        column, column_phase = np.divmod(taps.column[own], taps.source_stride[1])
-        if not len(row):
-            continue  # no tap reads for this phase
-        top, left = int(row.min()), int(column.min())
-        planes, tap_phase = np.unique(np.stack([row_phase, column_phase]), axis=1, return_inverse=True)
-        yield Shifts(
-            taps.tap[own],
-            tap_phase.reshape(len(row)),
-            row - top,
-            column - left,
-            np.ascontiguousarray(planes[0]) + top * taps.source_stride[0],
-            np.ascontiguousarray(planes[1]) + left * taps.source_stride[1],
-            taps.source_stride,
-            (int(row.max()) - top, int(column.max()) - left),
-            taps.out_stride,
-            (int(taps.phase_row[phase]), int(taps.phase_column[phase])),
-        )
-
-
-class Maps(NamedTuple):
-    """Where the pixels of some images stand in a flat array: pixel (m, q) of channel c at start + n*image + c*channel + m*row + q."""
-
-    flat: Array
-    start: int
-    image: int
-    channel: int
-    row: int
-
-    @classmethod
-    def of(cls, array: Array) -> Maps:
-        """An array of shape (N, C, H, W); see `rows.images`."""
-        _, _, height, width = array.shape
-        flat, image = images(array)
-        return cls(flat, 0, image, height * width, width)
-
-    @classmethod
-    def with_images_as_rows(cls, array: Array) -> Maps:
-        """As one image that has one row of H*W pixels for each image of the array."""
-        _, _, height, width = array.shape
-        flat, image = images(array)
-        return cls(flat, 0, 0, height * width, image)
 
 
 class _Work(NamedTuple):

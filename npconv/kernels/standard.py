@@ -13,7 +13,8 @@ from npconv.kernels.blocks import accumulate
 from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.kernels.pixels import pixel_product
-from npconv.kernels.planes import Maps, shifted_product
+from npconv.kernels.planes import shifted_product
+from npconv.kernels.shifts import Maps
 from npconv.kernels.windows import input_taps, output_taps
 from npconv.kernels.winograd import PATCH_BYTES, TILES, chosen, transformed_product
 from npconv.memory import empty
