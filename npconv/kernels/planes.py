@@ -151,17 +151,15 @@ class _Packing(NamedTuple):
     @classmethod
     def of(cls, shifts: Shifts, w_outer: int, groups: int, rows: int, sources: int, lanes: int) -> _Packing:
         taps = len(shifts.w_taps)
+        shape = groups, -(-rows // lanes), sources * taps + 1, lanes
         if w_outer == taps:
-            count, run, step, places = 1, sources * taps, sources * taps, np.arange(sources * taps)
+            runs, run, step, places = 1, sources * taps, sources * taps, np.arange(sources * taps)
         else:
-            count, run, step, places = sources, int(shifts.w_taps.max()) + 1, taps, shifts.w_taps
-        targets = np.full(
-            max(run, lanes), step
-        )  # other phases' weights go where the next channel starts, before it does
+            runs, run, step, places = sources, int(shifts.w_taps.max()) + 1, taps, shifts.w_taps
+        # other phases' weights go where the next channel starts, before it does
+        targets = np.full(max(run, lanes), step)
         targets[places] = np.arange(step)
-        return cls(
-            (groups, -(-rows // lanes), sources * taps + 1, lanes), rows, count, run, targets * lanes, step * lanes
-        )
+        return cls(shape, rows, runs, run, targets * lanes, step * lanes)
 
 
 class _Product(NamedTuple):
@@ -234,7 +232,7 @@ def shifted_product(
 
 
 @compiled
-def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
+def _pack(w, w_group, w_row, w_outer, rows, runs, run, targets, step, packed):
     groups, panels, panel_steps, lanes = packed.shape
     flat = packed.reshape(packed.size)
     for item in prange(groups * panels):
@@ -243,7 +241,7 @@ def _pack(w, w_group, w_row, w_outer, rows, count, run, targets, step, packed):
         starts = np.empty(lanes, np.int64)
         for i in range(lanes):
             starts[i] = group * w_group + min(first + i, rows - 1) * w_row
-        for k in range(count):
+        for k in range(runs):
             if run == w_row == 1 and first + lanes <= rows:  # the rows stand next to each other already
                 copy_run(w, starts[0] + k * w_outer, flat, to, lanes)
             else:
