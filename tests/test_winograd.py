@@ -100,6 +100,26 @@ def test_whole_numbers_are_exact(g: Conv2dGeometry, dtype: Any, transformed: Cal
     assert all(transformed)
 
 
+@pytest.mark.parametrize("add", [False, True])
+def test_results_go_into_slices_of_channels_or_are_added_to_them(
+    add: bool, tile: int, transform: Callable[[int], Calls]
+) -> None:
+    calls = transform(tile)
+    g = Conv2dGeometry.of((2, 20, 11, 9), (18, 20, 3, 3), padding=1)
+    x, w, _, dy = arrays_of(g, np.float64, whole=True)
+    for primitive, arguments, shape in (
+        ("conv2d", (x, w, None, g), g.y_shape),
+        ("conv2d_input_grad", (dy, w, g), g.x_shape),
+    ):
+        whole = np.ones((shape[0], shape[1] + 3, *shape[2:]))
+        getattr(kernels, primitive)(*arguments, out=whole[:, 2:-1], add=add)
+        expected = getattr(reference, primitive)(*arguments) + add
+        np.testing.assert_allclose(whole[:, 2:-1], expected, rtol=0, atol=1e-9)
+        assert (whole[:, :2] == 1).all()
+        assert (whole[:, -1] == 1).all()
+    assert calls == [True, True]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("patch_bytes", [1, 1 << 15, 1 << 25])
 def test_more_or_less_memory_gives_the_same_sums(
