@@ -142,7 +142,7 @@ def _checked_modes(modes: Sequence[Mode]) -> tuple[Mode, ...]:
     """`modes` in their own order."""
     for mode in modes:
         if mode not in MODES:
-            raise ValueError(f"modes must be of {', '.join(MODES)}, got {mode!r}")
+            raise ValueError(f"modes must be some of {', '.join(MODES)}, got {mode!r}")
     return tuple(mode for mode in MODES if mode in modes)
 
 

@@ -280,7 +280,7 @@ def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str
     """`given`, each known to be in `known`."""
     for word in given:
         if word not in known:
-            raise ValueError(f"{option} must be of {', '.join(known)}, got {word!r}")
+            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}")
     return list(given)
 
 

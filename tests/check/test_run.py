@@ -243,7 +243,7 @@ def test_arguments_are_checked_before_any_work():
     for wrong, message in [
         ({"op": "conv3d"}, "op must be one of conv2d, .* got 'conv3d'"),
         ({"cases": 0}, "cases must be at least 1, got cases=0"),
-        ({"modes": ("exact", "close")}, "modes must be of exact, bound, adjoint, got 'close'"),
+        ({"modes": ("exact", "close")}, "modes must be some of exact, bound, adjoint, got 'close'"),
         ({"forward": None}, "forward or backward must be given, got None for both"),
     ]:
         with pytest.raises(ValueError, match=message):
