@@ -132,7 +132,7 @@ class _Work(NamedTuple):
 def _dots_plan(g: Conv2dGeometry, itemsize: int, threads: int) -> tuple[Shifts, _Work, float]:
     """The shifted planes, the cut that is done first, and after how many cycles for each pixel."""
     lanes = VECTOR_BITS // (8 * itemsize)
-    (shifts,) = plane_shifts(input_taps(g))
+    shifts = plane_shifts(input_taps(g))
     sources, outs = g.in_channels_per_group, g.out_channels_per_group
     taps, phases = len(shifts.w_taps), len(shifts.phase_row)
     rows, columns = g.out_height, g.out_width

@@ -1,8 +1,7 @@
-"""A convolution's taps as shifts of planes, one set for each output phase, and where maps stand in flat arrays."""
+"""A convolution's taps as shifts of planes, and where maps stand in flat arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +12,9 @@ from npconv.kernels.windows import Taps
 
 
 class Shifts(NamedTuple):
-    """The taps of one output phase as shifted planes, for Numba: output m reads plane pixel m + (row, column)."""
+    """The taps as shifted planes, for Numba: pixel m of an output phase reads plane pixel m + (row, column)."""
 
-    w_taps: Array  # offset of each tap in its kernel plane
+    w_taps: Array  # offset of each tap in its kernel plane, output phase by output phase
     tap_phase: Array  # which phase plane of the source it reads,
     tap_row: Array  # from which row
     tap_column: Array  # and column on
@@ -24,31 +23,27 @@ class Shifts(NamedTuple):
     source_stride: tuple[int, int]
     span: tuple[int, int]  # rows and columns that the taps reach beyond the outputs
     out_stride: tuple[int, int]
-    out_phase: tuple[int, int]
+    first_tap: Array  # of each output phase, row by row, and their end
 
 
-def plane_shifts(taps: Taps) -> Iterator[Shifts]:
-    """Each output phase by itself: source pixel m * stride + u is pixel m + u // stride of the phase plane u % stride."""
-    for phase in range(len(taps.phase_row)):
-        own = slice(taps.first_tap[phase], taps.first_tap[phase + 1])
-        row, row_phase = np.divmod(taps.row[own], taps.source_stride[0])
-        column, column_phase = np.divmod(taps.column[own], taps.source_stride[1])
-        if not len(row):
-            continue  # no tap reads for this phase
-        top, left = int(row.min()), int(column.min())
-        planes, tap_phase = np.unique(np.stack([row_phase, column_phase]), axis=1, return_inverse=True)
-        yield Shifts(
-            taps.tap[own],
-            tap_phase.reshape(len(row)),
-            row - top,
-            column - left,
-            np.ascontiguousarray(planes[0]) + top * taps.source_stride[0],
-            np.ascontiguousarray(planes[1]) + left * taps.source_stride[1],
-            taps.source_stride,
-            (int(row.max()) - top, int(column.max()) - left),
-            taps.out_stride,
-            (int(taps.phase_row[phase]), int(taps.phase_column[phase])),
-        )
+def plane_shifts(taps: Taps) -> Shifts:
+    """Source pixel m * stride + u is pixel m + u // stride of the phase plane u % stride."""
+    row, row_phase = np.divmod(taps.row, taps.source_stride[0])
+    column, column_phase = np.divmod(taps.column, taps.source_stride[1])
+    top, left = int(row.min()), int(column.min())
+    planes, tap_phase = np.unique(np.stack([row_phase, column_phase]), axis=1, return_inverse=True)
+    return Shifts(
+        taps.tap,
+        tap_phase.reshape(len(row)),
+        row - top,
+        column - left,
+        np.ascontiguousarray(planes[0]) + top * taps.source_stride[0],
+        np.ascontiguousarray(planes[1]) + left * taps.source_stride[1],
+        taps.source_stride,
+        (int(row.max()) - top, int(column.max()) - left),
+        taps.out_stride,
+        taps.first_tap,
+    )
 
 
 class Maps(NamedTuple):

@@ -215,22 +215,6 @@ def gather_every_second(typing_context, source, source_start, target, target_sta
 
 
 @intrinsic
-def scatter_every_second(typing_context, source, source_start, target, target_start, count):
-    """target[target_start + 2*i] = source[source_start + i] for i < count."""
-
-    def move(v: Vectors, source_at: Any, target_at: Any, left: Any) -> None:
-        value = v.masked_load(source_at[0], v.first_lanes(left), v.zero)
-        even = ir.Constant(ir.VectorType(BIT, v.lanes), [1 - i % 2 for i in range(v.lanes)])
-        for half in range(2):
-            there = v.builder.sub(v.builder.add(left, left), INT(half * v.lanes))
-            spread = v.shuffle(value, value, [(half * v.lanes + i) // 2 for i in range(v.lanes)])
-            mask = v.builder.and_(v.first_lanes(there), even)
-            v.masked_store(spread, v.at(target_at[1], half * v.lanes), mask)
-
-    return _for_each_vector(source, target, move)
-
-
-@intrinsic
 def clear_run(typing_context, target, start, count):
     """target[start + i] = 0 for i < count."""
     signature, generate = _for_each_vector(

@@ -110,9 +110,6 @@ def conv2d_input_grad(
         return out
     g, maps = _as_rows(geometry)
     dx = empty(geometry.x_shape, dy.dtype) if out is None else out
-    every_pixel_is_written = g.stride_height == g.stride_width == 1
-    if not (every_pixel_is_written or add):
-        dx[...] = 0
     _, channels, kernel_height, kernel_width = g.w_shape
     plane = kernel_height * kernel_width
     strides = g.out_channels_per_group * channels * plane, plane, channels * plane
