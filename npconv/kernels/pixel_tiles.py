@@ -87,8 +87,9 @@ def multiply_pixels(
             with cgutils.for_range(builder, images, intp=INT) as over_images:
                 s_shift, t_shift = builder.mul(over_images.index, s_image), builder.mul(over_images.index, t_image)
                 s_here, t_here = [v.at(run, s_shift) for run in numbers], [v.at(run, t_shift) for run in vectors]
-                with cgutils.for_range(builder, pixels, intp=INT) as over:
-                    place_at = v.at(table, builder.mul(over.index, INT(2)))
+
+                def add_pixel(m: Any, s_here: Any = s_here, t_here: Any = t_here) -> None:
+                    place_at = v.at(table, builder.add(m, m))
                     s_place, t_place = builder.load(place_at), builder.load(v.at(place_at, 1))
                     ts = [v.load(v.at(run, t_place)) for run in t_here]
                     for i in range(tile.rows):
@@ -96,6 +97,15 @@ def multiply_pixels(
                         factor = v.splat(builder.load(v.at(run, i % tile.run)))
                         for j in range(tile.vectors):
                             builder.store(v.fma(factor, ts[j], builder.load(slots[i, j])), slots[i, j])
+
+                # as in `tiles`, two at a time are 2 to 5 % faster
+                half = builder.sdiv(pixels, INT(2))
+                with cgutils.for_range(builder, half, intp=INT) as over:
+                    first = builder.add(over.index, over.index)
+                    add_pixel(first)
+                    add_pixel(builder.add(first, INT(1)))
+                with builder.if_then(builder.icmp_signed("<", builder.add(half, half), pixels)):
+                    add_pixel(builder.sub(pixels, INT(1)))
             for n, place in enumerate(sums):
                 v.store(builder.load(slots[place]), v.at(total_data, n * v.lanes))
 
