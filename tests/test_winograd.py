@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from winograds import SHAPES, SMALL, A, B, Calls, G, arrays_of, geometries
 
 import npconv
 from npconv import kernels, reference
@@ -23,17 +24,6 @@ from npconv.kernels import standard, winograd
 from npconv.kernels.transforms import matrices
 from npconv.testing import assert_within_bound, rigorous_bound, unit_roundoff
 from npconv.testing.bounds import gamma
-
-SHAPES = [
-    ((1, 64, 56, 56), (64, 64, 3, 3), 1),
-    ((8, 256, 14, 14), (256, 256, 3, 3), 1),
-    ((64, 16, 32, 32), (16, 16, 3, 3), 1),
-    ((8, 128, 28, 28), (128, 32, 3, 3), 4),
-]
-
-
-class Calls(list[bool]):
-    """What `transformed_product` said, each time it was asked."""
 
 
 @pytest.fixture(params=[2, 4])
@@ -68,28 +58,9 @@ def transformed(transform: Callable[[int], Calls]) -> Calls:
     return transform(2)
 
 
-def arrays_of(g: Conv2dGeometry, dtype: Any, *, whole: bool, seed: int = 0) -> list[Array]:
-    """x, w, b and dy."""
-    rng = np.random.default_rng(seed)
-    shapes = g.x_shape, g.w_shape, (g.out_channels,), g.y_shape
-    return [(rng.integers(-4, 5, s) if whole else rng.normal(size=s)).astype(dtype) for s in shapes]
-
-
 def both(package: Any, arrays: list[Array], g: Conv2dGeometry) -> list[Array]:
     x, w, b, dy = arrays
     return [package.conv2d(x, w, b, g), package.conv2d_input_grad(dy, w, g)]
-
-
-@st.composite
-def geometries(draw: st.DrawFn) -> Conv2dGeometry:
-    """Padding beyond the kernel, maps that no tile fits, channels beyond and below a vector."""
-    groups, size, channels = st.integers(1, 3), st.integers(1, 40), st.integers(1, 40)
-    pads = st.tuples(st.integers(0, 4), st.integers(0, 4))
-    g, (top, bottom), (left, right) = draw(groups), draw(pads), draw(pads)
-    height, width = max(draw(size), 3 - top - bottom), max(draw(size), 3 - left - right)
-    x_shape = draw(st.integers(0, 3)), g * draw(channels), height, width
-    w_shape = g * draw(channels), x_shape[1] // g, 3, 3
-    return Conv2dGeometry.of(x_shape, w_shape, padding=((top, bottom), (left, right)), groups=g)
 
 
 @given(g=geometries(), dtype=st.sampled_from([np.float32, np.float64]))
@@ -259,10 +230,6 @@ def test_without_transforms_errors_are_within_the_bound_of_sums() -> None:
 
 # --- rounding ----------------------------------------------------------------------------------------------------
 
-B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]], float)
-G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2
-A = np.array([[1, 1, 1, 0], [0, 1, -1, 1]], float)
-
 
 def test_the_matrices_of_2x2_are_the_papers() -> None:
     """But for the sign of a row and its column."""
@@ -363,8 +330,6 @@ def test_on_noise_they_lose_less_than_a_bit(
 
 
 # --- numbers that are not finite ---------------------------------------------------------------------------------
-
-SMALL = Conv2dGeometry.of((2, 20, 9, 11), (24, 20, 3, 3), padding=1)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is done here on purpose

@@ -309,7 +309,7 @@ def _sum_items(
                     for b in range(b_count):
                         for lane in range(lanes):
                             starts[lane] = t_at + min((first + b) * lanes + lane, t_channels - 1) * t_plane
-                        _turn_rows(
+                        turn_rows(
                             t, starts, t_height, t_width, t_row, t_end,
                             turned, i * image + b * block_size, t_pitch, targets,
                         )  # fmt: skip
@@ -354,7 +354,7 @@ def _sum_items(
 
 
 @njit
-def _turn_rows(source, starts, height, width, first_row, end_row, target, target_start, pitch, targets):
+def turn_rows(source, starts, height, width, first_row, end_row, target, target_start, pitch, targets):
     """Rows first_row to end_row of `lanes` planes, channels inside, pixel m of these rows going to targets[m]; 0 for rows outside."""
     lanes = len(starts)
     top = min(max(0, -first_row), end_row - first_row)

@@ -23,11 +23,12 @@ def stacked(array: Array) -> Array:
 
 def images(array: Array) -> tuple[Array, int]:
     """(N, C, H, W) as a flat array, and how far its images are apart there: a slice of channels needs no copy."""
-    size, itemsize = array[:1].size, array.itemsize
-    step = array.strides[0]
+    _, channels, height, width = array.shape
+    size = channels * height * width
     if array.flags.carray or not _has_whole_images(array):
         array = contiguous(array)
         return array.reshape(array.size), size
+    step, itemsize = array.strides[0], array.itemsize
     return as_strided(array, ((len(array) - 1) * step // itemsize + size,), (itemsize,)), step // itemsize
 
 

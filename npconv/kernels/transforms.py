@@ -285,3 +285,95 @@ def transform_back(typing_context, tile, m, start, step, bias, channel, target, 
         return context.get_dummy_value()
 
     return types.void(tile, m, index, index, bias, index, target, index, index, doubt), generate
+
+
+# --- for the gradient of the weights, with channels in the lanes: each number of a patch is a vector ------------------
+
+
+def _transform_turned(tile: Any, lines: Any, target: Any, matrix: Matrix) -> Any:
+    """What an intrinsic returns that makes matrix * block * matrix' of blocks whose neighbours begin `tile` columns apart."""
+    index = types.intp
+    size, results = len(matrix[0]), len(matrix)
+    shared = size - tile.count  # columns that two neighbours have in common
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, lines, start, row, target, target_start, target_step, block_step, count = arguments
+        v = Vectors(context, builder, signature.args[1].dtype)
+        data = v.at(data_of(context, builder, signature.args[1], lines), start)
+        target_data = v.at(data_of(context, builder, signature.args[4], target), target_start)
+        rows = [v.at(data, builder.mul(row, INT(r))) for r in range(size)]
+        places = [builder.mul(target_step, INT(p)) for p in range(results**2)]
+
+        def column(at: Any, s: int) -> list[Any]:
+            return _transformed(v, matrix, [v.load(v.at(v.at(line, at), s * v.lanes)) for line in rows])
+
+        kept = [[cgutils.alloca_once_value(builder, value) for value in column(INT(0), s)] for s in range(shared)]
+        with cgutils.for_range(builder, count, intp=INT) as over:
+            at = builder.mul(over.index, INT(tile.count * v.lanes))
+            columns = [[builder.load(slot) for slot in slots] for slots in kept]
+            columns += [column(at, s) for s in range(shared, size)]
+            for slots, values in zip(kept, columns[size - shared :], strict=True):
+                for slot, value in zip(slots, values, strict=True):
+                    builder.store(value, slot)
+            there = v.at(target_data, builder.mul(over.index, block_step))
+            for place in places:  # of the next: where so many lines were elsewhere in the cache, 3 % of all the time
+                v.prefetch(v.at(v.at(there, block_step), place), 1)
+            for r in range(results):
+                for s, value in enumerate(_transformed(v, matrix, [values[r] for values in columns])):
+                    v.store(value, v.at(there, places[results * r + s]))
+        return context.get_dummy_value()
+
+    return types.void(tile, lines, index, index, target, index, index, index, index), generate
+
+
+@intrinsic
+def transform_patches(typing_context, tile, lines, start, row, target, target_start, target_step, patch_step, count):
+    """target[target_start + p*target_step + j*patch_step] = (B' d B)[p] of `count` patches j, each number being a vector.
+
+    Row r, column s of patch j stands at start + r*row + (tile*j + s) * lanes.
+    """
+    return _transform_turned(tile, lines, target, matrices(tile.count).b)
+
+
+@intrinsic
+def transform_gradients(typing_context, tile, lines, start, row, target, target_start, target_step, tile_step, count):
+    """target[target_start + p*target_step + j*tile_step] = (A e A')[p] of the gradients e of `count` tiles j, likewise."""
+    return _transform_turned(tile, lines, target, tuple(zip(*matrices(tile.count).a, strict=True)))
+
+
+@intrinsic
+def transform_sums(typing_context, tile, m, start, step, target, doubt):
+    """G' m G of `lanes` sums m, whose number p stands at start + p*step; the 9 weights of each follow those of the one before.
+
+    Behind the last of them, up to `lanes` - 1 numbers are junk. `doubt` is as above.
+    """
+    index = types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, m, start, step, target, doubt = arguments
+        v = Vectors(context, builder, signature.args[1].dtype)
+        data = v.at(data_of(context, builder, signature.args[1], m), start)
+        target_data = data_of(context, builder, signature.args[4], target)
+        doubt_data = data_of(context, builder, signature.args[5], doubt)
+        matrix = tuple(zip(*matrices(tile.count).g, strict=True))
+        patch = len(matrix[0])
+        columns = [
+            _transformed(v, matrix, [v.load(v.at(data, builder.mul(step, INT(patch * r + s)))) for r in range(patch)])
+            for s in range(patch)
+        ]
+        weights = [
+            weight for r in range(KERNEL) for weight in _transformed(v, matrix, [values[r] for values in columns])
+        ]
+        doubts = v.load(doubt_data)
+        for weight in weights:
+            doubts = v.fma(weight, v.zero, doubts)
+        v.store(doubts, doubt_data)
+        for tap in range(0, KERNEL**2, v.lanes):
+            first = max(0, min(tap, KERNEL**2 - v.lanes))
+            block = weights[first : first + v.lanes]
+            block += [v.zero] * (v.lanes - len(block))
+            for i, run in enumerate(v.transposed(block)):  # what a run has too much, the next overwrites
+                v.store(run, v.at(target_data, KERNEL**2 * i + first))
+        return context.get_dummy_value()
+
+    return types.void(tile, m, index, index, target, doubt), generate

@@ -6,7 +6,7 @@ For a 4x4 patch d of the source, 3x3 weights g and the 2x2 outputs,
 
 so that for each of the 16 positions a matrix product over channels is left; `transforms` has the matrices. A block of patches goes
 all the way, from source to output, through scratch that stays in the L2 cache. F(4x4, 3x3) is the same with 6x6 patches: 36
-products for 4x4 outputs, where the definition has 144.
+products for 4x4 outputs, where the definition has 144. The gradient of the weights is in `patches`.
 
 What rounding does is bounded by the magnitude of the whole patch: sums of |weights| and |pixels| as above, all numbers taken
 absolute, and not by that of an output's own nine pixels. An output beside a pixel that is 1e6 times larger has an error
@@ -33,7 +33,7 @@ from numba.extending import intrinsic
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.rows import images
-from npconv.kernels.simd import INT, VECTOR_BITS, Vectors, clear_run, copy_run, data_of
+from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, clear_run, copy_run, data_of
 from npconv.kernels.tiles import ROWS, VECTORS
 from npconv.kernels.transforms import transform_back, transform_columns, transform_kernels, transform_row
 
@@ -193,7 +193,10 @@ def _transformed_product(
         # What transforms read behind the last patch is never stored, but it is multiplied, and what somebody left there may be
         # too small for a normal number: then a product takes a hundred cycles, and 64 channels at 56x56 eight times as long.
         clear_run(lines, 0, len(lines) - own_size)
-        doubt = doubts[thread]
+        doubt = np.empty(
+            lanes, source.dtype
+        )  # its own: where two threads wrote to neighbouring lines, each waited for the other
+        clear_run(doubt, 0, lanes)
         thread_number = np.int64(thread)
         for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
             first_panel = item % parts * part
@@ -230,7 +233,7 @@ def _transformed_product(
                 for p in range(positions):
                     multiply(
                         panel_u, u_at + p * sources * lanes, v, p * position, pitch, sources,
-                        m, p * pitch, positions * pitch, o_count, count,
+                        m, p * pitch, positions * pitch, o_count, count, True,
                     )  # fmt: skip
                 for o in range(o_count):
                     channel = group * outs + panel * lanes + o
@@ -242,42 +245,50 @@ def _transformed_product(
                         at = tile * (row - first_row) * tile_columns
                         for r in range(min(tile, out_height - tile * i)):
                             copy_run(lines, at + r * tile * pitch, out, y_row + r * out_width, out_width)
+        copy_run(doubt, 0, doubts[thread], 0, lanes)
 
 
 @njit
-def multiply(u, u_start, v, v_start, v_row, steps, m, m_start, m_row, rows, columns):
+def multiply(u, u_start, v, v_start, v_row, steps, m, m_start, m_row, rows, columns, fresh):
     """`multiply_tile` for any number of rows and columns, both rounded up."""
     lanes = VECTOR_BITS // (8 * v.itemsize)
     j = 0
     while j < columns:
         left = (columns - j + lanes - 1) // lanes
-        vectors = 2 if left == 4 else min(left, VECTORS)  # twice two: one vector alone waits for its weights
+        vectors = 2 if left == 4 else min(left, VECTORS, 3)  # twice two: one vector alone waits for its weights
         for i in range(0, rows, min(ROWS, lanes)):
             u_at, v_at, m_at = u_start + i, v_start + j, m_start + i * m_row + j
             if vectors == 3:
-                multiply_tile(3, u, u_at, v, v_at, v_row, steps, m, m_at, m_row)
+                multiply_tile(3, u, u_at, v, v_at, v_row, steps, m, m_at, m_row, fresh)
             elif vectors == 2:
-                multiply_tile(2, u, u_at, v, v_at, v_row, steps, m, m_at, m_row)
+                multiply_tile(2, u, u_at, v, v_at, v_row, steps, m, m_at, m_row, fresh)
             else:
-                multiply_tile(1, u, u_at, v, v_at, v_row, steps, m, m_at, m_row)
+                multiply_tile(1, u, u_at, v, v_at, v_row, steps, m, m_at, m_row, fresh)
         j += vectors * lanes
 
 
 @intrinsic(prefer_literal=True)
-def multiply_tile(typing_context, vectors, u, u_start, v, v_start, v_row, steps, m, m_start, m_row):
-    """m[i, j] = sum over t < steps of u[t, i] * v[t, j] for i < ROWS and j < vectors * lanes; u has rows of `lanes`."""
+def multiply_tile(typing_context, vectors, u, u_start, v, v_start, v_row, steps, m, m_start, m_row, fresh):
+    """m[i, j] (+)= sum over t < steps of u[t, i] * v[t, j] for i < ROWS and j < vectors * lanes; u has rows of `lanes`.
+
+    A `fresh` tile starts from 0, another one from m.
+    """
     tile_vectors, index = vectors.literal_value, types.intp
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, u, u_start, v, v_start, v_row, steps, m, m_start, m_row = arguments
+        _, u, u_start, v, v_start, v_row, steps, m, m_start, m_row, fresh = arguments
         e = Vectors(context, builder, signature.args[3].dtype)
         u_data = e.at(data_of(context, builder, signature.args[1], u), u_start)
         v_data = e.at(data_of(context, builder, signature.args[3], v), v_start)
         m_data = e.at(data_of(context, builder, signature.args[7], m), m_start)
         tile_rows = min(ROWS, e.lanes)
         total = {(i, j): cgutils.alloca_once(builder, e.type) for i in range(tile_rows) for j in range(tile_vectors)}
+        places = {(i, j): e.at(e.at(m_data, builder.mul(m_row, INT(i))), j * e.lanes) for i, j in total}
         for slot in total.values():
             builder.store(e.zero, slot)
+        with builder.if_then(builder.not_(builder.trunc(fresh, BIT))):
+            for place, slot in total.items():
+                builder.store(e.load(places[place]), slot)
         with cgutils.for_range(builder, steps, intp=INT) as over:
             u_row = e.at(u_data, builder.mul(over.index, INT(e.lanes)))
             e.prefetch(e.at(u_row, U_AHEAD * e.lanes), 0)
@@ -287,9 +298,9 @@ def multiply_tile(typing_context, vectors, u, u_start, v, v_start, v_row, steps,
                 weight = e.splat(builder.load(e.at(u_row, i)))
                 for j, patch in enumerate(patches):
                     builder.store(e.fma(weight, patch, builder.load(total[i, j])), total[i, j])
-        for (i, j), slot in total.items():
-            e.store(builder.load(slot), e.at(e.at(m_data, builder.mul(m_row, INT(i))), j * e.lanes))
+        for place, slot in total.items():
+            e.store(builder.load(slot), places[place])
         return context.get_dummy_value()
 
-    signature = types.void(vectors, u, index, v, index, index, index, m, index, index)
+    signature = types.void(vectors, u, index, v, index, index, index, m, index, index, types.boolean)
     return signature, generate
