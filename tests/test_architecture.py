@@ -109,7 +109,7 @@ def test_modules_import_only_what_their_room_may(module):
             assert package in packages | {"numpy"} | sys.stdlib_module_names, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["geometry", "workers", "testing.bounds", "testing.gradients"])
+@pytest.mark.parametrize("module", ["workers", "testing.bounds", "testing.gradients"])
 def test_some_import_nothing_of_npconv(module):
     assert not [name for name in imports(MODULES[module]) if name.startswith("npconv")]
 

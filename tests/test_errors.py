@@ -242,6 +242,28 @@ def test_bad_numbers_are_named(call, error, message):
         call()
 
 
+@pytest.mark.parametrize(
+    ("op", "args", "right", "wrong", "message"),
+    [
+        ("conv2d", (X, W), {"groups": 1}, {"groups": True}, "groups must be an integer, got True"),
+        ("conv2d", (X, W), {"stride": 1}, {"stride": 1.0}, "stride must be an integer, got 1.0"),
+        ("conv2d", (X, W), {"stride": (1, 1)}, {"stride": (1, True)}, "stride must be an integer, got True"),
+        ("conv2d", (X, W), {"dilation": (1, 1)}, {"dilation": (1.0, 1)}, "dilation must be an integer, got 1.0"),
+        ("conv2d", (X, W), {"padding": ((1, 1), (0, 0))}, {"padding": ((1, 1), (0, False))}, "padding must be an integer, got False"),
+        ("depthwise_conv2d", (X, DW), {"padding": (1, 0)}, {"padding": (1, 0.0)}, "padding must be an integer, got 0.0"),
+        ("max_pool2d", (X,), {"kernel": (2, 2)}, {"kernel": (2, 2.0)}, "kernel must be an integer, got 2.0"),
+        ("upsample_nearest2d", (X,), {"scale": 1}, {"scale": True}, "scale must be an integer, got True"),
+        ("conv2d_input_grad", (f(2, 6, 4, 6), W), {"x_shape": (2, 4, 6, 8)}, {"x_shape": (2, 4, 6.0, 8)}, "x[2] must be an integer, got 6.0"),
+    ],
+)  # fmt: skip
+def test_what_equals_a_right_argument_is_refused_too(op, args, right, wrong, message):
+    """The geometries of right ones are kept."""
+    assert right == wrong
+    getattr(npconv, op)(*args, **right)
+    with pytest.raises(TypeError, match=re.escape(message)):
+        getattr(npconv, op)(*args, **wrong)
+
+
 def test_missing_and_unknown_arguments_are_pythons_to_name():
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'w'"):
         npconv.conv2d(X)

@@ -110,6 +110,18 @@ def test_padding_has_one_explicit_form(padding, expected):
     assert explicit_padding(padding, (4, 4), (2, 4), (1, 1), (1, 1)) == expected
 
 
+def test_a_geometry_is_found_once_for_all_forms_of_its_arguments():
+    forms = [
+        Conv2dGeometry.of((2, 4, 6, 8), (4, 2, 3, 3), stride=stride, padding=padding, groups=groups)
+        for stride in (1, (1, 1), [1, np.int64(1)])
+        for padding in (1, (1, 1), [[1, 1], [1, 1]], np.array([1, 1]), "same")
+        for groups in (2, np.uint8(2))
+    ]
+    assert set(forms) == {forms[0]}
+    assert len({id(geometry) for geometry in forms}) == 2  # "same" is one by itself, as it is for other kernels
+    assert {type(size) for geometry in forms for size in geometry} == {int}
+
+
 def test_a_geometry_knows_its_shapes():
     geometry = Conv2dGeometry.of((2, 6, 7, 8), (4, 3, 3, 5), stride=2, padding=1, groups=2)
     assert geometry.x_shape == (2, 6, 7, 8)

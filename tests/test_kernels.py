@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Conv2dGeometry
-from npconv.kernels import channels, compiling, dots, pixels, planes
+from npconv.kernels import activations, channels, compiling, dots, pixels, planes
 from npconv.testing import named_arrays
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
@@ -112,6 +112,33 @@ def test_the_number_of_threads_changes_no_bit_of_any_operator(op: str, data: st.
             np.testing.assert_array_equal(got, expected)
 
 
+def test_small_work_runs_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is small has no large array: two by two pixels may meet a million weights."""
+    small, large = np.ones(compiling.SMALL - 1, np.float32), np.ones(compiling.SMALL, np.float32)
+    x, w = np.ones((1, 32, 2, 2), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    kernels.relu(small)  # after which Numba has chosen its threads
+    threads, chosen = numba.get_num_threads(), list[int]()
+    monkeypatch.setattr(compiling.pool, "_set_num_threads", chosen.append)
+    kernels.relu(small)
+    assert chosen == [1, threads]
+    kernels.relu(large)
+    kernels.conv2d_input_grad(x, w, Conv2dGeometry.of(x.shape, w.shape, padding=1))
+    assert chosen == [1, threads]
+
+
+def test_calls_leave_the_number_of_threads_as_it_was() -> None:
+    """Small work runs on one, even where it fails."""
+    before, x = numba.get_num_threads(), np.ones(3, np.float32)
+    kernels.relu(x)  # after which Numba has chosen its threads
+    for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+        numba.set_num_threads(threads)
+        kernels.relu(x)
+        with pytest.raises(numba.TypingError):
+            activations._relu(x, np.array("no number"))
+        assert compiling.thread_count() == numba.get_num_threads() == threads
+    numba.set_num_threads(before)
+
+
 MEMORY = """
 import re
 from pathlib import Path
@@ -137,7 +164,11 @@ def touched(geometry):
     return results
 
 of, of_depthwise = Conv2dGeometry.of, Conv2dGeometry.of_depthwise
-for geometry in (of((1, 8, 9, 9), (8, 8, 3, 3)), of_depthwise((1, 8, 9, 9), (8, 1, 3, 3))):
+for geometry in (
+    of((1, 8, 9, 9), (8, 8, 3, 3)),
+    of((1, 32, 16, 16), (32, 32, 3, 3), padding=1),  # by transforms
+    of_depthwise((1, 8, 9, 9), (8, 1, 3, 3)),
+):
     touched(geometry)  # the compiled code
 for geometry in (
     of((4, 64, 224, 224), (64, 64, 3, 3), padding=1),

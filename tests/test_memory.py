@@ -1,26 +1,29 @@
-"""Arrays that start at a cache line."""
+"""Arrays that start at a cache line, if they are large."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import npconv
-from npconv.memory import CACHE_LINE, aligned, empty
+from npconv.kernels.compiling import scratch
+from npconv.memory import CACHE_LINE, PAGE, aligned, empty
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (3, 5, 7), (2, 64, 33, 31)])
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (3, 5, 7), (32, 64), (2, 64, 33, 31)])
 def test_empty(shape: tuple[int, ...], dtype: type) -> None:
     kept = [empty(shape, dtype) for _ in range(8)]  # all at once, for np.empty is at a cache line now and then
     for array in kept:
         assert (array.shape, array.dtype) == (shape, dtype)
         assert array.flags.carray
-        assert not array.size or array.ctypes.data % CACHE_LINE == 0
+        assert array.nbytes < PAGE or array.ctypes.data % CACHE_LINE == 0
 
 
 def test_aligned() -> None:
-    array = np.arange(24.0).reshape(4, 6)[::2, ::-1]
+    array = np.arange(2400.0).reshape(40, 60)[::2, ::-1]
     copy = aligned(array)
     assert copy.ctypes.data % CACHE_LINE == 0
     assert copy.flags.c_contiguous
@@ -28,8 +31,21 @@ def test_aligned() -> None:
     assert not np.shares_memory(copy, array)
 
 
+def test_scratch_starts_at_a_cache_line_for_each_thread() -> None:
+    def addresses() -> list[int]:
+        return [
+            own.ctypes.data
+            for size in (1, 17, 5000)
+            for dtype in (np.float32, np.float64)
+            for own in scratch(dtype, size)
+        ]
+
+    with ThreadPoolExecutor() as fresh:  # with scratch of its own
+        assert {address % CACHE_LINE for address in fresh.submit(addresses).result()} == {0}
+
+
 def test_results_of_the_kernels_start_at_a_cache_line() -> None:
-    x, w, depthwise = (np.ones(shape, np.float32) for shape in ((1, 3, 9, 9), (5, 3, 3, 3), (3, 1, 3, 3)))
+    x, w, depthwise = (np.ones(shape, np.float32) for shape in ((1, 3, 29, 29), (5, 3, 3, 3), (3, 1, 3, 3)))
     with npconv.backend("numba"):
         results = [[npconv.conv2d(x, w), npconv.depthwise_conv2d(x, depthwise)] for _ in range(8)]
     assert {y.ctypes.data % CACHE_LINE for pair in results for y in pair} == {0}

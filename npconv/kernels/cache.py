@@ -23,7 +23,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 def _sources() -> bytes:
     """A hash of all that a loop can be made of: the kernels, and the geometries, whose fields they take by position."""
     folder = Path(__file__).parent
-    files = [*sorted(folder.glob("*.py")), folder.parent / "geometry.py"]
+    files = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "geometry").glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 

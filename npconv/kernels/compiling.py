@@ -15,15 +15,16 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
+from numba.np.ufunc import parallel as pool
 
 from npconv.geometry import Array
 from npconv.kernels.cache import keep_on_disk
 from npconv.kernels.linking import link_before_optimizing
 from npconv.kernels.simd import VECTOR_BITS
-from npconv.memory import CACHE_LINE, empty
+from npconv.memory import CACHE_LINE, PAGE, empty
 
 LOOPS: list[Any] = []  # every compiled loop, as Numba's dispatcher
-SMALL = 4096  # elements of a first argument below which waking other threads takes longer than the work: 2 ms on a busy machine
+SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
 
 _forked = False  # whether this process is the child of one in which kernels may have run
 _one_at_a_time = threading.Lock()
@@ -63,21 +64,26 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
         link_before_optimizing(dispatcher)
         keep_on_disk(dispatcher, variant)
     LOOPS.append(parallel)
+    arrays: list[int] = []  # which of the arguments are, from the first call on
 
     @functools.wraps(loop)
     def run(*arguments: Any) -> None:
         if _forked:
             serial(*arguments)
         elif _threads_may_meet():
-            threads = numba.get_num_threads()
-            if arguments[0].size >= SMALL or threads == 1:
-                parallel(*arguments)
-                return
-            numba.set_num_threads(1)
+            if not arrays:
+                arrays.extend(i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray))
+            for i in arrays:  # not the first alone: a map of 2 x 2 with 512 channels has 2 M weights
+                if arguments[i].size >= SMALL:
+                    parallel(*arguments)
+                    return
+            # as numba.set_num_threads, which takes 0.9 us to see whether there are any
+            threads = pool._get_num_threads()
+            pool._set_num_threads(1)
             try:
                 parallel(*arguments)
             finally:
-                numba.set_num_threads(threads)
+                pool._set_num_threads(threads)
         else:
             with _one_at_a_time:
                 parallel(*arguments)
@@ -94,6 +100,12 @@ def _threads_may_meet() -> bool:
     return bool(_layer_allows_it)
 
 
+def thread_count() -> int:
+    """On how many threads a loop will run: numba.get_num_threads(), which takes 0.6 us, where they are running already."""
+    count: int = numba.get_num_threads() if _layer_allows_it is None else pool._get_num_threads()
+    return count
+
+
 def contiguous(array: Array) -> Array:
     """`array` in C order, aligned and writeable, copied only if it is not: each layout would be one more compilation."""
     return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
@@ -103,17 +115,17 @@ _kept = threading.local()
 
 
 def scratch(dtype: Any, size: int) -> Array:
-    """Memory for each of Numba's threads, (threads, at least size), aligned like `empty`, not set to anything, until this thread asks again.
+    """Memory for each of Numba's threads, (threads, at least size), from a cache line on, not set to anything, until this thread asks again.
 
     It is kept between calls, because fresh pages cost more than many a convolution: 1 MiB took 0.2 ms on one machine.
     """
     dtype = np.dtype(dtype)
     in_a_line = CACHE_LINE // dtype.itemsize
     size = -(-size // in_a_line) * in_a_line
-    needed = numba.get_num_threads() * size
+    needed = thread_count() * size
     flat = getattr(_kept, dtype.char, None)
     if flat is None or flat.size < needed:
-        flat = empty((needed,), dtype)
+        flat = empty((max(needed, PAGE // dtype.itemsize),), dtype)
         setattr(_kept, dtype.char, flat)
     return flat[:needed].reshape(-1, size)
 

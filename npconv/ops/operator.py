@@ -11,6 +11,8 @@ import numpy as np
 
 from npconv.geometry import check_dtypes
 
+NUMPY_TYPES = np.ndarray, np.generic
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -35,7 +37,10 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
                 value = args[place] if place < len(args) else kwargs.get(name)
                 if value is None and (name in optional or (name not in kwargs and place >= len(args))):
                     continue  # a missing required argument is left to Python's own message
-                arrays.extend(_named_leaves(name, value))
+                if isinstance(value, tuple):
+                    arrays.extend(_named_leaves(name, value))
+                else:
+                    arrays.append((name, value))
             if not arrays or check_dtypes(arrays) != np.float16:
                 return _finished(function(*args, **kwargs))
             wide_args = [_convert(value, np.float16, np.float32) for value in args]
@@ -48,11 +53,8 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
     return decorate
 
 
-def _named_leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """(name, array) for an array, or for every array of a tuple that is not None: x[0] of a tuple, w.hh of a named one."""
-    if not isinstance(value, tuple):
-        yield name, value
-        return
+def _named_leaves(name: str, value: tuple[object, ...]) -> Iterator[tuple[str, object]]:
+    """(name, array) for every array of a tuple that is not None: x[0] of a tuple, w.hh of a named one."""
     fields = getattr(value, "_fields", None)
     for index, leaf in enumerate(value):
         if leaf is not None:
@@ -61,7 +63,7 @@ def _named_leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 def _finished(result: Any) -> Any:
     """Every array of a result in C order, and NumPy's scalars as arrays without axes: what a backend made of it is its affair."""
-    if isinstance(result, np.ndarray | np.generic):
+    if isinstance(result, NUMPY_TYPES):
         return np.asarray(result, order="C")
     if isinstance(result, tuple):
         leaves = [_finished(leaf) for leaf in result]

@@ -1,0 +1,67 @@
+"""Sizes, padding rules and argument checks: the one place where a problem is found to be well posed.
+
+Everything below `npconv.ops` relies on it: a geometry that exists is right, so neither `reference` nor `kernels`
+checks anything. Every error is raised here, before any work, and names the argument, its value and the rule.
+
+Imports nothing else of npconv.
+"""
+
+from __future__ import annotations
+
+from npconv.geometry.channels import (
+    OctavePath,
+    check_shuffle_groups,
+    ghost_channels,
+    octave_channels,
+    octave_joints,
+    octave_paths,
+    octave_pooling,
+)
+from npconv.geometry.checks import (
+    FLOAT_DTYPES,
+    LARGEST,
+    Array,
+    IntOrPair,
+    Pair,
+    check_array,
+    check_dtypes,
+    check_shape,
+    fraction,
+    integer,
+    pair,
+    positive,
+    shape,
+)
+from npconv.geometry.convolution import Conv2dGeometry
+from npconv.geometry.padding import Padding, effective_kernel, explicit_padding, same_padding
+from npconv.geometry.pooling import Pool2dGeometry, UpsampleGeometry
+
+__all__ = [
+    "FLOAT_DTYPES",
+    "LARGEST",
+    "Array",
+    "Conv2dGeometry",
+    "IntOrPair",
+    "OctavePath",
+    "Padding",
+    "Pair",
+    "Pool2dGeometry",
+    "UpsampleGeometry",
+    "check_array",
+    "check_dtypes",
+    "check_shape",
+    "check_shuffle_groups",
+    "effective_kernel",
+    "explicit_padding",
+    "fraction",
+    "ghost_channels",
+    "integer",
+    "octave_channels",
+    "octave_joints",
+    "octave_paths",
+    "octave_pooling",
+    "pair",
+    "positive",
+    "same_padding",
+    "shape",
+]

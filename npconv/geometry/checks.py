@@ -1,0 +1,151 @@
+"""Numbers, pairs, shapes and arrays, each found to be right by itself."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Pair: TypeAlias = tuple[int, int]
+IntOrPair: TypeAlias = "int | Sequence[int]"
+
+LARGEST = 2**31 - 1  # of any size or step: products of two still fit the kernels' 64-bit indices
+FLOAT_DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+_BOOLS = bool, np.bool_
+_NUMBERS = int, float, np.integer, np.floating
+_SEQUENCES = Sequence, np.ndarray
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+def integer(name: str, value: object, *, minimum: int | None = None) -> int:
+    """`value` as an int of at least `minimum`. Python and NumPy integers are welcome; bools and floats are not."""
+    if type(value) is int and (minimum is None or value >= minimum) and value <= LARGEST:
+        return value  # nearly always; small convolutions wait for these checks
+    try:
+        if isinstance(value, _BOOLS):
+            raise TypeError
+        result = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if minimum is not None and result < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {name}={result}")
+    if result > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, got {name}={result}")
+    return result
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, _BOOLS) or not isinstance(value, _NUMBERS):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def positive(name: str, value: object, *, zero: bool = False) -> float:
+    """`value` as a finite float above 0, or at least 0 where `zero`."""
+    result = _number(name, value)
+    if not (0.0 < result < float("inf") or (zero and result == 0.0)):
+        raise ValueError(f"{name} must be finite and {'at least' if zero else 'above'} 0, got {name}={result}")
+    return result
+
+
+def fraction(name: str, value: object, *, below_one: bool = False) -> float:
+    """`value` as a float in [0, 1], or in [0, 1) where `below_one`."""
+    result = _number(name, value)
+    if not 0.0 <= result <= 1.0 or (below_one and result == 1.0):
+        raise ValueError(f"{name} must be in [0, 1{')' if below_one else ']'}, got {name}={result}")
+    return result
+
+
+def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether `value` has members to be looked at one by one, as a tuple, a list or an array has, and a string here has not."""
+    kind = type(value)  # which says it sooner than an abstract class does
+    return kind is tuple or (kind is not int and isinstance(value, _SEQUENCES) and not isinstance(value, str))
+
+
+def pair(name: str, value: object, *, minimum: int) -> Pair:
+    """`value` as (rows, columns): an int counts for both."""
+    if type(value) is int and minimum <= value <= LARGEST:
+        return value, value
+    if not is_sequence(value):
+        both = integer(name, value, minimum=minimum)
+        return both, both
+    if len(value) != 2:
+        raise ValueError(f"{name} must be an int or (rows, columns), got {value!r}")
+    return integer(name, value[0], minimum=minimum), integer(name, value[1], minimum=minimum)
+
+
+# --- shapes and arrays -------------------------------------------------------------------------------------------
+
+
+def shape(name: str, value: object, letters: str) -> tuple[int, ...]:
+    """`value` as a tuple of sizes, one for each of `letters`; only the batch, N, may be 0."""
+    if type(value) is tuple and len(value) == len(letters):
+        for size in value:
+            if type(size) is not int or not 0 < size <= LARGEST:
+                break
+        else:
+            return value  # that of an array that is not empty
+    if not is_sequence(value):
+        raise TypeError(f"{name} must be a tuple of {len(letters)} ints, got {value!r}")
+    if len(value) != len(letters):
+        raise ValueError(f"{name} must have {len(letters)} sizes ({', '.join(letters)}), got {tuple(value)}")
+    sizes = tuple(integer(f"{name}[{axis}]", size) for axis, size in enumerate(value))
+    for letter, size in zip(letters, sizes, strict=True):
+        if size < (0 if letter == "N" else 1):
+            raise ValueError(
+                f"{name} must have no empty axis but the batch, got shape {sizes} for ({', '.join(letters)})"
+            )
+    return sizes
+
+
+def check_array(name: str, array: object, letters: str) -> tuple[int, ...]:
+    """The shape of `array`, once it is known to be a NumPy array with one axis for each of `letters`."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    if array.ndim != len(letters):
+        raise ValueError(
+            f"{name} must have {len(letters)} axes ({', '.join(letters)}), got {array.ndim} in shape {array.shape}"
+        )
+    if 0 < array.size <= LARGEST:  # then so is each axis
+        return array.shape
+    return shape(name, array.shape, letters)
+
+
+def check_shape(name: str, array: object, expected: tuple[int, ...], meaning: str) -> None:
+    """Raise unless `array` is a NumPy array of the `expected` shape; `meaning` says what that shape is."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    if array.shape != expected:
+        raise ValueError(f"{name} must have the shape {expected} ({meaning}), got {array.shape}")
+
+
+def check_dtypes(arrays: Sequence[tuple[str, object]]) -> np.dtype[Any]:
+    """The one float dtype that all the named `arrays` share."""
+    first_name, first_dtype = "", None
+    for name, array in arrays:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+        dtype = array.dtype
+        if dtype is first_dtype:
+            continue  # nearly always
+        if dtype not in FLOAT_DTYPES:
+            raise TypeError(f"{name} must be float16, float32 or float64, got dtype {dtype}")
+        if first_dtype is None:
+            first_name, first_dtype = name, dtype
+        elif dtype != first_dtype:
+            raise TypeError(f"{name} must have the dtype of {first_name}, got {dtype} with {first_name} {first_dtype}")
+    if first_dtype is None:
+        raise TypeError("at least one array is needed, got none")
+    return first_dtype
+
+
+# A geometry takes longer to find than a small convolution, and is wanted again and again. Equal arguments have to mean the
+# same: so each is checked, and put in its one form, before it comes here. Elsewhere 1, 1.0 and True are equal, and not all right.
+kept = functools.lru_cache(maxsize=4096)
