@@ -243,3 +243,14 @@ def prefetch_run(typing_context, array, start, count):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp), generate
+
+
+def align_stack(builder: Any, v: Vectors) -> None:
+    """Let the function's stack begin at a whole vector, where there are more vectors than registers.
+
+    LLVM does that for what it is told to keep there, but not for what it spills: then most of the spilled cross a cache line,
+    and how many depends on who calls.
+    """
+    kept = cgutils.alloca_once(builder, v.type)
+    kept.align = VECTOR_BITS // 8
+    builder.asm(ir.FunctionType(ir.VoidType(), [kept.type]), "", "r", [kept], True)
