@@ -82,7 +82,7 @@ def load_npz(path: str | PathLike[str], *, seed: int = 0) -> Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"the data file must exist, got {path}")
+        raise ValueError(f"the data must be a file that exists, got {path}")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("images", "labels") if name in arrays}

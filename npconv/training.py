@@ -137,9 +137,10 @@ def _step(model: Layer, optimizer: Optimizer, x: Array, labels: Array, label_smo
 
 @_quietly
 def evaluate(model: Layer, images: Array, labels: Array, batch: int) -> Evaluation:
-    """Loss, accuracy and predictions of `model` on labelled images, at most `batch` at a time, in evaluation mode.
+    """Loss, accuracy and predictions of `model` on images (N, C, H, W) with labels (N,), at most `batch` at a time.
 
-    Raises ValueError where there is no image; the model is left in evaluation mode.
+    The model runs, and is left, in evaluation mode. Raises TypeError or ValueError where there is no image, batch is below 1,
+    or labels are not one class number of the model's for each image.
     """
     count = check_array("images", images, "NCHW")[0]
     check_shape("labels", labels, (count,), "one class number per image")
@@ -156,11 +157,16 @@ def evaluate(model: Layer, images: Array, labels: Array, batch: int) -> Evaluati
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
-    """How many images of class i were taken for class j, as int array (classes, classes).
+    """How many images of class i were taken for class j, as int array (classes, classes), of int arrays (N,) below `classes`.
+
+    Raises ValueError where a label or a prediction is out of that range.
 
     >>> import numpy as np
     >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
     array([[1, 0],
            [1, 1]])
     """
+    for name, numbers in (("labels", labels), ("predictions", predictions)):
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < classes):
+            raise ValueError(f"{name} must be in [0, {classes - 1}], got {numbers.min()} to {numbers.max()}")
     return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)

@@ -127,7 +127,7 @@ def picked_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
         return rng.integers(-4, 5, shape).astype(dtype)
 
     for height, width in ((14, 14), (7, 7), (15, 33)):
-        for channels, out_channels, groups in ((16, 24, 1), (70, 36, 2), (33, 17, 1)):
+        for channels, out_channels, groups in ((16, 24, 1), (70, 36, 2), (33, 25, 1)):
             x, w = whole(8, channels, height, width), whole(out_channels, channels // groups, 3, 3)
             for stride in (1, 2):
                 problem = Problem(
@@ -155,6 +155,25 @@ def run_updates(guard: Guard, dtype: type) -> None:
         param, grad, *states = np.ones((4, size), dtype)
         kernels.sgd_update(param, grad, states[0], 0.1, 0.9, True, 0.1)
         kernels.adam_update(param, grad, *states, 1, 0.1, (0.9, 0.99), 1e-8, 0.1, False)
+
+
+def run_joins(guard: Guard, dtype: type) -> None:
+    """What joins branches, no operators either: whole maps, and slices of channels of larger ones."""
+    for (batch, height, width), guard.side in itertools.product([(1, 1, 1), (3, 7, 7), (2, 40, 70)], SIDES):
+        whole = np.ones((batch, 5, height, width), dtype)
+        for x in (whole, whole[:, 1:4]):
+            kernels.add(x, x, "relu6")
+            kernels.part_grad(
+                kernels.concatenate((x, x, x), "relu"),
+                np.ones((batch, 3 * x.shape[1], height, width), dtype),
+                1,
+                4,
+                "relu",
+            )
+            kernels.scale(x, x[:, :, :1, :1], x)
+            kernels.scale(x, x[:, :, :1, :1])
+            kernels.gate_grad(x, x)
+            kernels.batch_norm2d_batch_grad(x, x.copy(), *np.ones((4, x.shape[1]), dtype), 1e-5, "relu")
 
 
 def reads_behind(x: np.ndarray, y: np.ndarray) -> None:
@@ -205,6 +224,7 @@ def main(diary: str, examples: str, planted: str = "") -> None:
         for problem, dy in picked:
             judge(guard, problem, dy)
         run_updates(guard, dtype)
+        run_joins(guard, dtype)
     never = [name for name, calls in guard.calls.items() if not calls]
     assert not never, f"no problem runs {never}"
     types = {loop.py_func.__name__: len(loop.signatures) for loop in LOOPS}

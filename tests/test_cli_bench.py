@@ -82,9 +82,10 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
         (["--threads", "1,many"], "--threads must be"),
         (["--threads", "100000"], "--threads must be"),
         (["--dtype", "float16"], "--dtype must be float32 or float64, got 'float16'"),
-        (["--filter", "no such layer"], "--filter must match an operator, a network or a shape, got 'no such layer'"),
+        (["--filter", "no such layer"], "--filter must match an operator, a network or a shape, such as standard, pointwise, "),
         (["--filter", "("], "--filter must be a regular expression, got '('"),
-        (["--json", "no/such/folder/run.json"], "must be in a folder that exists"),
+        (["--json", "no/such/folder/run.json"], "--json must be a file in a folder that exists, got no/such/folder/run.json"),
+        (["--plot", "."], "--plot must be a file in a folder that exists, got ."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import json
 import os
 import re
@@ -14,13 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 
 import npconv
 from npconv.check import isolation, run
 from npconv.check.adapters import ADAPTERS
 from npconv.check.isolation import Description
-from npconv.cli.app import app
 
 HERE = Path(__file__).parent
 
@@ -34,12 +32,7 @@ def garbage_is_found():
 
 
 def call(*words: object) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of the command, in this process."""
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), pytest.raises(SystemExit) as end:
-        app(["check", *map(str, words)], prog_name="npconv")
-    assert isinstance(end.value.code, int)
-    return end.value.code, stdout.getvalue(), stderr.getvalue()
+    return commands.call("check", *words)
 
 
 def test_a_right_function_is_equal(tmp_path):
@@ -200,7 +193,7 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
         (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
         (["npconv", "--timeout", "0"], "--timeout must be .*0"),
-        (["npconv", "--json", "nowhere/r.json"], "a file must be in a folder that exists, got nowhere/r.json"),
+        (["npconv", "--json", "nowhere/r.json"], "--json must be a file in a folder that exists, got nowhere/r.json"),
     ],
 )
 def test_bad_usage_is_one_line(words, message):
@@ -208,6 +201,13 @@ def test_bad_usage_is_one_line(words, message):
     assert (code, stdout) == (2, "")
     assert stderr.count("\n") == 1
     assert re.match(f"npconv: {message}", stderr), stderr
+
+
+def test_a_wrong_backend_in_the_environment_is_one_line():
+    command = [sys.executable, "-m", "npconv", "check", "npconv", "--op", "relu", "--cases", "1"]
+    told = subprocess.run(command, env=os.environ | {"NPCONV_BACKEND": "cuda"}, capture_output=True, text=True)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "npconv: NPCONV_BACKEND must be one of 'numpy', 'numba', got 'cuda'\n"
 
 
 def test_the_list_tells_what_is_installed(monkeypatch):

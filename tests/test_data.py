@@ -140,9 +140,9 @@ def test_arrays_that_are_none() -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the data file must exist, got .*nowhere\.npz"):
+    with pytest.raises(ValueError, match=r"the data must be a file that exists, got .*nowhere\.npz"):
         load_npz(tmp_path / "nowhere.npz")
-    with pytest.raises(ValueError, match="the data file must exist"):
+    with pytest.raises(ValueError, match="the data must be a file that exists"):
         load_npz(tmp_path)
     single = tmp_path / "single.npy"
     np.save(single, LABELS)

@@ -43,3 +43,22 @@ def test_a_class_ruled_out_by_minus_infinity_costs_nothing():
 def test_gradients_of_each_image_add_up_to_nothing(problem):
     """A constant added to all logits of an image changes nothing."""
     assert_allclose(problem.backward(np.ones(())).sum(axis=1), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("classes", [1, 10, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-3, 1, 20, 1e4])
+def test_losses_and_probabilities_are_exact_but_for_rounding(dtype, scale, classes):
+    """Powers of e from 1 down to what is no number any more, beside the same in extended precision."""
+    rng = np.random.default_rng(0)
+    logits, labels = (scale * rng.standard_normal((9, classes))).astype(dtype), rng.integers(0, classes, 9)
+    shifted = logits.astype(np.longdouble)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    p = np.exp(shifted)
+    log_sum, p = np.log(p.sum(axis=1)), p / p.sum(axis=1, keepdims=True)
+    u = np.finfo(dtype).eps
+    loss = np.mean(log_sum - shifted[np.arange(9), labels])
+    assert_allclose(npconv.softmax_cross_entropy(logits, labels), loss, rtol=8 * u, atol=8 * u)
+    p[np.arange(9), labels] -= 1
+    dlogits = npconv.softmax_cross_entropy_backward(np.full((), 9, dtype), logits, labels)
+    assert_allclose(dlogits, p, rtol=0, atol=2 * u)

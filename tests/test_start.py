@@ -59,11 +59,11 @@ EVERYTHING = """
 import json
 import numpy as np
 from npconv import backends, ops
-from npconv.cli.compile import DTYPES, UPDATES, examples, run
+from npconv.cli.compile import DTYPES, JOINS, UPDATES, examples, run
 from npconv.kernels.compiling import LOOPS
 
 for dtype in DTYPES:
-    for op in (*examples(dtype), *UPDATES):
+    for op in (*examples(dtype), *UPDATES, *JOINS):
         run(op, dtype)
 compiled = [str(loop.py_func) for loop in LOOPS if loop.stats.cache_misses]
 equal = {}

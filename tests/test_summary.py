@@ -121,8 +121,14 @@ def test_every_network_has_a_summary(name):
     ("words", "message"),
     [
         (["alexnet"], "MODEL must be one of "),
-        (["mobilenet_v1", "-o", "wide=3"], "options of mobilenet_v1 are width, num_classes, in_channels, "),
-        (["mobilenet_v1", "-o", "rng=3"], "options of mobilenet_v1 are width, num_classes, in_channels, "),
+        (
+            ["mobilenet_v1", "-o", "wide=3"],
+            "the options of mobilenet_v1 must be among width, num_classes, in_channels, ",
+        ),
+        (
+            ["mobilenet_v1", "-o", "rng=3"],
+            "the options of mobilenet_v1 must be among width, num_classes, in_channels, ",
+        ),
         (["mobilenet_v1", "-o", "width"], "--option must be NAME=VALUE, got 'width'"),
         (["mobilenet_v1", "-o", "=1"], "--option must be NAME=VALUE, got '=1'"),
         (["mobilenet_v1", "-o", "width=wide"], "width must be a number, got 'wide'"),
@@ -130,10 +136,13 @@ def test_every_network_has_a_summary(name):
             ["mobilenet_v1", "-o", "padding=[1, 1]"],
             "--option must be a number, a word or a tuple, got 'padding=[1, 1]'",
         ),
-        (["mobilenet_v1", "--alpha", "0.5"], "options of mobilenet_v1 are "),
+        (["mobilenet_v1", "--alpha", "0.5"], "the options of mobilenet_v1 must be among "),
         (["mobilenet_v1", "--size", "big"], "--size must be pixels such as 224 or 49x10, got 'big'"),
         (["mobilenet_v1", "--size", "8x"], "--size must be pixels such as 224 or 49x10, got '8x'"),
-        (["mobilenet_v1", "--size", "0"], "input_shape must have no empty axis"),
+        (["mobilenet_v1", "--size", "0"], "--size must be at least 1, got 0"),
+        (["mobilenet_v1", "--size", "8x-1"], "--size must be at least 1, got 8x-1"),
+        (["mobilenet_v1", "--width", "1", "-o", "width=0.5"], "an option must be given once, got width twice"),
+        (["mobilenet_v1", "-o", "width=1", "-o", "width=1"], "an option must be given once, got width twice"),
         (["shufflenet_v1", "--groups", "5"], "groups must be 1, 2, 3, 4 or 8, got groups=5"),
     ],
 )

@@ -234,7 +234,7 @@ def test_tables_draw(tmp_path, paper):
         (["alexnet"], "npconv: PAPER must be one of mobilenet, shufflenet, octconv, ghostnet, got 'alexnet'\n"),
         (
             ["shufflenet", "--plot", "/no/such/folder/costs.png"],
-            "No such file or directory: '/no/such/folder/costs.png'\n",
+            "npconv: --plot must be a file in a folder that exists, got /no/such/folder/costs.png\n",
         ),
     ],
 )

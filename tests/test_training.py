@@ -187,6 +187,14 @@ def test_confusion_matrix_counts_by_class_and_prediction() -> None:
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [1, 0, 2]])
 
 
+def test_confusion_matrix_refuses_what_is_no_class() -> None:
+    """A prediction of 3 of 3 classes would count as 0 of the next class."""
+    with pytest.raises(ValueError, match=r"predictions must be in \[0, 2\], got 1 to 3"):
+        confusion_matrix(np.array([0, 1]), np.array([3, 1]), 3)
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 2\], got -1 to 1"):
+        confusion_matrix(np.array([-1, 1]), np.array([0, 1]), 3)
+
+
 def test_real_digits_in_two_epochs() -> None:
     data, rng = digits(), np.random.default_rng(0)
     model = nn.Sequential(

@@ -143,7 +143,7 @@ def test_other_arrays_are_named_and_nothing_changes(tmp_path: Path, change: Call
 
 def test_a_missing_file(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.safetensors", tmp_path):
-        with pytest.raises(ValueError, match=f"the weights file must exist, got {re.escape(str(path))}"):
+        with pytest.raises(ValueError, match=f"the weights must be a file that exists, got {re.escape(str(path))}"):
             weights.load(network(0), path)
 
 

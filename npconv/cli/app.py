@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -25,6 +26,10 @@ app.command()(check)
 app.command("compile")(compile_kernels)
 app.command()(config)
 app.add_typer(bench, name="bench")
+for command in (*app.registered_commands, *bench.registered_commands):
+    # One line for each paragraph: Typer keeps all line breaks but the first paragraph's, which fit no terminal but our own.
+    paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _print_version(wanted: bool) -> None:

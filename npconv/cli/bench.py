@@ -14,14 +14,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from npconv.backends import current_backend
 from npconv.bench import machine, report
 from npconv.bench.cases import DIRECTIONS, Case, cases
 from npconv.bench.networks import NETWORK_CASES, PASSES, Network
 from npconv.bench.peers import NETWORK_PEERS, PEERS, TORCH_LAYOUTS
 from npconv.bench.plot import roofline
 from npconv.bench.run import Plan, Row, installed, run
-from npconv.cli.errors import one_line
-from npconv.cli.summary import WIDE
+from npconv.cli.console import table_console
+from npconv.cli.errors import check_output, one_line
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
 
@@ -48,7 +49,7 @@ def ops(
     dtype: Dtype = "float32",
     filter: Filter = "",
     peers: Annotated[
-        str | None, typer.Option(help=f"Some of {','.join(PEERS)}; by default all that are installed.")
+        str | None, typer.Option(help=f"Some of {','.join(PEERS)}, or '' for none; by default all that are installed.")
     ] = None,
     rounds: Rounds = 5,
     seconds: Seconds = 0.1,
@@ -62,11 +63,13 @@ def ops(
     Each framework runs in a process of its own, and values are compared before anything is timed. A ratio is the other
     framework's time by npconv's: above 1, npconv is faster.
     """
-    with one_line(ValueError, OSError):
+    with one_line(ValueError, ImportError, OSError):
+        current_backend()  # which a word in the environment may have made impossible
         directions = _some("--direction", direction, DIRECTIONS)
         chosen = _peers(peers, PEERS)
         plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
-        _check_folders(json_file, plot)
+        check_output("--json", json_file)
+        check_output("--plot", plot)
     _time(plan, json_file, plot)
 
 
@@ -78,7 +81,9 @@ def networks(
     threads: Threads = "0",
     dtype: Dtype = "float32",
     filter: Filter = "",
-    peers: Annotated[str, typer.Option(help=f"Some of {','.join(NETWORK_PEERS)}.")] = ",".join(TORCH_LAYOUTS),
+    peers: Annotated[str, typer.Option(help=f"Some of {','.join(NETWORK_PEERS)}, or '' for none.")] = ",".join(
+        TORCH_LAYOUTS
+    ),
     rounds: Rounds = 5,
     seconds: Seconds = 0.5,
     json_file: Json = None,
@@ -91,20 +96,19 @@ def networks(
     Tiny networks have 64 images of 32 x 32, the others 8 of 224 x 224. Values are compared before anything is timed: logits,
     loss and gradients, in float64. With the peer torch_compile PyTorch compiles them first, which takes minutes.
     """
-    with one_line(ValueError, OSError):
+    with one_line(ValueError, ImportError, OSError):
+        current_backend()  # which a word in the environment may have made impossible
         directions = _some("--direction", direction, PASSES)
         chosen = _peers(peers, NETWORK_PEERS)
         picked = _filtered(filter, NETWORK_CASES)
         plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
-        _check_folders(json_file)
+        check_output("--json", json_file)
     _time(plan, json_file, None)
 
 
 def _time(plan: Plan, json_file: Path | None, plot: Path | None) -> None:
     """Run the plan and say what came out; after Ctrl-C, what came out so far."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     rows: list[Row] = []
     machines: report.Machines = {}
     interrupted = False
@@ -164,23 +168,23 @@ def _progress() -> Progress:
 
 
 def _filtered(pattern: str, known: Sequence[AnyCase]) -> list[AnyCase]:
+    """Those of the known cases in whose operator, network and shape the pattern is found."""
     try:
         chosen = [case for case in known if re.search(pattern, f"{case.op} {case.network} {case.shape}")]
     except re.error as error:
         raise ValueError(f"--filter must be a regular expression, got {pattern!r}: {error}") from None
     if not chosen:
-        raise ValueError(f"--filter must match an operator, a network or a shape, got {pattern!r}")
+        names = dict.fromkeys(case.op for case in known)
+        if len(names) == 1:
+            names = dict.fromkeys(case.network for case in known)
+        raise ValueError(
+            f"--filter must match an operator, a network or a shape, such as {', '.join(names)}, got {pattern!r}"
+        )
     return chosen
 
 
-def _check_folders(*files: Path | None) -> None:
-    """Now, not after minutes."""
-    for file in files:
-        if file is not None and not file.parent.is_dir():
-            raise ValueError(f"{file} must be in a folder that exists, got {str(file.parent)!r}")
-
-
 def _some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The words with commas between that were given, each of them known, and each once."""
     chosen = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
     for word in chosen:
         if word not in known:
@@ -189,6 +193,7 @@ def _some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _peers(given: str | None, known: Mapping[str, str]) -> tuple[str, ...]:
+    """The frameworks to time: those given, or all that are installed; the empty text is npconv alone."""
     if given is None:
         return tuple(peer for peer in known if installed(peer))
     chosen = _some("--peers", given, tuple(known)) if given else ()
@@ -199,6 +204,7 @@ def _peers(given: str | None, known: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _threads(given: str) -> tuple[int, ...]:
+    """The numbers of threads in rising order, 0 having become that of the cores."""
     cores = os.cpu_count() or 1
     try:
         numbers = tuple(dict.fromkeys(int(word) or cores for word in given.split(",")))

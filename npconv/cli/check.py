@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from npconv import __version__
-from npconv.cli.errors import one_line
-from npconv.cli.summary import WIDE
+from npconv.backends import current_backend
+from npconv.cli.console import table_console
+from npconv.cli.errors import check_output, one_line
 from npconv.geometry import integer, positive
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
@@ -60,9 +61,7 @@ def check(
 
     The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
     """
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     if list_:
         _print_adapters(console)
         return
@@ -75,9 +74,9 @@ def check(
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
-            for path in (as_json, html):
-                if path is not None and not path.absolute().parent.is_dir():
-                    raise ValueError(f"a file must be in a folder that exists, got {path}")
+            check_output("--json", as_json)
+            check_output("--html", html)
+            current_backend()  # which a word in the environment may have made impossible
             isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen}
         checking = Checking(console, isolated, op or [], settings, fingerprint=fingerprint)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Annotated, Any
 
@@ -25,6 +26,14 @@ PROCESSES = 4  # at most: each holds a compiler of 0.3 GB
 UPDATES: dict[str, tuple[int, tuple[Any, ...]]] = {
     "sgd_update": (3, (0.1, 0.9, False, 0.0)),
     "adam_update": (4, (1, 0.1, (0.9, 0.999), 1e-8, 0.0, False)),
+}
+
+# What joins branches, and the arguments that it takes, made of a map.
+JOINS: dict[str, Callable[[Array], tuple[Any, ...]]] = {
+    "add": lambda x: (x, x, None),
+    "concatenate": lambda x: ((x, x), None),
+    "scale": lambda x: (x, x[:, :, :1, :1]),
+    "gate_grad": lambda x: (x, x),
 }
 
 
@@ -52,7 +61,7 @@ def compile_kernels(
             ) as pool,
         ):
             # The longest first, whatever their dtype, so that no core is left with one at the end.
-            jobs = [(op, name) for op in (*examples(DTYPES[0]), *UPDATES) for name in dtypes]
+            jobs = [(op, name) for op in (*examples(DTYPES[0]), *UPDATES, *JOINS) for name in dtypes]
             running = {pool.submit(run, op, name): f"{op} {name}" for op, name in jobs}
             bar = progress.add_task("starting", total=len(running))
             try:
@@ -66,11 +75,14 @@ def compile_kernels(
 
 
 def run(op: str, dtype: str) -> None:
-    """Call an operator and its backward on tiny arrays, which compiles their kernels or finds them compiled; or an update."""
+    """Call an operator and its backward on tiny arrays, which compiles their kernels or finds them compiled; or an update or a join."""
     with backends.backend("numba"):
         if op in UPDATES:
             arrays, numbers = UPDATES[op]
             backends.update(op, *np.ones((arrays, 1 << 13), dtype), *numbers)
+            return
+        if op in JOINS:
+            backends.join(op, *JOINS[op](np.ones((1, 8, 4, 4), dtype)))
             return
         for args, options in examples(dtype)[op]:
             y = getattr(ops, op)(*args, **options)

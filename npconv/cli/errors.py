@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
 
@@ -17,3 +18,9 @@ def one_line(*kinds: type[Exception], status: int = 1) -> Iterator[None]:
     except kinds as error:
         print(f"npconv: {error}", file=sys.stderr)
         raise typer.Exit(status) from None
+
+
+def check_output(option: str, path: Path | None) -> None:
+    """Raise, before minutes of work and not after them, unless `path` may become a file; None is no file at all."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise ValueError(f"{option} must be a file in a folder that exists, got {path}")

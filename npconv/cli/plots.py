@@ -16,15 +16,8 @@ from npconv.cli.walks import Walk
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = [
-    "#4477aa",
-    "#cc6677",
-    "#228833",
-    "#ddaa33",
-    "#aa3377",
-    "#66ccee",
-    "#777777",
-]  # told apart by the colour-blind too
+# Told apart by the colour-blind too.
+COLOURS = ("#4477aa", "#cc6677", "#228833", "#ddaa33", "#aa3377", "#66ccee", "#777777")
 
 
 def draw(path: Path, papers: Mapping[str, Paper]) -> None:

@@ -8,13 +8,12 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from npconv import backends, nn, weights
+from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
-from npconv.cli.summary import WIDE
-from npconv.cli.walks import SIZES, options_of, parse_option, parse_size
+from npconv.cli.walks import SIZES, all_options, parse_options, parse_size
 from npconv.geometry import Array, integer, positive
 from npconv.models import MODELS, NETWORKS
 
@@ -81,23 +80,25 @@ def predict(
     """
     with one_line(ValueError, TypeError, ImportError, OSError, MemoryError):
         integer("--top", top, minimum=1)
-        network, preparation = _network(weights_file, model, dict(parse_option(text) for text in option or ()))
+        if names not in (None, *weights.SOURCES):
+            raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")
+        network, preparation = _network(weights_file, model, parse_options(option or ()))
         preparation = _changed(preparation, size, white, mean, std)
         pixels = _prepared(image, preparation)
         weights.load(network, weights_file, names)
         with backends.backend("numpy"):  # nothing to compile for one image
             logits = network.predict(pixels)[0]
-        classes = _labels(labels, len(logits))
+        classes = None if labels is None else _labels(labels, len(logits))
     probabilities = _softmax(logits)
     table = Table(box=None, pad_edge=False)
     for heading in ("rank", "class", "probability"):
         table.add_column(heading, justify="right")
-    table.add_column("label")
+    if classes:
+        table.add_column("label")
     for rank, which in enumerate(np.argsort(-probabilities, kind="stable")[:top], 1):
-        table.add_row(str(rank), str(which), f"{probabilities[which]:.4f}", classes[which])
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDE
+        label = [classes[which]] if classes else []
+        table.add_row(str(rank), str(which), f"{probabilities[which]:.4f}", *label)
+    console = table_console()
     console.print(table)
 
 
@@ -108,13 +109,8 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
     if about is None:
         if model is None:
             raise ValueError(f"--model must be given where the weights do not say it themselves, got none for {path}")
-        if model not in NETWORKS:
-            raise ValueError(f"--model must be one of {', '.join(sorted(NETWORKS))}, got {model!r}")
-        defaults = options_of(model)
-        for name in options:
-            if name not in defaults:
-                raise ValueError(f"options of {model} are {', '.join(defaults)}, got {name!r}")
-        channels = options.get("in_channels", defaults["in_channels"])
+        options = all_options("--model", model, options)
+        channels = options["in_channels"]
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
         return NETWORKS[model](**options, rng=rng), Preparation(SIZES.get(model, (224, 224)), CROP, WHITE, mean, std)
     try:
@@ -138,10 +134,7 @@ def _changed(
 ) -> Preparation:
     """`preparation` with what the user wants otherwise."""
     if size is not None:
-        rows, columns = parse_size(size)
-        preparation = preparation._replace(
-            size=(integer("--size", rows, minimum=1), integer("--size", columns, minimum=1))
-        )
+        preparation = preparation._replace(size=parse_size(size))
     if white is not None:
         preparation = preparation._replace(white=positive("--white", white))
     channels = len(preparation.mean)
@@ -161,7 +154,8 @@ def _numbers(name: str, text: str, count: int) -> tuple[float, ...]:
     except ValueError:
         numbers = ()
     if len(numbers) not in (1, count) or not np.all(np.isfinite(numbers)):
-        raise ValueError(f"{name} must be 1 or {count} numbers with commas between, got {text!r}")
+        rule = "a number" if count == 1 else f"1 or {count} numbers with commas between"
+        raise ValueError(f"{name} must be {rule}, got {text!r}")
     return numbers * (count // len(numbers))
 
 
@@ -194,14 +188,12 @@ def _prepared(path: Path, preparation: Preparation) -> Array:
     return normalised.transpose(2, 0, 1)[None].astype(np.float32)
 
 
-def _labels(path: Path | None, count: int) -> list[str]:
-    """The name of each of `count` classes, empty without a file."""
-    if path is None:
-        return [""] * count
+def _labels(path: Path, count: int) -> list[str]:
+    """The name of each of `count` classes."""
     try:
         labels = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise ValueError(f"--labels must be a file that exists, got {path}") from None
+    except OSError as error:
+        raise ValueError(f"--labels must be a file that can be read, got {path} ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ValueError(f"--labels must be a text file in UTF-8, got {path}") from None
     if len(labels) != count:

@@ -6,16 +6,15 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
 from npconv.cli.papers import COUNTS
-from npconv.cli.walks import Walk, parse_option, parse_size
+from npconv.cli.walks import Walk, parse_options, parse_size
 from npconv.costs import Cost, LayerCost, ModelCost
 from npconv.models import NETWORKS
 
-WIDE = 200  # columns where there is no terminal to tell: enough for any row
 FLOAT32 = 4  # bytes
 
 
@@ -39,17 +38,13 @@ def summary(
 ) -> None:
     """Print what each layer of a network costs for one image, and the totals as the papers count them."""
     with one_line(ValueError, TypeError, MemoryError):
-        given = {"width": width, "groups": groups, "alpha": alpha}
-        options = {name: value for name, value in given.items() if value is not None}
-        options |= dict(parse_option(text) for text in option or ())
+        options = parse_options(option or (), width=width, groups=groups, alpha=alpha)
         walk = Walk.of(model, None if size is None else parse_size(size), **options)
         cost = walk.cost()
     if as_json:
         print(json.dumps(_described(walk, cost), indent=2))
         return
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     settings = "".join(f", {name}={value!r}" for name, value in walk.options)
     console.print(f"{walk.network}{settings}, one image of {walk.size[0]}x{walk.size[1]} pixels")
     console.print(_layers(cost, every))

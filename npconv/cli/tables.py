@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from npconv.cli import plots
-from npconv.cli.errors import one_line
+from npconv.cli.console import table_console
+from npconv.cli.errors import check_output, one_line
 from npconv.cli.papers import SOURCES, Judged, Mark, Paper, judge
 from npconv.cli.papers.ghostnet import PAPER as GHOSTNET
 from npconv.cli.papers.mobilenet import PAPER as MOBILENET
 from npconv.cli.papers.octconv import PAPER as OCTCONV
 from npconv.cli.papers.shufflenet import PAPER as SHUFFLENET
-from npconv.cli.summary import WIDE
 
 PAPERS = {"mobilenet": MOBILENET, "shufflenet": SHUFFLENET, "octconv": OCTCONV, "ghostnet": GHOSTNET}
 STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}
@@ -27,7 +27,7 @@ STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}
 
 def tables(
     paper: Annotated[
-        str | None, typer.Argument(metavar="[PAPER]", help=f"One of {', '.join(PAPERS)}; all where not given.")
+        str | None, typer.Argument(metavar="PAPER", help=f"One of {', '.join(PAPERS)}; all where not given.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw costs and published accuracies into this file.")
@@ -42,6 +42,7 @@ def tables(
     with one_line(ValueError, OSError):
         if paper is not None and paper not in PAPERS:
             raise ValueError(f"PAPER must be one of {', '.join(PAPERS)}, got {paper!r}")
+        check_output("--plot", plot)
         chosen = PAPERS if paper is None else {paper: PAPERS[paper]}
         judged = {name: [judge(row) for row in told.rows] for name, told in chosen.items()}
         if plot is not None:
@@ -49,9 +50,7 @@ def tables(
     if as_json:
         print(json.dumps([_described(name, one) for name, rows in judged.items() for one in rows], indent=2))
         return
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     for name, told in chosen.items():
         _print(console, told, judged[name])
 

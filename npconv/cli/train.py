@@ -45,7 +45,12 @@ class Settings(NamedTuple):
 
 def train(
     model: Annotated[str, typer.Option(help=f"The network: {', '.join(MODELS)}.")] = "mobilenet",
-    data: Annotated[str, typer.Option(help="digits, or an .npz file with the arrays images and labels.")] = "digits",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, or an .npz file with the arrays images, (N, H, W) or (N, C, H, W), and labels, (N,)."
+        ),
+    ] = "digits",
     epochs: Annotated[int, typer.Option(help="How often every training image is seen.")] = 12,
     batch: Annotated[int, typer.Option(help="At most how many images make one step.")] = 32,
     lr: Annotated[float, typer.Option(help="The highest learning rate; it falls to 0 along a cosine.")] = 0.2,
@@ -66,6 +71,8 @@ def train(
         with contextlib.ExitStack() as stack:
             with one_line(ValueError, TypeError, ImportError, OSError):
                 if backend is not None:
+                    if backend not in backends.BACKENDS:
+                        raise ValueError(f"--backend must be one of {', '.join(backends.BACKENDS)}, got {backend!r}")
                     stack.enter_context(backends.backend(backend))
                 run = Run(Settings(model, data, seed, epochs, batch, lr, backends.current_backend()), out)
             with one_line(ValueError, FloatingPointError, OSError):
@@ -89,6 +96,8 @@ class Run:
         integer("--seed", settings.seed, minimum=0)
         positive("--lr", settings.lr)
         self.settings = settings
+        if settings.data != "digits" and not Path(settings.data).is_file():
+            raise ValueError(f"--data must be digits or an .npz file that exists, got {settings.data!r}")
         self.dataset = digits() if settings.data == "digits" else load_npz(settings.data)
         self.rng = np.random.default_rng(settings.seed)
         image = self.dataset.train.images.shape[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,25 +50,34 @@ class Walk(NamedTuple):
         TypeError
             An option of the wrong type.
         """
-        if self.network not in NETWORKS:
-            raise ValueError(f"MODEL must be one of {', '.join(sorted(NETWORKS))}, got {self.network!r}")
-        network, defaults = NETWORKS[self.network], options_of(self.network)
-        for name, _ in self.options:
-            if name not in defaults:
-                raise ValueError(f"options of {self.network} are {', '.join(defaults)}, got {name!r}")
-        options = dict(self.options)
-        model = network(**options, rng=_Zeros(np.random.PCG64(0)))
-        channels = options.get("in_channels", defaults["in_channels"])
-        return costs.count(model, (1, channels, *self.size))
+        options = all_options("MODEL", self.network, dict(self.options))
+        model = NETWORKS[self.network](**options, rng=_Zeros(np.random.PCG64(0)))
+        return costs.count(model, (1, options["in_channels"], *self.size))
 
 
-def options_of(network: str) -> Mapping[str, Any]:
-    """The options of a network with their defaults, without what the numbers are drawn from and stored as."""
+def all_options(argument: str, network: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `network`, which `argument` named: those `given`, and the defaults of all others but rng and dtype."""
+    if network not in NETWORKS:
+        raise ValueError(f"{argument} must be one of {', '.join(sorted(NETWORKS))}, got {network!r}")
     parameters = inspect.signature(NETWORKS[network]).parameters
-    return {name: option.default for name, option in parameters.items() if name not in ("rng", "dtype")}
+    options = {name: option.default for name, option in parameters.items() if name not in ("rng", "dtype")}
+    for name in given:
+        if name not in options:
+            raise ValueError(f"the options of {network} must be among {', '.join(options)}, got {name}")
+    return options | dict(given)
 
 
-def parse_option(text: str) -> tuple[str, Any]:
+def parse_options(texts: Sequence[str], **given: Any) -> dict[str, Any]:
+    """The options in NAME=VALUE `texts`, and those `given` by a name of their own, unless they are None; none of them twice."""
+    options = {name: value for name, value in given.items() if value is not None}
+    for name, value in map(_parse_option, texts):
+        if name in options:
+            raise ValueError(f"an option must be given once, got {name} twice")
+        options[name] = value
+    return options
+
+
+def _parse_option(text: str) -> tuple[str, Any]:
     """NAME=VALUE: numbers, true, false, none and (a, b) are what they look like, anything else is a string."""
     name, equals, value = text.partition("=")
     if not (name and equals):
@@ -89,9 +98,12 @@ def parse_size(text: str) -> tuple[int, int]:
     """PIXELS, of a square, or ROWSxCOLUMNS."""
     rows, by, columns = text.partition("x")
     try:
-        return int(rows), int(columns if by else rows)
+        size = int(rows), int(columns if by else rows)
     except ValueError:
         raise ValueError(f"--size must be pixels such as 224 or 49x10, got {text!r}") from None
+    if min(size) < 1:
+        raise ValueError(f"--size must be at least 1, got {text}")
+    return size
 
 
 class _Zeros(np.random.Generator):

@@ -22,25 +22,26 @@ Pooling, batch norm, activations, shuffles, up-sampling and additions cost no mu
 papers, but they do move memory. `count` walks a whole model, layer by layer, without computing it.
 """
 
+from npconv.costs.convolutions import (
+    conv2d,
+    depthwise_conv2d,
+    ghost_conv2d,
+    linear,
+    pointwise_conv2d,
+    separable_conv2d,
+)
 from npconv.costs.cost import Cost, Direction, Shape
-from npconv.costs.operators import (
+from npconv.costs.maps import (
     activation,
     add,
     avg_pool2d,
     batch_norm2d,
     channel_shuffle,
-    conv2d,
-    depthwise_conv2d,
-    ghost_conv2d,
     global_avg_pool2d,
-    linear,
     max_pool2d,
-    octave_conv2d,
-    octave_depthwise_conv2d,
-    pointwise_conv2d,
-    separable_conv2d,
     upsample_nearest2d,
 )
+from npconv.costs.octave import octave_conv2d, octave_depthwise_conv2d
 from npconv.costs.papers import (
     ghost_compression,
     ghost_speedup,

@@ -55,6 +55,7 @@ class Cost(NamedTuple):
 
 
 def check_options(direction: Direction, itemsize: int) -> None:
+    """Raise unless there is such a direction, and numbers of so many bytes."""
     if direction != "forward" and direction not in GRADIENTS:
         raise ValueError(f"direction must be 'forward', 'input_grad' or 'weight_grad', got {direction!r}")
     integer("itemsize", itemsize, minimum=1)
@@ -91,6 +92,7 @@ def bilinear_cost(*, macs: int, x: int, w: int, b: int, y: int, direction: Direc
 def convolution_cost(
     geometry: Conv2dGeometry, bias: bool, direction: Direction, count_padding: bool, itemsize: int
 ) -> Cost:
+    """A convolution of any kind: ``N * O * C / groups`` times the pairs (p, r) of its rows and those (q, s) of its columns."""
     g = geometry
     rows = g.out_height * g.kernel_height
     columns = g.out_width * g.kernel_width

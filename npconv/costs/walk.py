@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from npconv import backends
-from npconv.costs import operators
+from npconv.costs import convolutions, maps
 from npconv.costs.cost import GRADIENTS, Cost, Direction, Shape, convolution_cost, map_cost, traffic
 from npconv.geometry import Array, Conv2dGeometry, shape
 
@@ -218,8 +218,8 @@ class _Walk:
             y = forward(x)
             calls = self._running.pop()
             if calls or parameters:
-                maps = y if isinstance(y, tuple) else (y,)
-                shapes = tuple(part.shape for part in maps if part is not None)
+                parts = y if isinstance(y, tuple) else (y,)
+                shapes = tuple(part.shape for part in parts if part is not None)
                 self.layers.append(LayerCost(path, name, shapes, parameters, tuple(calls)))
             return y
 
@@ -259,7 +259,7 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
             x_shape, w_shape = (first.shape[0], in_features), (out_features, in_features)
             results = {"forward": (first.shape[0], out_features), "input_grad": x_shape, "weight_grad": w_shape}
             kind, out_shape = "linear", results[direction]
-            cost = operators.linear(x_shape, w_shape, bias=bias, direction=direction, itemsize=itemsize)
+            cost = convolutions.linear(x_shape, w_shape, bias=bias, direction=direction, itemsize=itemsize)
         case "conv2d_bias_grad" | "linear_bias_grad":
             kind, out_shape = "bias", (first.shape[1],)
             cost = traffic(first.size, 0, first.shape[1], itemsize)
@@ -271,23 +271,23 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
         case "global_avg_pool2d":
             x_shape = first.shape if forward else (*first.shape[:2], *arguments[1:])
             kind, out_shape = "pool", (*x_shape[:2], 1, 1) if forward else x_shape
-            cost = operators.global_avg_pool2d(x_shape, direction=direction, itemsize=itemsize)
+            cost = maps.global_avg_pool2d(x_shape, direction=direction, itemsize=itemsize)
         case "channel_shuffle" | "channel_unshuffle":
             kind, out_shape = "shuffle", first.shape
-            cost = operators.channel_shuffle(out_shape, arguments[1], itemsize=itemsize)
+            cost = maps.channel_shuffle(out_shape, arguments[1], itemsize=itemsize)
         case "relu" | "relu6" | "hard_sigmoid" | "hard_swish":
             kind, out_shape = "activation", first.shape
-            cost = operators.activation(out_shape, direction=direction, itemsize=itemsize)
+            cost = maps.activation(out_shape, direction=direction, itemsize=itemsize)
         case "batch_norm2d" | "batch_norm2d_batch":
             kind, out_shape = "batch norm", first.shape
-            cost = operators.batch_norm2d(out_shape, itemsize=itemsize)
+            cost = maps.batch_norm2d(out_shape, itemsize=itemsize)
         case "batch_statistics2d":
             kind, out_shape = "batch norm", (first.shape[1],)
             cost = traffic(first.size, 0, 2 * first.shape[1], itemsize)
         case "batch_norm2d_batch_grad" | "batch_norm2d_fixed_grad":
             kind, out_shape, from_batch = "batch norm", first.shape, operation == "batch_norm2d_batch_grad"
             dx, dw = (
-                operators.batch_norm2d(out_shape, batch_statistics=from_batch, direction=part, itemsize=itemsize)
+                maps.batch_norm2d(out_shape, batch_statistics=from_batch, direction=part, itemsize=itemsize)
                 for part in GRADIENTS
             )
             beta = traffic(0, 0, first.shape[1], itemsize)  # for the activation's mask
@@ -302,6 +302,7 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
 
 
 def _kind(geometry: Conv2dGeometry) -> str:
+    """What `CallCost` says that a convolution is."""
     if geometry.groups > 1 and geometry.in_channels_per_group == 1:
         return "depthwise"
     if (geometry.kernel_height, geometry.kernel_width) == (1, 1):

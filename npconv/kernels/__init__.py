@@ -2,9 +2,10 @@
 
 A public function takes what its reference takes, allocates its result and calls a compiled loop. What the loops share: `simd` is
 the vector vocabulary, `tiles`, `filters` and `moments` the sums in registers made of it; `shifts` and `planes` have every
-convolution as a sum of shifted planes, `transforms` the matrices of Winograd's; `slides` has square kernels over planes where they
-stand, `channels` any other kernel over rows in scratch, `lanes` planes that stand in the lanes of a vector, `rows` planes as
-long rows, `blocks` squares of pixels where they stand; `compiling` is what all loops agree on, `linking` how they are optimised,
+convolution as a sum of shifted planes, `pixels` and `dots` the gradients of its weights; `winograd` and `patches` make both by the
+matrices of `transforms`; `slides` has square kernels over planes where they stand, `row_windows` what these meet of a row,
+`channels` any other kernel over rows in scratch, `lanes` planes that stand in the lanes of a vector, `rows` planes as long
+rows, `blocks` squares of pixels where they stand; `compiling` is what all loops agree on, `linking` how they are optimised,
 and `cache` where they are kept.
 Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
 """
@@ -21,6 +22,11 @@ from npconv.kernels.activations import (
 )
 from npconv.kernels.blocks import accumulate as accumulate  # for npconv.backends, not a primitive
 from npconv.kernels.blocks import place as place  # likewise
+from npconv.kernels.branches import add as add  # for npconv.backends, not primitives
+from npconv.kernels.branches import concatenate as concatenate
+from npconv.kernels.branches import gate_grad as gate_grad
+from npconv.kernels.branches import part_grad as part_grad
+from npconv.kernels.branches import scale as scale
 from npconv.kernels.compiling import configuration as configuration  # for npconv.show_config, not a primitive
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.kernels.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad

@@ -8,13 +8,12 @@ where they are, a vector of pixels at a time; all others are left to `channels`.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels import channels
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.compiling import compiled, contiguous, thread_count
 from npconv.kernels.row_windows import sides, window_kind
 from npconv.kernels.rows import images, stored
 from npconv.kernels.simd import VECTOR_BITS
@@ -74,7 +73,7 @@ def depthwise_conv2d_input_grad(
         kind = window_kind(first - reach, g.out_width, last - first + 1, reach + 1, 1, dy.dtype)
         _spread_planes(
             *images(dy), g.y_shape, w, 2 if kind == 2 else 0, g.pad_top, g.pad_left, _zeros(g.in_width, 1, dy.dtype),
-            *images(dx), g.x_shape, numba.get_num_threads(),
+            *images(dx), g.x_shape, thread_count(),
         )  # fmt: skip
         return stored(dx, out, add)
     multiplier = g.out_channels_per_group  # whose outputs add up
@@ -91,7 +90,7 @@ def _filter(x: Array, w: Array, w_step: int, stride: int, row: int, column: int,
     kind = window_kind(column, x.shape[3], y.shape[3], w.shape[3], stride, x.dtype)
     _filter_planes(
         *images(x), x.shape, w, w_step, kind, stride, row, column, _zeros(y.shape[3], stride, x.dtype), bias, *images(y), y.shape,
-        numba.get_num_threads(),
+        thread_count(),
     )  # fmt: skip
 
 
@@ -154,7 +153,7 @@ def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) 
         kind = 2 if kind == 2 else 0
         _correlate_planes(
             *images(dy), g.y_shape, *images(x), g.x_shape, kind, g.stride_height, -g.pad_top, -g.pad_left,
-            _zeros(g.out_width, g.stride_width, x.dtype), dw, numba.get_num_threads(),
+            _zeros(g.out_width, g.stride_width, x.dtype), dw, thread_count(),
         )  # fmt: skip
         return dw
     for m in range(g.out_channels_per_group):

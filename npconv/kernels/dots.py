@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.planes import copy_plane
 from npconv.kernels.shifts import Shifts, plane_shifts
 from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, copy_run, data_of
@@ -174,7 +173,7 @@ def pixel_dots(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array) ->
 
     All arrays are C-contiguous; the batch is not empty.
     """
-    shifts, work, _ = _dots_plan(geometry, source.itemsize, numba.get_num_threads())
+    shifts, work, _ = _dots_plan(geometry, source.itemsize, thread_count())
     lanes = VECTOR_BITS // (8 * source.itemsize)
     total = work.part * (work.share + COLUMNS) * lanes
     memory = scratch(source.dtype, total + lanes + work.images * work.channels * len(shifts.phase_row) * work.plane)

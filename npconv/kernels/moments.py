@@ -49,14 +49,14 @@ def sums_about(typing_context, x, start, count, centre):
 
 
 @intrinsic
-def gradient_sums(typing_context, dy, x, start, count, centre, slope, shift, low, high):
-    """The sums of g and of g * (x - centre) over a run, where g is dy, but 0 where the line is flat."""
+def gradient_sums(typing_context, dy, dy_start, x, start, count, centre, slope, shift, low, high):
+    """The sums of g and of g * (x - centre) over a run, where g is dy, from `dy_start` on, but 0 where the line is flat."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        dy, x, start, count, *line = arguments
+        dy, dy_start, x, start, count, *line = arguments
         v = Vectors(context, builder, signature.args[0].dtype)
-        first_dy = v.at(data_of(context, builder, signature.args[0], dy), start)
-        first_x = v.at(data_of(context, builder, signature.args[1], x), start)
+        first_dy = v.at(data_of(context, builder, signature.args[0], dy), dy_start)
+        first_x = v.at(data_of(context, builder, signature.args[2], x), start)
         through = _Line(v, line)
 
         def of_group(places: list[Any], masks: list[Any]) -> list[Any]:
@@ -73,7 +73,7 @@ def gradient_sums(typing_context, dy, x, start, count, centre, slope, shift, low
         return _sums(context, v, signature.return_type, count, of_group)
 
     number = dy.dtype
-    arguments = dy, x, types.intp, types.intp, number, number, number, number, number
+    arguments = dy, types.intp, x, types.intp, types.intp, number, number, number, number, number
     return types.UniTuple(types.float64, 2)(*arguments), generate
 
 
@@ -85,8 +85,8 @@ def line_run(typing_context, x, start, count, centre, slope, shift, low, high, y
         x, start, count, *line, y = arguments
         v = Vectors(context, builder, signature.args[0].dtype)
         through = _Line(v, line)
-        arrays = [(signature.args[0], x), (signature.args[-1], y)]
-        _map_run(context, v, arrays, start, count, lambda x: through.limited(through.away(x)))
+        arrays = [(signature.args[0], x, start), (signature.args[-1], y, start)]
+        map_run(context, v, arrays, count, lambda x: through.limited(through.away(x)))
         return context.get_dummy_value()
 
     number = x.dtype
@@ -95,11 +95,13 @@ def line_run(typing_context, x, start, count, centre, slope, shift, low, high, y
 
 
 @intrinsic
-def line_gradient_run(typing_context, dy, x, start, count, centre, slope, shift, low, high, along_one, along_x, dx):
+def line_gradient_run(
+    typing_context, dy, dy_start, x, start, count, centre, slope, shift, low, high, along_one, along_x, dx
+):
     """dx[start + i] = slope * (g - along_one - (x - centre) * along_x) for i < count, with the g of `gradient_sums`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        dy, x, start, count, *line, along_one, along_x, dx = arguments
+        dy, dy_start, x, start, count, *line, along_one, along_x, dx = arguments
         v = Vectors(context, builder, signature.args[0].dtype)
         through, along_one, along_x = _Line(v, line), v.splat(along_one), v.splat(along_x)
 
@@ -108,12 +110,13 @@ def line_gradient_run(typing_context, dy, x, start, count, centre, slope, shift,
             rest = builder.fsub(builder.fsub(through.before(dy, away), along_one), builder.fmul(away, along_x))
             return builder.fmul(through.slope, rest)
 
-        arrays = [(signature.args[0], dy), (signature.args[1], x), (signature.args[-1], dx)]
-        _map_run(context, v, arrays, start, count, gradient)
+        arrays = [(signature.args[0], dy, dy_start), (signature.args[2], x, start), (signature.args[-1], dx, start)]
+        map_run(context, v, arrays, count, gradient)
         return context.get_dummy_value()
 
     number = dy.dtype
-    arguments = dy, x, types.intp, types.intp, number, number, number, number, number, number, number, dx
+    index = types.intp
+    arguments = dy, index, x, index, index, number, number, number, number, number, number, number, dx
     return types.void(*arguments), generate
 
 
@@ -147,12 +150,12 @@ def _loaded(v: Vectors, pointer: Any, mask: Any, otherwise: Any) -> Any:
     return v.load(pointer) if mask is None else v.masked_load(pointer, mask, otherwise)
 
 
-def _map_run(
-    context: Any, v: Vectors, arrays: list[tuple[Any, Any]], start: Any, count: Any, function: Callable[..., Any]
+def map_run(
+    context: Any, v: Vectors, arrays: list[tuple[Any, Any, Any]], count: Any, function: Callable[..., Any]
 ) -> None:
-    """The last of the arrays, (type, array), gets the function of the others, vector by vector."""
+    """The last of the arrays, (type, array, start), gets the function of the others, vector by vector."""
     builder = v.builder
-    firsts = [v.at(data_of(context, builder, kind, array), start) for kind, array in arrays]
+    firsts = [v.at(data_of(context, builder, kind, array), start) for kind, array, start in arrays]
 
     def move(place: Any, mask: Any) -> None:
         *sources, target = (v.at(first, place) for first in firsts)

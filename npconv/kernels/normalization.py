@@ -10,7 +10,9 @@ third off a forward whose numbers come from memory (64 x 32 maps of 32 x 32, 2 t
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -18,7 +20,7 @@ from numba import njit, prange
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.moments import gradient_sums, line_gradient_run, line_run, sums_about
-from npconv.kernels.rows import planes, row_sum
+from npconv.kernels.rows import images, planes, row_sum
 from npconv.kernels.simd import prefetch_run
 from npconv.memory import empty
 
@@ -48,7 +50,7 @@ def batch_norm2d(
     """The same formula for the batch's own statistics (training) and for fixed ones (evaluation)."""
     y = empty(x.shape, x.dtype)
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
-    _batch_norm2d(planes(x), contiguous(mean), scale, contiguous(beta), _limits(activation, x), planes(y))
+    _batch_norm2d(planes(x), contiguous(mean), scale, contiguous(beta), _limits(activation, x.dtype), planes(y))
     return y
 
 
@@ -67,7 +69,7 @@ def batch_norm2d_batch(
     """y, and the batch's mean and biased var that it is made with, to the bit those of the two above in one go over memory."""
     y = empty(x.shape, x.dtype)
     mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    line = contiguous(gamma), contiguous(beta), np.asarray([eps], x.dtype), _limits(activation, x)
+    line = contiguous(gamma), contiguous(beta), np.asarray([eps], x.dtype), _limits(activation, x.dtype)
     _batch_norm2d_batch(planes(x), *line, planes(y), mean, var)
     return y, mean, var
 
@@ -75,6 +77,7 @@ def batch_norm2d_batch(
 @compiled
 def _batch_norm2d_batch(x, gamma, beta, eps, limits, y, mean, var):
     batch, channels, pixels = x.shape
+    image = channels * pixels
     flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     for c in prange(channels):
         mean[c], var[c] = _statistics(x, c)
@@ -82,8 +85,8 @@ def _batch_norm2d_batch(x, gamma, beta, eps, limits, y, mean, var):
         for n in range(batch):
             for first in range(0, pixels, STRETCH):
                 last = min(first + STRETCH, pixels)
-                _ask_for_next(flat_x, n, c, last, x.shape)
-                _ask_for_next(flat_y, n, c, last, x.shape)
+                _ask_for_next(flat_x, image, n, c, last, x.shape)
+                _ask_for_next(flat_y, image, n, c, last, x.shape)
                 at = (n * channels + c) * pixels + first
                 line_run(flat_x, at, last - first, mean[c], scale, beta[c], limits[0], limits[1], flat_y)
 
@@ -118,16 +121,17 @@ def _grad(
     dx, dgamma, dbeta = empty(x.shape, x.dtype), np.empty_like(gamma), np.empty_like(gamma)
     std = np.sqrt(variance)
     line = contiguous(mean), gamma / std, contiguous(beta)
-    limits = _limits(activation, x)
-    _batch_norm2d_grad(planes(dy), planes(x), *line, limits, std, from_batch, planes(dx), dgamma, dbeta)
+    limits = _limits(activation, x.dtype)
+    _batch_norm2d_grad(*images(dy), planes(x), *line, limits, std, from_batch, planes(dx), dgamma, dbeta)
     return dx, dgamma, dbeta
 
 
 @compiled
-def _batch_norm2d_grad(dy, x, mean, scale, beta, limits, std, from_batch, dx, dgamma, dbeta):
+def _batch_norm2d_grad(dy, dy_image, x, mean, scale, beta, limits, std, from_batch, dx, dgamma, dbeta):
     batch, channels, pixels = x.shape
     count = batch * pixels
-    flat_dy, flat_x, flat_dx = dy.reshape(dy.size), x.reshape(x.size), dx.reshape(dx.size)
+    image = channels * pixels
+    flat_x, flat_dx = x.reshape(x.size), dx.reshape(dx.size)
     for c in prange(channels):
         centre, slope, shift, low, high = mean[c], scale[c], beta[c], limits[0], limits[1]
         zero = x.dtype.type(0)
@@ -135,10 +139,10 @@ def _batch_norm2d_grad(dy, x, mean, scale, beta, limits, std, from_batch, dx, dg
         for n in range(batch):
             for first in range(0, pixels, STRETCH):
                 last = min(first + STRETCH, pixels)
-                _ask_for_next(flat_dy, n, c, last, x.shape)
-                _ask_for_next(flat_x, n, c, last, x.shape)
-                at = (n * channels + c) * pixels + first
-                part, product = gradient_sums(flat_dy, flat_x, at, last - first, centre, slope, shift, low, high)
+                _ask_for_next(dy, dy_image, n, c, last, x.shape)
+                _ask_for_next(flat_x, image, n, c, last, x.shape)
+                at, dy_at = n * image + c * pixels + first, n * dy_image + c * pixels + first
+                part, product = gradient_sums(dy, dy_at, flat_x, at, last - first, centre, slope, shift, low, high)
                 sum_dy += part
                 sum_product += product
         dbeta[c], dgamma[c] = sum_dy, sum_product / std[c] if batch else 0.0  # a sum of nothing, also where std is NaN
@@ -147,30 +151,31 @@ def _batch_norm2d_grad(dy, x, mean, scale, beta, limits, std, from_batch, dx, dg
         for n in range(batch):
             for first in range(0, pixels, STRETCH):
                 last = min(first + STRETCH, pixels)
-                _ask_for_next(flat_dy, n, c, last, x.shape)
-                _ask_for_next(flat_x, n, c, last, x.shape)
-                _ask_for_next(flat_dx, n, c, last, x.shape)
-                at, size = (n * channels + c) * pixels + first, last - first
+                _ask_for_next(dy, dy_image, n, c, last, x.shape)
+                _ask_for_next(flat_x, image, n, c, last, x.shape)
+                _ask_for_next(flat_dx, image, n, c, last, x.shape)
+                at, dy_at, size = n * image + c * pixels + first, n * dy_image + c * pixels + first, last - first
                 line = centre, slope, shift, low, high
                 if from_batch:
-                    line_gradient_run(flat_dy, flat_x, at, size, *line, along_one, along_x, flat_dx)
+                    line_gradient_run(dy, dy_at, flat_x, at, size, *line, along_one, along_x, flat_dx)
                 else:
-                    for i in range(at, at + size):
-                        value = (flat_x[i] - centre) * slope + shift
-                        flat_dx[i] = slope * (zero if (value <= low) | (value >= high) else flat_dy[i])
+                    for i in range(size):
+                        value = (flat_x[at + i] - centre) * slope + shift
+                        flat_dx[at + i] = slope * (zero if (value <= low) | (value >= high) else dy[dy_at + i])
 
 
-def _limits(activation: str | None, x: Array) -> Array:
-    """Between which values the activation is the identity, of x's dtype. Nothing compares with NaN, so that is no limit."""
+@functools.lru_cache
+def _limits(activation: str | None, dtype: np.dtype[Any]) -> Array:
+    """Between which values the activation is the identity, of that dtype. Nothing compares with NaN, so that is no limit."""
     limits = {None: (math.nan, math.nan), "relu": (0.0, math.nan), "relu6": (0.0, 6.0)}
-    return np.array(limits[activation], x.dtype)
+    return np.array(limits[activation], dtype)
 
 
 @njit(error_model="numpy")
 def _statistics(x, c):
     """The mean and biased variance of a channel."""
     batch, channels, pixels = x.shape
-    count = batch * pixels
+    count, image = batch * pixels, channels * pixels
     flat = x.reshape(x.size)
     centre = x.dtype.type(row_sum(x[0, c]) / pixels)
     if not np.isfinite(centre):  # infinity less infinity is NaN, where the mean is infinite
@@ -179,7 +184,7 @@ def _statistics(x, c):
     for n in range(batch):
         for first in range(0, pixels, STRETCH):
             last = min(first + STRETCH, pixels)
-            _ask_for_next(flat, n, c, last, x.shape)
+            _ask_for_next(flat, image, n, c, last, x.shape)
             part, part_square = sums_about(flat, (n * channels + c) * pixels + first, last - first, centre)
             deviation += part
             square += part_square
@@ -187,9 +192,9 @@ def _statistics(x, c):
 
 
 @njit(error_model="numpy")
-def _ask_for_next(array, n, c, last, shape):
+def _ask_for_next(array, image, n, c, last, shape):
     """Ask for the stretch of the channel that comes after pixel `last` of image n, maybe that of the next image."""
-    _, channels, pixels = shape
+    _, _, pixels = shape
     if last == pixels:
         n, last = n + 1, 0
-    prefetch_run(array, (n * channels + c) * pixels + last, min(STRETCH, pixels - last))
+    prefetch_run(array, n * image + c * pixels + last, min(STRETCH, pixels - last))

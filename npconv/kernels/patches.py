@@ -14,12 +14,11 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.pixels import turn_rows
 from npconv.kernels.simd import VECTOR_BITS, clear_run, copy_run
 from npconv.kernels.tiles import ROWS, VECTORS
@@ -117,7 +116,7 @@ def patch_product(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array)
     All arrays are C-contiguous; neither the batch nor an image is empty. False says that some result is not finite, and all of
     them have to be made by other means, as for `winograd.transformed_product`.
     """
-    g, itemsize, threads = geometry, source.itemsize, numba.get_num_threads()
+    g, itemsize, threads = geometry, source.itemsize, thread_count()
     plan = _patch_plan(g, itemsize, threads)
     size = sum(plan.sizes)
     shared = dw.size * plan.slabs if plan.slabs > 1 else 0

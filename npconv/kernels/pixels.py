@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.dots import dots_cycles, pixel_dots
 from npconv.kernels.pixel_tiles import TILES, multiply_pixels
 from npconv.kernels.planes import copy_plane
@@ -194,7 +193,7 @@ def pixel_product(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array)
 
     All arrays are C-contiguous; the batch is not empty.
     """
-    itemsize, threads = source.itemsize, numba.get_num_threads()
+    itemsize, threads = source.itemsize, thread_count()
     # The two sum in different orders: which one it is must not depend on the number of threads.
     if dots_cycles(geometry, itemsize, 1) < _pixel_plan(geometry, itemsize, 1)[2]:
         pixel_dots(dy, source, geometry, dw)
@@ -202,9 +201,7 @@ def pixel_product(dy: Array, source: Array, geometry: Conv2dGeometry, dw: Array)
     operands, work, _ = _pixel_plan(geometry, itemsize, threads)
     size = sum(work.sizes)
     shared = dw.size * work.slabs if work.slabs > 1 else 0
-    lanes = VECTOR_BITS // (8 * itemsize)
-    flat = scratch(source.dtype, size + lanes + -(-shared // threads)).reshape(-1)
-    flat = flat[-flat.ctypes.data // itemsize % lanes :]  # to where vectors cross no cache line
+    flat = scratch(source.dtype, size + -(-shared // threads)).reshape(-1)
     memory, sums = flat[: threads * size].reshape(threads, size), flat[threads * size : threads * size + shared]
     turned, still = (source, dy) if work.x_is_turned else (dy, source)
     _pixel_product(

@@ -12,12 +12,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.filters import weave_rows
 from npconv.kernels.shifts import Maps, Shifts, plane_shifts
 from npconv.kernels.simd import (
@@ -252,7 +251,7 @@ def shifted_product(
     """
     if out.flat.size == 0:
         return
-    plan = _product_plan(taps_of, geometry, strides, w.itemsize, numba.get_num_threads())
+    plan = _product_plan(taps_of, geometry, strides, w.itemsize, thread_count())
     if plan.packing is not None:
         packed = empty(plan.packing.shape, w.dtype)
         _pack(w, *strides, *plan.packing[1:], packed)

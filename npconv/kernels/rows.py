@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
@@ -22,9 +24,11 @@ def stacked(array: Array) -> Array:
 
 
 def images(array: Array) -> tuple[Array, int]:
-    """(N, C, H, W) as a flat array, and how far its images are apart there: a slice of channels needs no copy."""
-    _, channels, height, width = array.shape
-    size = channels * height * width
+    """(N, C, H, W), or any other axes behind N, as a flat array, and how far its images are apart there.
+
+    A slice of channels needs no copy.
+    """
+    size = math.prod(array.shape[1:])
     if array.flags.carray or not _has_whole_images(array):
         array = contiguous(array)
         return array.reshape(array.size), size

@@ -24,14 +24,13 @@ import os
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.rows import images
 from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, clear_run, copy_run, data_of
 from npconv.kernels.tiles import ROWS, VECTORS
@@ -124,7 +123,7 @@ def transformed_product(
     tiles = -(-out_height // tile), -(-out_width // tile)
     patch = tile + 2
     positions = patch**2
-    cut = _cut(batch, groups, sources, outs, positions, tiles, lanes, numba.get_num_threads())
+    cut = _cut(batch, groups, sources, outs, positions, tiles, lanes, thread_count())
     plane = (-(-(min(cut.rows, tiles[0]) + 1) * tiles[1] // lanes) + 2 | 1) * lanes
     # From one position to the next: no multiple of a page, or all would compete for the same few places in the cache, and
     # transforming patches would take five times as long.
@@ -135,9 +134,8 @@ def transformed_product(
     u_size = panel_size * (groups * -(-outs // lanes) if cut.blocks > 1 else 0)
     own_size = 0 if u_size else panel_size
     size = positions * (position + lanes * cut.pitch) + max(patch * tile * plane, tile**2 * cut.pitch) + own_size
-    threads = numba.get_num_threads()
-    flat = scratch(w.dtype, size + -(-(u_size + lanes) // threads)).reshape(-1)
-    flat = flat[-flat.ctypes.data % (VECTOR_BITS // 8) // w.itemsize :]  # from the first whole vector on
+    threads = thread_count()
+    flat = scratch(w.dtype, size + -(-u_size // threads)).reshape(-1)
     u, memory = flat[:u_size], flat[u_size : u_size + threads * size].reshape(threads, size)
     across = tuple(range(tile))  # its length is part of its type, so each kind of tile is compiled for itself
     if u_size:

@@ -1,15 +1,16 @@
-"""The papers' networks: one file each, with the paper's unit and networks made of it, and the baseline that they transform.
+"""The papers' networks: one file each, with the paper's unit and networks made of it, and the baselines that they transform.
 
-A unit is a function that makes a layer; so is a network, with ``num_classes``, ``in_channels``, ``rng`` and ``dtype`` among its arguments. `MODELS` has
-the tiny ones by name, for images of 8x8 to 96x96 pixels, and `NETWORKS` all of them by the function's own name.
+A unit is a function that makes a layer; so is a network, with ``num_classes``, ``in_channels``, ``rng`` and ``dtype`` among
+its arguments. `MODELS` has the tiny ones by name, for images of 8x8 to 96x96 pixels, and `NETWORKS` all of them by the
+function's own name. What all share, such as the stem and the classifier, is in `npconv.models.blocks`.
 """
 
 from collections.abc import Callable
 
+from npconv.models.ds_cnn import ds_cnn
 from npconv.models.ghostnet import ghost_bottleneck, ghostnet, ghostnet_channels, make_divisible, tiny_ghostnet
 from npconv.models.mobilenet import (
     conv_mobilenet,
-    ds_cnn,
     mobilenet_v1,
     scaled_channels,
     separable_block,
@@ -24,16 +25,8 @@ from npconv.models.octconv import (
     octave_block,
     tiny_octave,
 )
-from npconv.models.resnet import (
-    basic_block,
-    bottleneck_block,
-    ghost_resnet50,
-    ghost_resnet56,
-    resnet,
-    resnet8,
-    resnet_cifar,
-    tiny_resnet,
-)
+from npconv.models.resnet import basic_block, bottleneck_block, ghost_resnet50, resnet
+from npconv.models.resnet_cifar import ghost_resnet56, resnet8, resnet_cifar, tiny_resnet
 from npconv.models.shufflenet import shuffle_unit, shufflenet_v1, tiny_shufflenet
 from npconv.models.vgg import ghost_vgg16, vgg16_cifar
 from npconv.nn import Sequential

@@ -8,25 +8,23 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, fraction, integer, positive
+from npconv.geometry import fraction, integer, positive
+from npconv.models.blocks import classifier, conv_block, dropout_layer
 from npconv.nn import (
     BatchNorm2d,
-    Conv2d,
     DepthwiseConv2d,
-    Dropout,
     Flatten,
     GhostModule,
     GlobalAvgPool2d,
     Layer,
     Linear,
-    OperatorLayer,
     PointwiseConv2d,
     ReLU,
     Residual,
     Sequential,
     SqueezeExcite,
 )
-from npconv.ops import relu6, relu6_backward
+from npconv.nn.attention import Squash
 
 Variant: TypeAlias = Literal["torch", "tensorflow"]
 
@@ -60,47 +58,6 @@ def ghostnet_channels(channels: int, width: float, variant: Variant = "torch") -
     if _checked(variant) == "torch":
         return make_divisible(scaled)
     return round(max(int(scaled), 8) / 4) * 4
-
-
-class ClippedSqueezeExcite(SqueezeExcite):
-    """`npconv.nn.SqueezeExcite` with the gate ``min(max(v, 0), 1)`` in place of ``hard_sigmoid(v)``, as in the TensorFlow code.
-
-    >>> import numpy as np
-    >>> ClippedSqueezeExcite(8, 2, rng=np.random.default_rng(0))
-    ClippedSqueezeExcite(8, 2)
-      gate: Sequential
-        pool: GlobalAvgPool2d()
-        reduce: PointwiseConv2d(8, 2)
-        relu: ReLU()
-        expand: PointwiseConv2d(2, 8)
-        clip: UnitClip()
-    """
-
-    def __init__(self, channels: int, reduced: int, *, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> None:
-        super().__init__(channels, reduced, rng=rng, dtype=dtype)
-        layers = self.gate.children()
-        del layers["hard_sigmoid"]
-        self.gate = Sequential(**layers, clip=UnitClip())
-
-
-def _unit_clip(x: Array) -> Array:
-    return relu6(6 * x) / 6
-
-
-def _unit_clip_backward(dy: Array, x: Array) -> Array:
-    return relu6_backward(dy, 6 * x)
-
-
-class UnitClip(OperatorLayer):
-    """``min(max(x, 0), 1) = relu6(6 * x) / 6``, up to rounding.
-
-    >>> import numpy as np
-    >>> UnitClip()(np.array([-1.0, 0.25, 2.0]))
-    array([0.  , 0.25, 1.  ])
-    """
-
-    operator = staticmethod(_unit_clip)
-    operator_backward = staticmethod(_unit_clip_backward)
 
 
 def ghost_bottleneck(
@@ -152,12 +109,10 @@ def ghost_bottleneck(
         main["depthwise"] = depthwise(expanded_channels)
         main["bn"] = BatchNorm2d(expanded_channels, dtype=dtype)
     if squeeze_excite:
-        if variant == "torch":
-            reduced = make_divisible(expanded_channels / 4)
-            main["squeeze_excite"] = SqueezeExcite(expanded_channels, reduced, rng=rng, dtype=dtype)
-        else:
-            reduced = max(expanded_channels // 4, 1)
-            main["squeeze_excite"] = ClippedSqueezeExcite(expanded_channels, reduced, rng=rng, dtype=dtype)
+        torch = variant == "torch"
+        reduced = make_divisible(expanded_channels / 4) if torch else max(expanded_channels // 4, 1)
+        squash: Squash = "hard_sigmoid" if torch else "clip"
+        main["squeeze_excite"] = SqueezeExcite(expanded_channels, reduced, squash=squash, rng=rng, dtype=dtype)
     main["project"] = GhostModule(expanded_channels, out_channels, ratio=ratio, activation=False, rng=rng, dtype=dtype)
     shortcut = None
     if stride != 1 or in_channels != out_channels:
@@ -286,7 +241,7 @@ def ghostnet(
     ]
     options: dict[str, Any] = {"rng": rng, "dtype": dtype}
     return Sequential(
-        stem=_stem(in_channels, stem, stride=2, **options),
+        stem=conv_block(in_channels, stem, stride=2, **options),
         **_bottlenecks(stem, rows, ratio=ratio, variant=variant, **options),
         conv=_pointwise_block(rows[-1].out, last, **options),
         head=Sequential(
@@ -295,7 +250,7 @@ def ghostnet(
             **({} if variant == "torch" else {"bn": BatchNorm2d(1280, dtype=dtype)}),
             relu=ReLU(),
             flatten=Flatten(),
-            **({"dropout": Dropout(dropout, rng=rng)} if dropout else {}),
+            **dropout_layer(dropout, rng),
             linear=Linear(1280, num_classes, **options),
         ),
     )
@@ -339,18 +294,10 @@ def tiny_ghostnet(
     num_classes = integer("num_classes", num_classes, minimum=1)
     options: dict[str, Any] = {"rng": rng, "dtype": dtype}
     return Sequential(
-        stem=_stem(in_channels, 16, stride=stem_stride, **options),
+        stem=conv_block(in_channels, 16, stride=stem_stride, **options),
         **_bottlenecks(16, _TINY_ROWS, ratio=ratio, **options),
         conv=_pointwise_block(40, 120, **options),
-        head=Sequential(pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(120, num_classes, **options)),
-    )
-
-
-def _stem(in_channels: int, out_channels: int, *, stride: int, rng: np.random.Generator, dtype: DTypeLike) -> Layer:
-    return Sequential(
-        conv=Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype),
-        bn=BatchNorm2d(out_channels, dtype=dtype),
-        relu=ReLU(),
+        head=classifier(120, num_classes, **options),
     )
 
 
@@ -372,6 +319,7 @@ def _bottlenecks(in_channels: int, rows: Sequence[_Row], **options: Any) -> dict
 
 
 def _pointwise_block(in_channels: int, out_channels: int, *, rng: np.random.Generator, dtype: DTypeLike) -> Layer:
+    """The 1x1 convolution behind the bottlenecks, with batch norm and ReLU."""
     return Sequential(
         pointwise=PointwiseConv2d(in_channels, out_channels, bias=False, rng=rng, dtype=dtype),
         bn=BatchNorm2d(out_channels, dtype=dtype),
@@ -380,6 +328,7 @@ def _pointwise_block(in_channels: int, out_channels: int, *, rng: np.random.Gene
 
 
 def _checked(variant: Variant) -> Variant:
+    """`variant`, once it is known to be one."""
     if variant not in ("torch", "tensorflow"):
         raise ValueError(f"variant must be 'torch' or 'tensorflow', got {variant!r}")
     return variant

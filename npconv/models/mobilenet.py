@@ -8,21 +8,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import IntOrPair, Padding, fraction, integer, positive
-from npconv.nn import (
-    BatchNorm2d,
-    Conv2d,
-    DepthwiseConv2d,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2d,
-    Layer,
-    Linear,
-    PointwiseConv2d,
-    ReLU,
-    ReLU6,
-    Sequential,
-)
+from npconv.geometry import Padding, fraction, integer, positive
+from npconv.models.blocks import classifier, conv_block
+from npconv.nn import BatchNorm2d, DepthwiseConv2d, Layer, PointwiseConv2d, ReLU, ReLU6, Sequential
 
 Activation: TypeAlias = Literal["relu6", "relu"]
 
@@ -237,7 +225,7 @@ def conv_mobilenet(
     return _network(
         _STEM,
         (*_BEFORE, *_FIVE_ALIKE, *_AFTER),
-        _convolution_block,
+        conv_block,
         width=width,
         num_classes=num_classes,
         in_channels=in_channels,
@@ -303,68 +291,6 @@ def shallow_mobilenet(
         dropout=dropout,
         rng=rng,
         dtype=dtype,
-    )
-
-
-def ds_cnn(
-    num_classes: int = 12,
-    in_channels: int = 1,
-    *,
-    stem_dropout: float = 0.2,
-    dropout: float = 0.4,
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """DS-CNN, the network of MLPerf Tiny for keyword spotting: separable blocks on 49 frames of 10 cepstral coefficients.
-
-    ======== ================================ ======== ======== ========
-    layer    what                             channels stride   output
-    ======== ================================ ======== ======== ========
-    stem     conv 10x4, batch norm, ReLU,     64       2        25x5
-             dropout
-    block1   separable block                  64       1        25x5
-    block2   separable block                  64       1        25x5
-    block3   separable block                  64       1        25x5
-    block4   separable block                  64       1        25x5
-    head     dropout, global average pool,    classes           1x1
-             linear
-    ======== ================================ ======== ======== ========
-
-    Parameters
-    ----------
-    num_classes, in_channels : int
-    stem_dropout, dropout : float in [0, 1)
-        At the end of the stem and before the pool, by default the benchmark's; at 0 there is no such layer.
-    rng, dtype
-        As in `npconv.nn.Conv2d`.
-
-    Returns
-    -------
-    Sequential, x (N, in_channels, 49, 10), or another size, to logits (N, num_classes)
-
-    Notes
-    -----
-    Zhang et al., "Hello Edge" (arXiv 1711.07128), in the form and with the padding ("same") and eps of the benchmark's Keras
-    model. There the convolutions have biases too, which the batch norms take away again, and the pool leaves out the last
-    of the 25 rows.
-    """
-    num_classes = integer("num_classes", num_classes, minimum=1)
-    stem_dropout = fraction("stem_dropout", stem_dropout, below_one=True)
-    dropout = fraction("dropout", dropout, below_one=True)
-    options: dict[str, Any] = {"padding": "same", "activation": ReLU, "eps": 1e-3, "rng": rng, "dtype": dtype}
-    convolution = _convolution_block(in_channels, 64, (10, 4), stride=2, **options)
-    return Sequential(
-        stem=Sequential(**convolution.children(), **_dropout(stem_dropout, rng)),
-        block1=separable_block(64, 64, **options),
-        block2=separable_block(64, 64, **options),
-        block3=separable_block(64, 64, **options),
-        block4=separable_block(64, 64, **options),
-        head=Sequential(
-            **_dropout(dropout, rng),
-            pool=GlobalAvgPool2d(),
-            flatten=Flatten(),
-            linear=Linear(64, num_classes, rng=rng, dtype=dtype),
-        ),
     )
 
 
@@ -436,44 +362,12 @@ def _network(
         raise ValueError(f"activation must be 'relu6' or 'relu', got {activation!r}")
     num_classes = integer("num_classes", num_classes, minimum=1)
     dropout = fraction("dropout", dropout, below_one=True)
-    options |= {"activation": activations[activation], "rng": rng, "dtype": dtype}
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    options |= {"activation": activations[activation], **made}
     channels, stride = scaled_channels(stem[0], width), stem[1]
-    layers: dict[str, Layer] = {"stem": _convolution_block(in_channels, channels, stride=stride, **options)}
+    layers: dict[str, Layer] = {"stem": conv_block(in_channels, channels, stride=stride, **options)}
     for place, (table_channels, stride) in enumerate(rows, 1):
         out_channels = scaled_channels(table_channels, width)
         layers[f"block{place}"] = block(channels, out_channels, stride=stride, **options)
         channels = out_channels
-    head = Sequential(
-        pool=GlobalAvgPool2d(),
-        flatten=Flatten(),
-        **_dropout(dropout, rng),
-        linear=Linear(channels, num_classes, rng=rng, dtype=dtype),
-    )
-    return Sequential(**layers, head=head)
-
-
-def _dropout(rate: float, rng: np.random.Generator) -> dict[str, Layer]:
-    return {"dropout": Dropout(rate, rng=rng)} if rate else {}
-
-
-def _convolution_block(
-    in_channels: int,
-    out_channels: int,
-    kernel: IntOrPair = 3,
-    *,
-    stride: int,
-    padding: Padding,
-    activation: Callable[[], Layer],
-    eps: float = 1e-5,
-    momentum: float = 0.1,
-    rng: np.random.Generator,
-    dtype: DTypeLike,
-) -> Sequential:
-    """A full convolution, batch norm, ReLU: the stem, and what stands for a separable block in `conv_mobilenet`."""
-    return Sequential(
-        conv=Conv2d(
-            in_channels, out_channels, kernel, stride=stride, padding=padding, bias=False, rng=rng, dtype=dtype
-        ),
-        bn=BatchNorm2d(out_channels, eps=eps, momentum=momentum, dtype=dtype),
-        relu=activation(),
-    )
+    return Sequential(**layers, head=classifier(channels, num_classes, dropout=dropout, **made))

@@ -11,15 +11,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import integer, octave_channels
+from npconv.models.blocks import classifier, conv_block, conv_chain, stage
 from npconv.models.mobilenet import mobilenet_v1
 from npconv.models.resnet import BLOCKS, Version, bottleneck_block, resnet
 from npconv.nn import (
-    BatchNorm2d,
-    Conv2d,
-    Flatten,
-    GlobalAvgPool2d,
     Layer,
-    Linear,
     OctaveBatchNorm2d,
     OctaveConv2d,
     PerFrequency,
@@ -68,7 +64,6 @@ def octave_block(
     -----
     Sections 3.2 and 4.1 of the paper: every convolution of a block becomes an octave convolution, the projection included.
     """
-
     options: dict[str, Any] = {"bias": False, "stride_mode": stride_mode, "rng": rng, "dtype": dtype}
     main = Sequential(
         conv1=OctaveConv2d(
@@ -232,38 +227,21 @@ def oct_resnet152_v1f(
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
-    net: dict[str, Layer] = {}
-    layers: dict[str, Layer] = {}
-    into = in_channels
-    for place, (out, stride) in enumerate(((8, 1), (32, 2), (64, 1)), 1):
-        layers[f"conv{place}"] = Conv2d(into, out, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype)
-        layers[f"bn{place}"] = BatchNorm2d(out, dtype=dtype)
-        layers[f"relu{place}"] = ReLU()
-        into = out
-    net["stem"] = Sequential(**layers)
-    net["pool"] = bottleneck_block(64, 32, 64, stride=2, rng=rng, dtype=dtype)
-    for stage, repeats in enumerate(BLOCKS[152]):
-        blocks = []
-        for place in range(repeats):
-            blocks.append(
-                bottleneck_block(
-                    into,
-                    64 * 2**stage,
-                    256 * 2**stage,
-                    stride=2 if stage > 0 and place == 0 else 1,
-                    stride_last=True,
-                    squeeze_excite=squeeze_excite,
-                    rng=rng,
-                    dtype=dtype,
-                )
-            )
-            into = 256 * 2**stage
-        net[f"stage{stage + 1}"] = Sequential(*blocks)
-    net["head"] = Sequential(
-        pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(into, num_classes, rng=rng, dtype=dtype)
-    )
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    options = {"stride_last": True, "squeeze_excite": squeeze_excite, **made}
+    net: dict[str, Layer] = {
+        "stem": conv_chain(in_channels, ((8, 1), (32, 2), (64, 1)), **made),
+        "pool": bottleneck_block(64, 32, 64, stride=2, **made),
+    }
+    into = 64
+    for place, repeats in enumerate(BLOCKS[152]):
+        sizes = 64 * 2**place, 256 * 2**place
+        stride = 2 if place else 1  # stage1 reads what the block in the pool's place has halved
+        net[f"stage{place + 1}"] = stage(bottleneck_block, into, *sizes, repeats=repeats, stride=stride, **options)
+        into = sizes[-1]
+    plain = Sequential(**net, head=classifier(into, num_classes, **made))
     keep = ("stem.*", "pool.*")
-    return replace_convs(Sequential(**net), "octave", alpha=alpha, keep=keep, plain=("stage4.*",), rng=rng)
+    return replace_convs(plain, "octave", alpha=alpha, keep=keep, plain=("stage4.*",), rng=rng)
 
 
 def oct_mobilenet_v1(
@@ -318,10 +296,8 @@ def oct_mobilenet_v1(
     # What the authors of the octave code have otherwise than those of MobileNet.
     own: dict[str, Any] = {"activation": "relu", "padding": 1, "eps": 1e-5, "dropout": 0}
     plain = mobilenet_v1(width, num_classes, in_channels, **own, rng=rng, dtype=dtype)
-    last = (
-        "block12.*",
-        "block13.*",
-    )  # what block12 reads is plain then too: a depthwise convolution mixes no frequencies
+    # What block12 reads is plain then too: a depthwise convolution mixes no frequencies.
+    last = ("block12.*", "block13.*")
     return replace_convs(plain, "octave", alpha=alpha, stride_mode=stride_mode, plain=last, rng=rng)
 
 
@@ -359,16 +335,11 @@ def tiny_octave(
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
     return Sequential(
-        stem=Sequential(
-            conv=Conv2d(in_channels, 16, 3, stride=stem_stride, padding=1, bias=False, rng=rng, dtype=dtype),
-            bn=BatchNorm2d(16, dtype=dtype),
-            relu=ReLU(),
-        ),
-        block1=octave_block(16, 16, alpha_in=0, alpha_out=alpha, rng=rng, dtype=dtype),
-        block2=octave_block(16, 32, alpha_in=alpha, alpha_out=alpha, stride=2, rng=rng, dtype=dtype),
-        block3=octave_block(32, 32, alpha_in=alpha, alpha_out=0, rng=rng, dtype=dtype),
-        head=Sequential(
-            pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(32, num_classes, rng=rng, dtype=dtype)
-        ),
+        stem=conv_block(in_channels, 16, stride=stem_stride, **made),
+        block1=octave_block(16, 16, alpha_in=0, alpha_out=alpha, **made),
+        block2=octave_block(16, 32, alpha_in=alpha, alpha_out=alpha, stride=2, **made),
+        block3=octave_block(32, 32, alpha_in=alpha, alpha_out=0, **made),
+        head=classifier(32, num_classes, **made),
     )

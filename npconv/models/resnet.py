@@ -1,7 +1,7 @@
 """ResNet (He et al., arXiv 1512.03385 and 1603.05027), the baseline of standard convolutions that the papers transform.
 
-Also ResNeXt (Xie et al., arXiv 1611.05431), which is ResNet with group convolutions, and the Ghost-ResNets of GhostNet
-(Han et al., arXiv 1911.11907), which are ResNets with their convolutions replaced.
+Also ResNeXt (Xie et al., arXiv 1611.05431), which is ResNet with group convolutions, and Ghost-ResNet-50 (Han et al.,
+arXiv 1911.11907), which is ResNet with its convolutions replaced. Those for small images are in `npconv.models.resnet_cifar`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, Padding, check_shape, integer
+from npconv.models.blocks import classifier, conv_block, stage
 from npconv.nn import (
     BatchNorm2d,
     Conv2d,
-    Flatten,
-    GlobalAvgPool2d,
     Layer,
-    Linear,
     MaxPool2d,
     PointwiseConv2d,
     ReLU,
@@ -69,7 +67,7 @@ def basic_block(
     """
     if shortcut not in ("projection", "zeros"):
         raise ValueError(f"shortcut must be 'projection' or 'zeros', got {shortcut!r}")
-    main = _two_convolutions(in_channels, out_channels, stride=stride, rng=rng, dtype=dtype)
+    main = two_convolutions(in_channels, out_channels, stride=stride, rng=rng, dtype=dtype)
     around: Layer | None = None
     if (stride, in_channels) != (1, out_channels):
         if shortcut == "projection":
@@ -208,7 +206,7 @@ class ZeroPadShortcut(Layer):
         return dx
 
 
-def _two_convolutions(
+def two_convolutions(
     in_channels: int,
     out_channels: int,
     *,
@@ -307,38 +305,19 @@ def resnet(
     channels = integer("channels", channels, minimum=1)
     groups = integer("groups", groups, minimum=1)
     bottleneck = integer("group_width", group_width, minimum=1) * groups * channels // 64
-    net: dict[str, Layer] = {}
-    net["stem"] = Sequential(
-        conv=Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False, rng=rng, dtype=dtype),
-        bn=BatchNorm2d(channels, dtype=dtype),
-        relu=ReLU(),
-        pool=MaxPool2d(3, stride=2, padding=1),
-    )
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    options = {"groups": groups, "squeeze_excite": squeeze_excite, "version": version, **made}
+    stem = conv_block(in_channels, channels, 7, stride=2, padding=3, **made)
+    net: dict[str, Layer] = {"stem": Sequential(**stem.children(), pool=MaxPool2d(3, stride=2, padding=1))}
     into = channels
-    for stage, repeats in enumerate(BLOCKS[depth]):
-        out = 4 * channels * 2**stage
-        blocks = []
-        for place in range(repeats):
-            stride = 2 if stage > 0 and place == 0 else 1
-            blocks.append(
-                bottleneck_block(
-                    into,
-                    bottleneck * 2**stage,
-                    out,
-                    stride=stride,
-                    groups=groups,
-                    squeeze_excite=squeeze_excite,
-                    version=version,
-                    rng=rng,
-                    dtype=dtype,
-                )
-            )
-            into = out
-        net[f"stage{stage + 1}"] = Sequential(*blocks)
+    for place, repeats in enumerate(BLOCKS[depth]):
+        sizes = bottleneck * 2**place, 4 * channels * 2**place
+        stride = 2 if place else 1  # stage1 reads what the stem has pooled
+        net[f"stage{place + 1}"] = stage(bottleneck_block, into, *sizes, repeats=repeats, stride=stride, **options)
+        into = sizes[-1]
     if version == "v2":
         net["last"] = Sequential(bn=BatchNorm2d(into, dtype=dtype), relu=ReLU())
-    net["head"] = _head(into, num_classes, rng, dtype)
-    return Sequential(**net)
+    return Sequential(**net, head=classifier(into, num_classes, **made))
 
 
 def ghost_resnet50(
@@ -376,216 +355,3 @@ def ghost_resnet50(
     plain = resnet(50, num_classes, in_channels, rng=rng, dtype=dtype)
     keep = ("*.shortcut.conv",) if keep_projections else ()
     return replace_convs(plain, "ghost", ratio=ratio, cheap_kernel=cheap_kernel, keep=keep, rng=rng)
-
-
-# --- networks for CIFAR-10 ---------------------------------------------------------------------------------------
-
-
-def resnet_cifar(
-    depth: int = 56,
-    num_classes: int = 10,
-    in_channels: int = 3,
-    *,
-    shortcut: Shortcut = "zeros",
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """ResNet of basic blocks for CIFAR-10, section 4.2 of the paper; the sizes are those of a 32 x 32 image.
-
-    ======== ================================ ======== ======== ======
-    layer    what                             channels stride   output
-    ======== ================================ ======== ======== ======
-    stem     conv 3x3, batch norm, ReLU       16       1        32x32
-    stage1   n basic blocks                   16       1        32x32
-    stage2   n basic blocks                   32       2        16x16
-    stage3   n basic blocks                   64       2        8x8
-    head     global average pool, linear      classes           1x1
-    ======== ================================ ======== ======== ======
-
-    Parameters
-    ----------
-    depth : int
-        6n + 2: 20, 32, 44, 56 and 110 in the paper.
-    num_classes, in_channels : int
-    shortcut : "zeros" or "projection"
-        In the first blocks of stage2 and stage3, see `basic_block`; the paper's for CIFAR-10 is "zeros".
-    rng, dtype
-        As in `npconv.nn.Conv2d`.
-
-    Returns
-    -------
-    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
-
-    Raises
-    ------
-    TypeError, ValueError
-        An argument of the wrong type or out of range.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> net = resnet_cifar(20, rng=np.random.default_rng(0))
-    >>> net.children()["stage2"].children()["0"].children()["sum"].children()["shortcut"]
-    ZeroPadShortcut(16, 32, stride=2)
-    """
-    num_classes = integer("num_classes", num_classes, minimum=1)
-    repeats, rest = divmod(integer("depth", depth, minimum=8) - 2, 6)
-    if rest:
-        raise ValueError(f"depth must be 6 * n + 2, got {depth}")
-    net: dict[str, Layer] = {}
-    net["stem"] = Sequential(
-        conv=Conv2d(in_channels, 16, 3, padding=1, bias=False, rng=rng, dtype=dtype),
-        bn=BatchNorm2d(16, dtype=dtype),
-        relu=ReLU(),
-    )
-    into = 16
-    for stage, out in enumerate((16, 32, 64), 1):
-        blocks = []
-        for place in range(repeats):
-            stride = 2 if stage > 1 and place == 0 else 1
-            blocks.append(basic_block(into, out, stride=stride, shortcut=shortcut, rng=rng, dtype=dtype))
-            into = out
-        net[f"stage{stage}"] = Sequential(*blocks)
-    net["head"] = _head(into, num_classes, rng, dtype)
-    return Sequential(**net)
-
-
-def ghost_resnet56(
-    ratio: int = 2,
-    num_classes: int = 10,
-    in_channels: int = 3,
-    *,
-    cheap_kernel: int = 3,
-    keep_first: bool = True,
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """Ghost-ResNet-56 (GhostNet, arXiv 1911.11907, table 6): `resnet_cifar` with ghost modules for its convolutions.
-
-    Parameters
-    ----------
-    ratio : int
-        s: how many maps come of one convolution.
-    num_classes, in_channels : int
-    cheap_kernel : int
-        d: of the depthwise convolutions.
-    keep_first : bool
-        Whether the first convolution stays one; the paper does not say.
-    rng, dtype
-        As in `npconv.nn.Conv2d`.
-
-    Returns
-    -------
-    Sequential, x (N, in_channels, H, W) to logits (N, num_classes); its parts are those of `resnet_cifar`
-
-    Notes
-    -----
-    The table's 63 million multiply-accumulates are those of the primary convolutions alone.
-    """
-    plain = resnet_cifar(56, num_classes, in_channels, rng=rng, dtype=dtype)
-    return replace_convs(plain, "ghost", ratio=ratio, cheap_kernel=cheap_kernel, keep_first=keep_first, rng=rng)
-
-
-def resnet8(
-    num_classes: int = 10,
-    in_channels: int = 3,
-    *,
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """MLPerf Tiny's network for image classification; the sizes are those of a CIFAR-10 image of 32 x 32.
-
-    ======== ================================ ======== ======== ======
-    layer    what                             channels stride   output
-    ======== ================================ ======== ======== ======
-    stem     conv 3x3, batch norm, ReLU       16       1        32x32
-    stack1   basic block                      16       1        32x32
-    stack2   basic block, projected shortcut  32       2        16x16
-    stack3   basic block, projected shortcut  64       2        8x8
-    head     global average pool, linear      classes           1x1
-    ======== ================================ ======== ======== ======
-
-    As in its Keras code all convolutions have biases and padding "same", and no batch norm follows the projections.
-
-    Parameters
-    ----------
-    num_classes, in_channels : int
-    rng, dtype
-        As in `npconv.nn.Conv2d`.
-
-    Returns
-    -------
-    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
-
-    Notes
-    -----
-    Banbury et al., MLPerf Tiny Benchmark, arXiv 2106.07597.
-    """
-    num_classes = integer("num_classes", num_classes, minimum=1)
-
-    def block(into: int, out: int, stride: int) -> Layer:
-        main = _two_convolutions(into, out, stride=stride, padding="same", bias=True, rng=rng, dtype=dtype)
-        projection = None if stride == 1 else PointwiseConv2d(into, out, stride=stride, rng=rng, dtype=dtype)
-        return Sequential(sum=Residual(main, projection), relu=ReLU())
-
-    return Sequential(
-        stem=Sequential(
-            conv=Conv2d(in_channels, 16, 3, padding="same", rng=rng, dtype=dtype),
-            bn=BatchNorm2d(16, dtype=dtype),
-            relu=ReLU(),
-        ),
-        stack1=block(16, 16, 1),
-        stack2=block(16, 32, 2),
-        stack3=block(32, 64, 2),
-        head=_head(64, num_classes, rng, dtype),
-    )
-
-
-def tiny_resnet(
-    num_classes: int = 10,
-    in_channels: int = 1,
-    *,
-    stem_stride: int = 1,
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """A ResNet of three basic blocks for small images.
-
-    ======== ================================ ======== ========
-    layer    what                             channels stride
-    ======== ================================ ======== ========
-    stem     conv 3x3, batch norm, ReLU       16       stem_stride
-    block1   basic block                      16       1
-    block2   basic block, projected shortcut  32       2
-    block3   basic block                      32       1
-    head     global average pool, linear      classes
-    ======== ================================ ======== ========
-
-    Parameters
-    ----------
-    num_classes, in_channels, stem_stride : int
-    rng, dtype
-        As in `npconv.nn.Conv2d`.
-
-    Returns
-    -------
-    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
-    """
-    num_classes = integer("num_classes", num_classes, minimum=1)
-    return Sequential(
-        stem=Sequential(
-            conv=Conv2d(in_channels, 16, 3, stride=stem_stride, padding=1, bias=False, rng=rng, dtype=dtype),
-            bn=BatchNorm2d(16, dtype=dtype),
-            relu=ReLU(),
-        ),
-        block1=basic_block(16, 16, rng=rng, dtype=dtype),
-        block2=basic_block(16, 32, stride=2, rng=rng, dtype=dtype),
-        block3=basic_block(32, 32, rng=rng, dtype=dtype),
-        head=_head(32, num_classes, rng, dtype),
-    )
-
-
-def _head(channels: int, num_classes: int, rng: np.random.Generator, dtype: DTypeLike) -> Sequential:
-    return Sequential(
-        pool=GlobalAvgPool2d(), flatten=Flatten(), linear=Linear(channels, num_classes, rng=rng, dtype=dtype)
-    )

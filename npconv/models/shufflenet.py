@@ -9,17 +9,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import integer, positive
+from npconv.models.blocks import classifier, conv_block
 from npconv.nn import (
     AvgPool2d,
     BatchNorm2d,
     ChannelShuffle,
     Concat,
-    Conv2d,
     DepthwiseConv2d,
-    Flatten,
-    GlobalAvgPool2d,
     Layer,
-    Linear,
     MaxPool2d,
     PointwiseConv2d,
     ReLU,
@@ -226,22 +223,22 @@ def shufflenet_v1(
             f"stem_channels must be a multiple of groups={groups} below the {stage2} channels of stage 2, "
             f"got stem_channels={stem_channels}"
         )
-    options: dict[str, Any] = {
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    options = {
         "groups": groups,
         "shuffle": shuffle,
         "squeeze_excite": squeeze_excite,
         "reduction": reduction,
-        "rng": rng,
-        "dtype": dtype,
+        **made,
     }
     repeats = (2, 4, 2) if shallow else (4, 8, 4)
     return Sequential(
-        stem=_stem(in_channels, stem_channels, stride=2, rng=rng, dtype=dtype),
+        stem=conv_block(in_channels, stem_channels, stride=2, **made),
         pool=MaxPool2d(3, stride=2, padding=1),
         stage2=_stage(stem_channels, stage2, repeats[0], group_first=False, **options),
         stage3=_stage(stage2, 2 * stage2, repeats[1], **options),
         stage4=_stage(2 * stage2, 4 * stage2, repeats[2], **options),
-        head=_head(4 * stage2, num_classes, bias=fc_bias, rng=rng, dtype=dtype),
+        head=classifier(4 * stage2, num_classes, bias=fc_bias, **made),
     )
 
 
@@ -279,20 +276,13 @@ def tiny_shufflenet(
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
-    options: dict[str, Any] = {"groups": groups, "rng": rng, "dtype": dtype}
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    options = {"groups": groups, **made}
     return Sequential(
-        stem=_stem(in_channels, 24, stride=stem_stride, rng=rng, dtype=dtype),
+        stem=conv_block(in_channels, 24, stride=stem_stride, **made),
         stage1=_stage(24, 96, 2, group_first=False, **options),
         stage2=_stage(96, 192, 2, **options),
-        head=_head(192, num_classes, rng=rng, dtype=dtype),
-    )
-
-
-def _stem(in_channels: int, out_channels: int, *, stride: int, rng: np.random.Generator, dtype: DTypeLike) -> Layer:
-    return Sequential(
-        conv=Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False, rng=rng, dtype=dtype),
-        bn=BatchNorm2d(out_channels, dtype=dtype),
-        relu=ReLU(),
+        head=classifier(192, num_classes, **made),
     )
 
 
@@ -300,11 +290,3 @@ def _stage(in_channels: int, out_channels: int, units: int, *, group_first: bool
     """A unit of stride 2 and the others of stride 1; `options` are those of `shuffle_unit`."""
     first = shuffle_unit(in_channels, out_channels, stride=2, group_first=group_first, **options)
     return Sequential(first, *(shuffle_unit(out_channels, out_channels, **options) for _ in range(units - 1)))
-
-
-def _head(channels: int, num_classes: int, *, bias: bool = True, rng: np.random.Generator, dtype: DTypeLike) -> Layer:
-    return Sequential(
-        pool=GlobalAvgPool2d(),
-        flatten=Flatten(),
-        linear=Linear(channels, num_classes, bias=bias, rng=rng, dtype=dtype),
-    )

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import integer
-from npconv.nn import (
-    BatchNorm2d,
-    Conv2d,
-    Flatten,
-    GlobalAvgPool2d,
-    Layer,
-    Linear,
-    MaxPool2d,
-    ReLU,
-    Sequential,
-    replace_convs,
-)
+from npconv.models.blocks import conv_chain
+from npconv.nn import Flatten, GlobalAvgPool2d, Layer, Linear, MaxPool2d, ReLU, Sequential, replace_convs
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -66,23 +58,19 @@ def vgg16_cifar(
     global average pool is the identity on 32 x 32 images.
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
+    made: dict[str, Any] = {"rng": rng, "dtype": dtype}
     net: dict[str, Layer] = {}
     into = in_channels
-    for stage, channels in enumerate(STAGES, 1):
-        layers: dict[str, Layer] = {}
-        for place, out in enumerate(channels, 1):
-            layers[f"conv{place}"] = Conv2d(into, out, 3, padding=1, bias=False, rng=rng, dtype=dtype)
-            layers[f"bn{place}"] = BatchNorm2d(out, dtype=dtype)
-            layers[f"relu{place}"] = ReLU()
-            into = out
-        net[f"stage{stage}"] = Sequential(**layers)
-        net[f"pool{stage}"] = MaxPool2d(2)
+    for place, channels in enumerate(STAGES, 1):
+        net[f"stage{place}"] = conv_chain(into, ((out, 1) for out in channels), **made)
+        net[f"pool{place}"] = MaxPool2d(2)
+        into = channels[-1]
     net["head"] = Sequential(
         pool=GlobalAvgPool2d(),
         flatten=Flatten(),
-        linear1=Linear(into, 512, rng=rng, dtype=dtype),
+        linear1=Linear(into, 512, **made),
         relu=ReLU(),
-        linear2=Linear(512, num_classes, rng=rng, dtype=dtype),
+        linear2=Linear(512, num_classes, **made),
     )
     return Sequential(**net)
 

@@ -13,6 +13,7 @@ from npconv.ops import (
     relu6_backward,
     relu_backward,
 )
+from npconv.ops.normalization import NormActivation
 
 
 class ReLU(OperatorLayer):
@@ -21,12 +22,18 @@ class ReLU(OperatorLayer):
     operator = staticmethod(relu)
     operator_backward = staticmethod(relu_backward)
 
+    def as_activation(self) -> NormActivation | None:
+        return "relu" if type(self) is ReLU else None
+
 
 class ReLU6(OperatorLayer):
     """``min(max(x, 0), 6)``: `npconv.relu6`."""
 
     operator = staticmethod(relu6)
     operator_backward = staticmethod(relu6_backward)
+
+    def as_activation(self) -> NormActivation | None:
+        return "relu6" if type(self) is ReLU6 else None
 
 
 class HardSigmoid(OperatorLayer):

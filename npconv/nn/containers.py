@@ -5,6 +5,7 @@ Branches may give octave maps: then each frequency is added or concatenated by i
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from npconv.nn.layer import Layer
-from npconv.ops import OctaveMap
+from npconv.ops import OctaveMap, relu6_backward, relu_backward
+from npconv.ops.branches import add, concatenate, concatenate_backward, diverted
 from npconv.ops.normalization import NormActivation
 
 
@@ -41,8 +43,8 @@ class _Container(Layer):
 class Sequential(_Container):
     """Layers one after the other: ``y = last(... second(first(x)))``; without any, the identity.
 
-    In training a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the same numbers: the batch norm
-    by `BatchNorm2d.forward_activated`, the other not at all. So do those of a `PerFrequency`.
+    A `Residual`, a `Concat` or, in training, a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the
+    same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
 
     Parameters
     ----------
@@ -95,7 +97,9 @@ def _steps(layers: Sequence[Layer]) -> Iterator[tuple[Any, NormActivation | None
     for layer, behind in itertools.zip_longest(layers, layers[1:]):
         if layer is taken:
             continue
-        activation = layer.taken_over(behind) if behind else None
+        # A forward that was set on a layer itself is somebody's who wants to see it run.
+        seen = any("forward" in vars(one) for one in (layer, behind) if one)
+        activation = layer.taken_over(behind) if behind and not seen else None
         taken = behind if activation else None
         yield layer, activation
 
@@ -118,15 +122,29 @@ class Residual(Layer):
         check_parts({"main": self.main, "shortcut": self.shortcut})
 
     def forward(self, x: Any) -> Any:
+        return self.forward_activated(x, None)
+
+    def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
+        """``activation(forward(x))``, the sum and its activation in one go over memory; so inside a `Sequential`."""
         y, carried = self.main.forward(x), self.shortcut.forward(x)
         shapes = _each(np.shape, y), _each(np.shape, carried)
         if shapes[0] != shapes[1]:
             raise ValueError(f"main and shortcut must give the same shape, got {shapes[0]} and {shapes[1]}")
-        return _each(np.add, y, carried)
+        total = _each(functools.partial(add, activation=activation), y, carried)
+        self._keep(activation, total if activation else None)
+        return total
+
+    def taken_over(self, behind: Layer) -> NormActivation | None:
+        """The activation that `behind` is, but where a list is made of what runs in evaluation."""
+        activation: NormActivation | None = behind.as_activation()
+        return activation if type(self) is Residual and (self.training or not diverted()) else None
 
     def backward(self, dy: Any) -> Any:
-        """x was read twice: its gradient is the sum of both branches'."""
-        return _each(np.add, self.main.backward(dy), self.shortcut.backward(dy))
+        """x was read twice: its gradient is the sum of both branches'. The activation's is seen in its output too."""
+        activation, y = self._recall()
+        if activation:
+            dy = _each(relu_backward if activation == "relu" else relu6_backward, dy, y)
+        return _each(add, self.main.backward(dy), self.shortcut.backward(dy))
 
 
 class Concat(_Container):
@@ -146,23 +164,32 @@ class Concat(_Container):
             raise ValueError("branches must be at least one layer, got none")
 
     def forward(self, x: Any) -> Any:
+        return self.forward_activated(x, None)
+
+    def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
+        """``activation(forward(x))`` in one go over memory; so inside a `Sequential`."""
         parts = [branch.forward(x) for branch in self._layers.values()]
         shapes = [_each(np.shape, part) for part in parts]
         sizes = [_each(lambda shape: (shape[0], *shape[2:]), shape) for shape in shapes]
         if any(size != sizes[0] for size in sizes):
             raise ValueError(f"branches must give maps of one size, got {', '.join(map(str, shapes))}")
-        y = _each(lambda *maps: np.concatenate(maps, axis=1), *parts)
-        self._keep(shapes, _each(np.shape, y))
+        y = _each(lambda *maps: concatenate(maps, activation=activation), *parts)
+        self._keep(shapes, _each(np.shape, y), activation, y if activation else None)
         return y
+
+    def taken_over(self, behind: Layer) -> NormActivation | None:
+        """The activation that `behind` is, but where a list is made of what runs in evaluation."""
+        activation: NormActivation | None = behind.as_activation()
+        return activation if type(self) is Concat and (self.training or not diverted()) else None
 
     def backward(self, dy: Any) -> Any:
         """Each branch gets its channels of dy; x was read by all, so its gradient is the sum of theirs."""
-        shapes, y_shape = self._recall()
+        shapes, y_shape, activation, y = self._recall()
         if _each(np.shape, dy) != y_shape:
             raise ValueError(f"dy must have the shape of the output, {y_shape}, got {_each(np.shape, dy)}")
-        dparts = _split(dy, shapes)
+        dparts = _split(dy, y, shapes, activation)
         gradients = [branch.backward(dpart) for branch, dpart in zip(self._layers.values(), dparts, strict=True)]
-        return _each(lambda *maps: sum(maps[1:], maps[0]), *gradients)
+        return _each(lambda *maps: functools.reduce(add, maps), *gradients)
 
 
 def check_parts(parts: Mapping[str, Layer]) -> None:
@@ -189,11 +216,12 @@ def _each(function: Callable[..., Any], *maps: Any) -> Any:
     return OctaveMap(*(None if parts[0] is None else function(*parts) for parts in frequencies))
 
 
-def _split(dy: Any, shapes: list[Any]) -> list[Any]:
-    """dy cut along the channels into maps of these shapes."""
+def _split(dy: Any, y: Any, shapes: list[Any], activation: NormActivation | None) -> list[Any]:
+    """dy cut along the channels into maps of these shapes, each 0 where the activation that made y is flat."""
     if dy is None:
         return [None] * len(shapes)
     if isinstance(dy, OctaveMap):
-        high, low = (_split(part, [shape[place] for shape in shapes]) for place, part in enumerate(dy))
-        return [OctaveMap(*pair) for pair in zip(high, low, strict=True)]
-    return np.split(dy, np.cumsum([shape[1] for shape in shapes[:-1]]), axis=1)
+        seen = (None, None) if y is None else y
+        parts = [_split(dy[place], seen[place], [shape[place] for shape in shapes], activation) for place in range(2)]
+        return [OctaveMap(*pair) for pair in zip(*parts, strict=True)]
+    return list(concatenate_backward(dy, [shape[1] for shape in shapes], y, activation=activation))

@@ -26,7 +26,20 @@ from npconv.ops import (
 )
 
 
-class Conv2d(OperatorLayer):
+class _Convolution(OperatorLayer):
+    """What the four share: how their parameters begin."""
+
+    bias: bool
+
+    def _draw(self, rng: np.random.Generator, dtype: DTypeLike, **shapes: tuple[int, ...]) -> None:
+        """Kernels of these shapes by name and, where `bias`, one number for each output channel of the last."""
+        for name, shape in shapes.items():
+            self.params[name] = he_normal(shape, math.prod(shape[1:]), rng, dtype)
+        if self.bias:
+            self.params["b"] = constant(shape[:1], 0, dtype)
+
+
+class Conv2d(_Convolution):
     """Standard or group convolution with its kernel: `npconv.conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
     Parameters
@@ -63,14 +76,6 @@ class Conv2d(OperatorLayer):
     operator_backward = staticmethod(conv2d_backward)
     options = ("stride", "padding", "dilation", "groups")
 
-    def backward_params(self, dy: Array) -> None:
-        """The kernel's gradient without dx, which is as much work; with a bias, which no batch norm follows, both."""
-        if self.bias:
-            self.backward(dy)
-            return
-        (x,) = self._recall()
-        self.grads["w"] = conv2d_weight_grad(dy, x, self.params["w"].shape, **self._options())
-
     def __init__(
         self,
         in_channels: int,
@@ -89,12 +94,18 @@ class Conv2d(OperatorLayer):
         self.in_channels, self.out_channels, self.kernel = in_channels, out_channels, kernel
         self.stride, self.padding, self.dilation, self.groups, self.bias = stride, padding, dilation, groups, bias
         shape = kernel_shape(in_channels, out_channels, kernel, stride, padding, dilation, groups)
-        self.params["w"] = he_normal(shape, math.prod(shape[1:]), rng, dtype)
-        if bias:
-            self.params["b"] = constant(shape[:1], 0, dtype)
+        self._draw(rng, dtype, w=shape)
+
+    def backward_params(self, dy: Array) -> None:
+        """The kernel's gradient without dx, which is as much work; with a bias, which no batch norm follows, both."""
+        if self.bias:
+            self.backward(dy)
+            return
+        (x,) = self._recall()
+        self.grads["w"] = conv2d_weight_grad(dy, x, self.params["w"].shape, **self._options())
 
 
-class DepthwiseConv2d(OperatorLayer):
+class DepthwiseConv2d(_Convolution):
     """Depthwise convolution with its kernels: `npconv.depthwise_conv2d`, x (N, C, H, W) to y (N, C * multiplier, P, Q).
 
     Parameters and errors are those of `Conv2d`, with `channels` and the channel `multiplier` in place of in_channels,
@@ -125,13 +136,10 @@ class DepthwiseConv2d(OperatorLayer):
         super().__init__()
         self.channels, self.kernel, self.multiplier = channels, kernel, multiplier
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
-        shape = depthwise_kernel_shape(channels, kernel, multiplier, stride, padding, dilation)
-        self.params["w"] = he_normal(shape, math.prod(shape[1:]), rng, dtype)
-        if bias:
-            self.params["b"] = constant(shape[:1], 0, dtype)
+        self._draw(rng, dtype, w=depthwise_kernel_shape(channels, kernel, multiplier, stride, padding, dilation))
 
 
-class PointwiseConv2d(OperatorLayer):
+class PointwiseConv2d(_Convolution):
     """Pointwise (1x1) convolution with its kernel: `npconv.pointwise_conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
     Parameters and errors are those of `Conv2d`, without kernel, padding and dilation. ``params``: ``w``
@@ -160,13 +168,10 @@ class PointwiseConv2d(OperatorLayer):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.stride, self.groups, self.bias = stride, groups, bias
-        shape = kernel_shape(in_channels, out_channels, 1, stride, 0, 1, groups)
-        self.params["w"] = he_normal(shape, shape[1], rng, dtype)
-        if bias:
-            self.params["b"] = constant(shape[:1], 0, dtype)
+        self._draw(rng, dtype, w=kernel_shape(in_channels, out_channels, 1, stride, 0, 1, groups))
 
 
-class SeparableConv2d(OperatorLayer):
+class SeparableConv2d(_Convolution):
     """Depthwise separable convolution with its two kernels: `npconv.separable_conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
     Nothing stands between the two parts (Keras's ``SeparableConv2D``); MobileNet's block, with batch norm and ReLU after
@@ -198,20 +203,13 @@ class SeparableConv2d(OperatorLayer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels, self.kernel, self.multiplier = (
-            in_channels,
-            out_channels,
-            kernel,
-            multiplier,
-        )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel, self.multiplier = kernel, multiplier
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         in_channels = integer("in_channels", in_channels, minimum=1)
         depthwise = depthwise_kernel_shape(in_channels, kernel, multiplier, stride, padding, dilation)
         pointwise = kernel_shape(depthwise[0], out_channels, 1, 1, 0, 1, 1)
-        self.params["w_depthwise"] = he_normal(depthwise, math.prod(depthwise[1:]), rng, dtype)
-        self.params["w_pointwise"] = he_normal(pointwise, pointwise[1], rng, dtype)
-        if bias:
-            self.params["b"] = constant(pointwise[:1], 0, dtype)
+        self._draw(rng, dtype, w_depthwise=depthwise, w_pointwise=pointwise)
 
 
 def kernel_shape(

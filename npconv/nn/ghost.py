@@ -11,6 +11,7 @@ from npconv.nn.containers import Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d
 from npconv.nn.layer import Layer
 from npconv.nn.normalization import BatchNorm2d
+from npconv.ops.branches import add, concatenate
 
 
 class GhostModule(Layer):
@@ -102,7 +103,7 @@ class GhostModule(Layer):
         y = primary
         if self._ghosts:
             kept = self.out_channels - primary.shape[1]
-            y = np.concatenate([primary, self.cheap(primary)[:, :kept]], axis=1)
+            y = concatenate((primary, self.cheap(primary)[:, :kept]))
         self._keep(primary.shape, y.shape)
         return y
 
@@ -110,9 +111,10 @@ class GhostModule(Layer):
         """A primary map was read twice, by the output and by its ghosts: its gradient is the sum of both."""
         (batch, maps, height, width), y_shape = self._recall()
         check_shape("dy", dy, y_shape, "that of the output")
-        dprimary = dy[:, :maps]
+        dprimary, dghosts = dy[:, :maps], dy[:, maps:]
         if self._ghosts:
-            dghosts = np.zeros((batch, self._ghosts, height, width), dy.dtype)
-            dghosts[:, : self.out_channels - maps] = dy[:, maps:]
-            dprimary = dprimary + self.cheap.backward(dghosts)
+            surplus = self._ghosts - dghosts.shape[1]
+            if surplus:
+                dghosts = concatenate((dghosts, np.zeros((batch, surplus, height, width), dy.dtype)))
+            dprimary = add(dprimary, self.cheap.backward(dghosts))
         return self.primary.backward(dprimary)

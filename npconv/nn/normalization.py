@@ -8,13 +8,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, fraction, integer, positive
-from npconv.nn.activations import ReLU, ReLU6
 from npconv.nn.initialization import constant
 from npconv.nn.layer import Layer
 from npconv.ops import batch_norm2d, batch_norm2d_backward
 from npconv.ops.normalization import NormActivation, batch_norm2d_batch
-
-_ACTIVATIONS: dict[type[Layer], NormActivation] = {ReLU: "relu", ReLU6: "relu6"}
 
 MomentumConvention: TypeAlias = Literal["pytorch", "tensorflow"]
 
@@ -107,7 +104,8 @@ class BatchNorm2d(Layer):
 
     def taken_over(self, behind: Layer) -> NormActivation | None:
         """The activation that `behind` is, in training."""
-        return _ACTIVATIONS.get(type(behind)) if self.training and type(self) is BatchNorm2d else None
+        activation: NormActivation | None = behind.as_activation()
+        return activation if self.training and type(self) is BatchNorm2d else None
 
     def backward(self, dy: Array) -> Array:
         x, options = self._recall()

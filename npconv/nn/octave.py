@@ -228,6 +228,11 @@ class PerFrequency(Layer):
     def forward(self, x: Array | OctaveMap) -> Array | OctaveMap:
         return _each(self.high.forward, self.low.forward, x)
 
+    def as_activation(self) -> Any:
+        """What both frequencies' layers are, where that is the same."""
+        high, low = self.high.as_activation(), self.low.as_activation()
+        return high if high == low else None
+
     def taken_over(self, behind: Layer) -> Any:
         """What both frequencies take over from theirs, where that is the same."""
         if not isinstance(behind, PerFrequency):

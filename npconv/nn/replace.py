@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from npconv.geometry import Array, check_shape, explicit_padding, fraction, pair
+from npconv.geometry import explicit_padding, fraction, pair
 from npconv.nn.activations import HardSigmoid, HardSwish, ReLU, ReLU6
 from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
@@ -20,7 +20,6 @@ from npconv.nn.layer import Layer
 from npconv.nn.normalization import BatchNorm2d
 from npconv.nn.octave import OctaveBatchNorm2d, OctaveConv2d, OctaveDepthwiseConv2d, PerFrequency
 from npconv.nn.pooling import AvgPool2d, MaxPool2d
-from npconv.ops import OctaveMap, global_avg_pool2d, global_avg_pool2d_backward
 
 Kind: TypeAlias = Literal["ghost", "octave", "separable"]
 Model = TypeVar("Model", bound=Layer)
@@ -57,10 +56,11 @@ def replace_convs(
         behind it go with it, since the module has its own in each of its parts.
     "octave" (arXiv 1904.05049, section 3)
         Each `Conv2d`, `PointwiseConv2d` and `DepthwiseConv2d` becomes an octave one, and what stands between them works on
-        each frequency; a squeeze-and-excite makes one gate of both. The first and the last octave layer follow from the model: wherever a layer knows one frequency
-        only (a linear layer, a channel shuffle, a concatenation, a convolution that is kept), the octave layers before it
-        give, and those behind it read, a plain map; and the branches of a sum give the same frequencies. As in the authors'
-        code, a convolution of plain maps alone still follows `stride_mode`: at stride 2 they are pooled first.
+        each frequency; a squeeze-and-excite makes one gate of both. The first and the last octave layer follow from the
+        model: wherever a layer knows one frequency only (a linear layer, a channel shuffle, a concatenation, a convolution
+        that is kept), the octave layers before it give, and those behind it read, a plain map; and the branches of a sum
+        give the same frequencies. As in the authors' code, a convolution of plain maps alone still follows `stride_mode`:
+        at stride 2 they are pooled first.
     "separable" (arXiv 1704.04861, section 3.1)
         Each `Conv2d` whose kernel is not 1x1 becomes a depthwise convolution, batch norm, activation and pointwise
         convolution; what stood behind it still does.
@@ -95,9 +95,8 @@ def replace_convs(
         An argument of the wrong type, or an option that the kind does not have.
     ValueError
         There is nothing to replace, nothing that could have two frequencies, a pattern matches no convolution, or a
-        convolution cannot be of that kind (groups or
-        other padding than kernel // 2 in a ghost module, groups that do not divide a frequency's channels): its name is
-        in the message, to be kept.
+        convolution cannot be of that kind (groups or other padding than kernel // 2 in a ghost module, groups that do not
+        divide a frequency's channels): its name is in the message, to be kept.
 
     Examples
     --------
@@ -327,7 +326,7 @@ def _octave_layer(layer: Layer, alpha_in: float, alpha_out: float, stride_mode: 
         return OctaveBatchNorm2d(layer.channels, alpha=alpha_in, **same, dtype=layer.params["gamma"].dtype)
     if isinstance(layer, SqueezeExcite):
         dtype = next(array.dtype for _, array in layer.named_params())
-        return OctaveSqueezeExcite(layer.channels, layer.reduced, rng=rng, dtype=dtype)
+        return SqueezeExcite(layer.channels, layer.reduced, squash=layer.squash, rng=rng, dtype=dtype)
     if isinstance(layer, Identity):
         return Identity()
     return PerFrequency(copy.deepcopy(layer), copy.deepcopy(layer))
@@ -394,55 +393,3 @@ class _Frequencies:
             return x
         self._plain.append(x)
         return self._new_plain()
-
-
-class OctaveSqueezeExcite(SqueezeExcite):
-    """Squeeze and excite in two frequencies: one gate, made of the means of all channels, high ones first.
-
-    Parameters, errors and children are those of `SqueezeExcite`: the reduction is shared, and the channels that it expands
-    to are dealt out to the two maps. Source: the authors' code of Drop an Octave (arXiv 1904.05049).
-
-    >>> import numpy as np
-    >>> layer = OctaveSqueezeExcite(8, 2, rng=np.random.default_rng(0))
-    >>> high, low = layer(OctaveMap(np.zeros((1, 6, 4, 4), np.float32), np.zeros((1, 2, 2, 2), np.float32)))
-    >>> high.shape, low.shape
-    ((1, 6, 4, 4), (1, 2, 2, 2))
-    """
-
-    def forward(self, x: Any) -> Any:
-        if not isinstance(x, OctaveMap):
-            return super().forward(x)
-        maps = [part for part in x if part is not None]
-        gates = _split(self.gate(np.concatenate([global_avg_pool2d(part) for part in maps], axis=1)), maps)
-        self._keep(x, gates)
-        return _octave_map(x, [part * gate for part, gate in zip(maps, gates, strict=True)])
-
-    def backward(self, dy: Any) -> Any:
-        """As in one frequency; a mean's gradient goes to all pixels of its plane."""
-        x, gates = self._recall()
-        if not isinstance(x, OctaveMap):
-            return super().backward(dy)
-        maps = [part for part in x if part is not None]
-        dmaps = [dpart for dpart in dy if dpart is not None]
-        for dpart, part in zip(dmaps, maps, strict=True):
-            check_shape("dy", dpart, part.shape, "that of x")
-        dgate = [(dpart * part).sum(axis=(2, 3), keepdims=True) for dpart, part in zip(dmaps, maps, strict=True)]
-        dmeans = _split(self.gate.backward(np.concatenate(dgate, axis=1)), maps)
-        return _octave_map(
-            x,
-            [
-                dpart * gate + global_avg_pool2d_backward(dmean, part)
-                for dpart, gate, dmean, part in zip(dmaps, gates, dmeans, maps, strict=True)
-            ],
-        )
-
-
-def _split(array: Array, maps: list[Array]) -> list[Array]:
-    """The channels of each of `maps` in `array`, which has those of all."""
-    return np.split(array, np.cumsum([part.shape[1] for part in maps[:-1]]), axis=1)
-
-
-def _octave_map(like: OctaveMap, maps: list[Array]) -> OctaveMap:
-    """`maps` in the places of those of `like` that are there."""
-    parts = iter(maps)
-    return OctaveMap(*(None if part is None else next(parts) for part in like))

@@ -17,6 +17,11 @@ from npconv.reference.activations import (
     relu6_input_grad,
     relu_input_grad,
 )
+from npconv.reference.branches import add as add  # for npconv.backends, not primitives
+from npconv.reference.branches import concatenate as concatenate
+from npconv.reference.branches import gate_grad as gate_grad
+from npconv.reference.branches import part_grad as part_grad
+from npconv.reference.branches import scale as scale
 from npconv.reference.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.reference.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
 from npconv.reference.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad

@@ -116,7 +116,7 @@ def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, 
         raise ImportError(_MISSING) from None
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"the weights file must exist, got {path}")
+        raise ValueError(f"the weights must be a file that exists, got {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys() if arrays else ()

@@ -16,8 +16,8 @@ import pytest
 from required import framework
 
 from npconv import models, nn
-from npconv.models.ghostnet import ClippedSqueezeExcite, UnitClip
 from npconv.models.resnet import ZeroPadShortcut
+from npconv.nn.attention import UnitClip
 from npconv.nn.replace import replace_convs
 
 onnx = framework("onnx")
@@ -115,7 +115,7 @@ def layers(dtype: type) -> dict[str, nn.Layer]:
         "residual": nn.Residual(nn.Conv2d(4, 4, 3, padding=1, **made)),
         "concat": nn.Concat(nn.Identity(), nn.Conv2d(4, 3, 3, padding=1, **made), nn.ReLU()),
         "squeeze": nn.SqueezeExcite(4, 2, **made),
-        "clipped squeeze": ClippedSqueezeExcite(4, 2, **made),
+        "clipped squeeze": nn.SqueezeExcite(4, 2, squash="clip", **made),
         "zero pad": ZeroPadShortcut(4, 6, stride=2),
         "zero pad, stride 1": ZeroPadShortcut(4, 6),
         "ghost": settled(nn.GhostModule(4, 6, **made)),

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from networks import blank, check_slopes, images, seeded
 
 import npconv
-from npconv import OctaveMap, costs, models, nn
+from npconv import costs, models, nn
 from npconv.models import MODELS
-from npconv.nn.replace import OctaveSqueezeExcite
-from npconv.testing import check_gradients
 
 
 def conv(into, out, kernel=3, **options):
@@ -401,56 +399,3 @@ def test_bad_arguments(arguments, error, message):
     model = nn.Sequential(a=conv(4, 4), b=conv(4, 4))
     with pytest.raises(error, match=message):
         nn.replace_convs(**{"model": model, "kind": "ghost", "keep_first": False} | seeded() | arguments)
-
-
-# --- squeeze and excite in two frequencies -----------------------------------------------------------------------
-
-
-def octave_squeeze_excite():
-    layer = OctaveSqueezeExcite(6, 3, rng=np.random.default_rng(0), dtype=np.float64)
-    for _, array in layer.named_params():
-        array += 0.1
-    return layer
-
-
-def test_octave_squeeze_excite_is_one_gate_of_all_means():
-    layer = octave_squeeze_excite()
-    high, low = images(2, 4, 6, 5, dtype=np.float64), images(2, 2, 3, 3, seed=2, dtype=np.float64)
-    means = np.concatenate([high.mean(axis=(2, 3)), low.mean(axis=(2, 3))], axis=1)
-    state = {name: array.reshape(array.shape[:2]) for name, array in layer.state().items()}
-    reduced = np.maximum(means @ state["gate.reduce.w"].T + state["gate.reduce.b"], 0)
-    gate = np.clip((reduced @ state["gate.expand.w"].T + state["gate.expand.b"] + 3) / 6, 0, 1)[:, :, None, None]
-    y = layer(OctaveMap(high, low))
-    np.testing.assert_allclose(y.high, high * gate[:, :4], rtol=1e-13)
-    np.testing.assert_allclose(y.low, low * gate[:, 4:], rtol=1e-13)
-    one = layer(OctaveMap(None, images(2, 6, 3, 3, dtype=np.float64)))
-    assert one.high is None
-    np.testing.assert_array_equal(one.low, layer(images(2, 6, 3, 3, dtype=np.float64)))
-
-
-def test_octave_squeeze_excite_wants_the_shape_of_its_output():
-    layer = octave_squeeze_excite()
-    x = OctaveMap(images(2, 4, 6, 5, dtype=np.float64), images(2, 2, 3, 3, dtype=np.float64))
-    layer(x)
-    with pytest.raises(ValueError, match="dy must"):
-        layer.backward(OctaveMap(x.high, x.low[:1]))
-
-
-@pytest.mark.parametrize("shapes", [((2, 4, 6, 5), (2, 2, 3, 3)), ((2, 6, 3, 4), None), (None, (2, 6, 3, 4))])
-def test_gradients_of_octave_squeeze_excite(shapes):
-    layer = octave_squeeze_excite()
-    x, dy = (
-        OctaveMap(*(None if shape is None else images(*shape, seed=seed, dtype=np.float64) for shape in shapes))
-        for seed in (1, 2)
-    )
-
-    def forward(x, *params):
-        for (_, array), value in zip(layer.named_params(), params, strict=True):
-            array[...] = value
-        return layer(x)
-
-    def backward(dy, x, *params):
-        forward(x, *params)
-        return layer.backward(dy), *(grad.copy() for _, grad in layer.named_grads())
-
-    check_gradients(forward, backward, [x, *(array.copy() for _, array in layer.named_params())], dy)

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from networks import blank, check_modes, check_slopes, images, layer_table, seeded
 
-import npconv
 from npconv import costs, models, nn
 
 CIFAR = (1, 3, 32, 32)
-
-
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
 
 
 # output's height and width, weights, MACs

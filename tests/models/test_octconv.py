@@ -15,12 +15,6 @@ from npconv.models.resnet import BLOCKS
 IMAGE = (1, 3, 224, 224)
 
 
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
-
-
 # --- costs -------------------------------------------------------------------------------------------------------
 
 # depth: weights, and by alpha the MACs of convolutions and the linear layer

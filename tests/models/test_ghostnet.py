@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 from networks import batch_norm_parameters, biases, check_modes, check_slopes, images, layer_table, seeded
 
-import npconv
 from npconv import costs, models, nn
 from npconv.models import ghostnet_channels
 from npconv.testing import check_gradients
-
-
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
-
 
 # --- costs -------------------------------------------------------------------------------------------------------
 

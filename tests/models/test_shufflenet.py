@@ -12,12 +12,6 @@ import npconv
 from npconv import costs, models, nn
 
 
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
-
-
 def at_224(net):
     return costs.count(net, (1, 3, 224, 224))
 

@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 from networks import batch_norm_parameters, biases, check_modes, check_slopes, images, layer_table, seeded
 
-import npconv
 from npconv import costs, models, nn
-
-
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
-
 
 # --- costs -------------------------------------------------------------------------------------------------------
 

@@ -14,12 +14,6 @@ from npconv.models import MODELS
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
-
-
 def make(name, *sizes, seed=0, **options):
     return MODELS[name](*sizes, rng=np.random.default_rng(seed), **options)
 

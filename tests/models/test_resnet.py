@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 from networks import batch_norm_parameters, biases, blank, check_modes, check_slopes, images, layer_table, seeded
 
-import npconv
 from npconv import costs, models, nn
 from npconv.models.resnet import ZeroPadShortcut
 from npconv.testing import check_gradients
 
 IMAGENET, CIFAR = (1, 3, 224, 224), (1, 3, 32, 32)
-
-
-@pytest.fixture(autouse=True)
-def reference():
-    with npconv.backend("numpy"):
-        yield
 
 
 # --- costs -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,187 @@
+"""The cost of convolutions and of the fully connected layer: each function takes what the operator takes, with shapes for arrays."""
+
+from __future__ import annotations
+
+from npconv.costs.cost import Cost, Direction, Shape, bilinear_cost, convolution_cost
+from npconv.costs.maps import add
+from npconv.geometry import Conv2dGeometry, IntOrPair, Padding, ghost_channels, integer, pair, shape
+
+
+def conv2d(
+    x_shape: Shape,
+    w_shape: Shape,
+    *,
+    bias: bool = False,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    direction: Direction = "forward",
+    count_padding: bool = True,
+    itemsize: int = 4,
+) -> Cost:
+    """Standard or group convolution: ``N * O * P * Q * (C / groups) * kh * kw`` multiply-accumulates.
+
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (O, C / groups, kh, kw)
+    stride, padding, dilation, groups
+        As in `npconv.conv2d`; errors too.
+    bias, direction, count_padding, itemsize
+        See the top of `npconv.costs`.
+
+    Notes
+    -----
+    Without the padding's taps, ``P * kh`` becomes the number of pairs (p, r) for which row ``p*stride + r*dilation - pad``
+    is in the image, and ``Q * kw`` likewise. MobileNets (arXiv 1704.04861), section 3.1, equation 2.
+
+    Examples
+    --------
+    >>> conv2d((1, 512, 14, 14), (512, 512, 3, 3), padding=1).macs  # MobileNets, table 3: 462 million
+    462422016
+    >>> conv2d((1, 1, 3, 3), (1, 1, 3, 3), padding=1, count_padding=False).macs  # (2 + 3 + 2)**2
+    49
+    """
+    geometry = Conv2dGeometry.of(x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return convolution_cost(geometry, bias, direction, count_padding, itemsize)
+
+
+def depthwise_conv2d(
+    x_shape: Shape,
+    w_shape: Shape,
+    *,
+    bias: bool = False,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    direction: Direction = "forward",
+    count_padding: bool = True,
+    itemsize: int = 4,
+) -> Cost:
+    """Depthwise convolution of x (N, C, H, W) with w (C * m, 1, kh, kw): ``N * C * m * P * Q * kh * kw``.
+
+    The other arguments are those of `conv2d`. MobileNets (arXiv 1704.04861), section 3.1, equation 4.
+
+    >>> depthwise_conv2d((1, 512, 14, 14), (512, 1, 3, 3), padding=1).macs
+    903168
+    """
+    geometry = Conv2dGeometry.of_depthwise(x_shape, w_shape, stride=stride, padding=padding, dilation=dilation)
+    return convolution_cost(geometry, bias, direction, count_padding, itemsize)
+
+
+def pointwise_conv2d(
+    x_shape: Shape,
+    w_shape: Shape,
+    *,
+    bias: bool = False,
+    stride: IntOrPair = 1,
+    groups: int = 1,
+    direction: Direction = "forward",
+    itemsize: int = 4,
+) -> Cost:
+    """Pointwise convolution of x (N, C, H, W) with w (O, C / groups, 1, 1): ``N * O * P * Q * C / groups``.
+
+    The other arguments are those of `conv2d`.
+
+    >>> pointwise_conv2d((1, 512, 14, 14), (512, 512, 1, 1)).macs
+    51380224
+    """
+    w_sizes = shape("w", w_shape, "OCHW")
+    if w_sizes[2:] != (1, 1):
+        raise ValueError(f"w must have a kernel of 1 x 1, shape (O, C / groups, 1, 1), got {w_sizes}")
+    geometry = Conv2dGeometry.of(x_shape, w_sizes, stride=stride, groups=groups)
+    return convolution_cost(geometry, bias, direction, True, itemsize)
+
+
+def linear(
+    x_shape: Shape, w_shape: Shape, *, bias: bool = False, direction: Direction = "forward", itemsize: int = 4
+) -> Cost:
+    """A fully connected layer on x (N, C) with w (O, C): ``N * C * O``; see `conv2d` for the other arguments.
+
+    >>> linear((1, 1024), (1000, 1024), bias=True)
+    Cost(macs=1024000, parameters=1025000, elements_in=1024, elements_out=1000, bytes_moved=4108096)
+    """
+    batch, in_features = shape("x", x_shape, "NC")
+    out_features, w_features = shape("w", w_shape, "OC")
+    if w_features != in_features:
+        raise ValueError(f"w must have the {in_features} features of x on axis 1, got {w_features} in {tuple(w_shape)}")
+    return bilinear_cost(
+        macs=batch * in_features * out_features,
+        x=batch * in_features,
+        w=out_features * in_features,
+        b=out_features if bias else 0,
+        y=batch * out_features,
+        direction=direction,
+        itemsize=itemsize,
+    )
+
+
+def separable_conv2d(
+    x_shape: Shape,
+    w_shape: Shape,
+    *,
+    multiplier: int = 1,
+    bias: bool = False,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    direction: Direction = "forward",
+    count_padding: bool = True,
+    itemsize: int = 4,
+) -> Cost:
+    """The depthwise separable convolution that replaces a standard one of w (O, C, kh, kw): depthwise, then pointwise.
+
+    Its kernels are (C * multiplier, 1, kh, kw) and (O, C * multiplier, 1, 1). The other arguments are those of `conv2d`.
+    MobileNets (arXiv 1704.04861), section 3.1, equation 5.
+
+    >>> separable_conv2d((1, 512, 14, 14), (512, 512, 3, 3), padding=1)[:2]  # table 3: 52.3 and 0.27 million
+    (52283392, 266752)
+    """
+    standard = Conv2dGeometry.of(x_shape, w_shape, stride=stride, padding=padding, dilation=dilation)
+    filters = standard.in_channels * integer("multiplier", multiplier, minimum=1)
+    kernel = standard.kernel_height, standard.kernel_width
+    depthwise = Conv2dGeometry.of_depthwise(
+        x_shape, (filters, 1, *kernel), stride=stride, padding=padding, dilation=dilation
+    )
+    pointwise = Conv2dGeometry.of(depthwise.y_shape, (standard.out_channels, filters, 1, 1))
+    return convolution_cost(depthwise, False, direction, count_padding, itemsize) + convolution_cost(
+        pointwise, bias, direction, count_padding, itemsize
+    )
+
+
+def ghost_conv2d(
+    x_shape: Shape,
+    w_shape: Shape,
+    *,
+    ratio: int = 2,
+    cheap_kernel: IntOrPair = 3,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    direction: Direction = "forward",
+    count_padding: bool = True,
+    itemsize: int = 4,
+) -> Cost:
+    """The ghost convolution that replaces a standard one of w (n, C / groups, kh, kw), the ratio s being `ratio`.
+
+    m = ceil(n / s) primary maps cost ``N * m * P * Q * (C / groups) * kh * kw``; their m * (s - 1) ghosts, filtered d x d
+    with d = `cheap_kernel`, cost ``N * m * (s - 1) * P * Q * d * d``, those that are cut at the end included. The other
+    arguments are those of `conv2d`. GhostNet (arXiv 1911.11907), section 3.1.
+
+    >>> ghost_conv2d((1, 64, 8, 8), (32, 64, 3, 3), ratio=2, padding=1).macs  # 64 * (16*64*9 + 16*9)
+    599040
+    """
+    standard = Conv2dGeometry.of(x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    maps, ghosts = ghost_channels(standard.out_channels, ratio)
+    primary = Conv2dGeometry.of(
+        x_shape, (maps, *standard.w_shape[1:]), stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    total = convolution_cost(primary, False, direction, count_padding, itemsize)
+    if ghosts:
+        cheap_shape = (ghosts, 1, *pair("cheap_kernel", cheap_kernel, minimum=1))
+        cheap = Conv2dGeometry.of_depthwise(primary.y_shape, cheap_shape, padding="same")
+        total += convolution_cost(cheap, False, direction, count_padding, itemsize)
+        if direction == "input_grad":  # a primary map is read by the output and by its ghosts
+            total += add(primary.y_shape, itemsize=itemsize)
+    return total
