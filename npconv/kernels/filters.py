@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npconv.kernels.simd import INT, INT32, Vectors, data_of
+from npconv.kernels.simd import INT, Vectors, data_of
 
 TILE_ROWS = 8
 
@@ -201,16 +201,7 @@ def store_sums(typing_context, sums, count, target, target_start):
         target_data = v.at(data_of(context, builder, signature.args[2], target), target_start)
         with cgutils.for_range(builder, count, intp=INT) as over:
             vector = v.load(v.at(source_data, builder.mul(over.index, INT(v.lanes))))
-            builder.store(sum_of_lanes(v, vector), v.at(target_data, over.index))
+            builder.store(v.sum(vector), v.at(target_data, over.index))
         return context.get_dummy_value()
 
     return signature, generate
-
-
-def sum_of_lanes(v: Vectors, vector: Any) -> Any:
-    """Halves on halves."""
-    half = v.lanes // 2
-    while half:
-        vector = v.builder.fadd(vector, v.shuffle(vector, vector, [(k + half) % v.lanes for k in range(v.lanes)]))
-        half //= 2
-    return v.builder.extract_element(vector, INT32(0))

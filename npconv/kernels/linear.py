@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.compiling import compiled, contiguous, thread_count
 from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_weight_grad
-from npconv.kernels.simd import INT, INT32, Vectors, clear_run, data_of, prefetch_run
+from npconv.kernels.simd import INT, Vectors, clear_run, data_of, prefetch_run
 from npconv.memory import CACHE_LINE, empty
 
 FEW = 16  # images,
@@ -165,13 +165,13 @@ def dot_products(typing_context, x, n, batch, w, o, features, length, y, pitch):
                 builder.store(v.zero, slot)
 
         def add(place: Any, mask: Any) -> None:
-            columns = [_loaded(v, v.at(row, place), mask) for row in w_rows]
+            columns = [v.masked_load(v.at(row, place), mask, v.zero) for row in w_rows]
             for row, slots in zip(x_rows, sums, strict=True):
-                number = _loaded(v, v.at(row, place), mask)
+                number = v.masked_load(v.at(row, place), mask, v.zero)
                 for column, slot in zip(columns, slots, strict=True):
                     builder.store(v.fma(number, column, builder.load(slot)), slot)
 
-        _for_each_vector(v, length, add)
+        v.for_each(length, add)
         for i, slots in enumerate(sums):
             image = builder.add(n, INT(i))
             for j, slot in enumerate(slots):
@@ -179,7 +179,7 @@ def dot_products(typing_context, x, n, batch, w, o, features, length, y, pitch):
                 inside = builder.and_(builder.icmp_signed("<", image, batch), builder.icmp_signed("<", out, features))
                 with builder.if_then(inside):
                     place = builder.add(builder.mul(image, pitch), out)
-                    builder.store(_across(v, builder.load(slot)), v.at(y_data, place))
+                    builder.store(v.sum(builder.load(slot)), v.at(y_data, place))
         return context.get_dummy_value()
 
     return types.void(x, index, index, w, index, index, index, y, index), generate
@@ -216,18 +216,15 @@ def add_products(typing_context, taken, left, row, rows, depth, k, right, column
             product_rows = [v.at(product_data, builder.add(builder.mul(out, columns), first)) for out in outs]
 
             def add(place: Any, mask: Any) -> None:
-                numbers = [_loaded(v, v.at(right_row, place), mask) for right_row in right_rows]
+                numbers = [v.masked_load(v.at(right_row, place), mask, v.zero) for right_row in right_rows]
                 for product_row, row_factors in zip(product_rows, factors, strict=True):
                     pointer = v.at(product_row, place)
-                    total = _loaded(v, pointer, mask)
+                    total = v.masked_load(pointer, mask, v.zero)
                     for number, factor in zip(numbers, row_factors, strict=True):
                         total = v.fma(number, factor, total)
-                    if mask is None:
-                        v.store(total, pointer)
-                    else:
-                        v.masked_store(total, pointer, mask)
+                    v.masked_store(total, pointer, mask)
 
-            _for_each_vector(v, count, add)
+            v.for_each(count, add)
 
         with builder.if_else(builder.icmp_signed("<=", builder.add(row, INT(TILE)), rows)) as (whole, some):
             with whole:
@@ -244,28 +241,3 @@ def _clamped(v: Vectors, first: Any, i: int, end: Any) -> Any:
     """Row first + i, or the last before `end`."""
     row, last = v.builder.add(first, INT(i)), v.builder.sub(end, INT(1))
     return v.builder.select(v.builder.icmp_signed("<", row, last), row, last)
-
-
-def _loaded(v: Vectors, pointer: Any, mask: Any) -> Any:
-    return v.load(pointer) if mask is None else v.masked_load(pointer, mask, v.zero)
-
-
-def _for_each_vector(v: Vectors, count: Any, add: Any) -> None:
-    """``add(place, mask)`` for each vector of `count` numbers; the mask is None where it is full."""
-    builder = v.builder
-    full = builder.sdiv(count, INT(v.lanes))
-    with cgutils.for_range(builder, full, intp=INT) as over:
-        add(builder.mul(over.index, INT(v.lanes)), None)
-    done = builder.mul(full, INT(v.lanes))
-    with builder.if_then(builder.icmp_signed("<", done, count)):
-        add(done, v.first_lanes(builder.sub(count, done)))
-
-
-def _across(v: Vectors, vector: Any) -> Any:
-    """The sum of a vector's numbers, halves added to halves."""
-    lanes = v.lanes
-    while lanes > 1:
-        lanes //= 2
-        low, high = (v.shuffle(vector, vector, list(range(half * lanes, (half + 1) * lanes))) for half in range(2))
-        vector = v.builder.fadd(low, high)
-    return v.builder.extract_element(vector, INT32(0))

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from npconv.geometry import Array
 from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.moments import sums_about
-from npconv.kernels.simd import INT, INT32, Vectors, data_of
+from npconv.kernels.simd import INT, Vectors, data_of
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float) -> Array:
@@ -87,12 +87,7 @@ def largest_of(typing_context, x, start, count):
             builder.store(builder.select(builder.fcmp_ordered(">", number, old), number, old), largest)
 
         _for_each_vector(v, count, see)
-        vector, lanes = builder.load(largest), v.lanes
-        while lanes > 1:
-            lanes //= 2
-            low, high = (v.shuffle(vector, vector, list(range(half * lanes, (half + 1) * lanes))) for half in range(2))
-            vector = builder.select(builder.fcmp_ordered(">", low, high), low, high)
-        return builder.extract_element(vector, INT32(0))
+        return v.across(builder.load(largest), lambda a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
     return x.dtype(x, types.intp, types.intp), generate
 
@@ -148,11 +143,7 @@ def powers_of_e(typing_context, x, start, count, largest, y):
                 builder.store(builder.fadd(builder.load(total), numbers), total)
 
         _for_each_vector(v, count, raise_to)
-        numbers = [builder.extract_element(builder.load(total), INT32(i)) for i in range(lanes)]
-        while len(numbers) > 1:
-            half = len(numbers) // 2
-            numbers = [builder.fadd(a, b) for a, b in zip(numbers[:half], numbers[half:], strict=True)]
-        return numbers[0]
+        return v.sum(builder.load(total))
 
     return types.float64(x, types.intp, types.intp, x.dtype, y), generate
 

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npconv.kernels.simd import INT, INT32, Vectors, data_of
+from npconv.kernels.simd import INT, Vectors, data_of
 
 GROUP = 4
 DOUBLE = ir.DoubleType()
@@ -38,7 +38,7 @@ def sums_about(typing_context, x, start, count, centre):
         def of_group(places: list[Any], masks: list[Any]) -> list[Any]:
             total, square = v.zero, v.zero
             for place, mask in zip(places, masks, strict=True):
-                distance = builder.fsub(_loaded(v, v.at(first, place), mask, about), about)
+                distance = builder.fsub(v.masked_load(v.at(first, place), mask, about), about)
                 total = builder.fadd(total, distance)
                 square = v.fma(distance, distance, square)
             return [total, square]
@@ -62,8 +62,8 @@ def gradient_sums(typing_context, dy, dy_start, x, start, count, centre, slope, 
         def of_group(places: list[Any], masks: list[Any]) -> list[Any]:
             total, product = v.zero, v.zero
             for place, mask in zip(places, masks, strict=True):
-                away = through.away(_loaded(v, v.at(first_x, place), mask, through.centre))
-                gradient = through.before(_loaded(v, v.at(first_dy, place), mask, v.zero), away)
+                away = through.away(v.masked_load(v.at(first_x, place), mask, through.centre))
+                gradient = through.before(v.masked_load(v.at(first_dy, place), mask, v.zero), away)
                 if mask is not None:
                     away = builder.select(mask, away, v.zero)  # the centre may be infinite
                 total = builder.fadd(total, gradient)
@@ -146,31 +146,18 @@ class _Line:
         return self.v.builder.select(self.v.builder.or_(below, above), self.v.zero, dy)
 
 
-def _loaded(v: Vectors, pointer: Any, mask: Any, otherwise: Any) -> Any:
-    return v.load(pointer) if mask is None else v.masked_load(pointer, mask, otherwise)
-
-
 def map_run(
     context: Any, v: Vectors, arrays: list[tuple[Any, Any, Any]], count: Any, function: Callable[..., Any]
 ) -> None:
     """The last of the arrays, (type, array, start), gets the function of the others, vector by vector."""
-    builder = v.builder
-    firsts = [v.at(data_of(context, builder, kind, array), start) for kind, array, start in arrays]
+    firsts = [v.at(data_of(context, v.builder, kind, array), start) for kind, array, start in arrays]
 
     def move(place: Any, mask: Any) -> None:
         *sources, target = (v.at(first, place) for first in firsts)
-        result = function(*(_loaded(v, source, mask, v.zero) for source in sources))
-        if mask is None:
-            v.store(result, target)
-        else:
-            v.masked_store(result, target, mask)
+        result = function(*(v.masked_load(source, mask, v.zero) for source in sources))
+        v.masked_store(result, target, mask)
 
-    vectors = builder.sdiv(count, INT(v.lanes))
-    with cgutils.for_range(builder, vectors, intp=INT) as over:
-        move(builder.mul(over.index, INT(v.lanes)), None)
-    done = builder.mul(vectors, INT(v.lanes))
-    with builder.if_then(builder.icmp_signed("<", done, count)):
-        move(done, v.first_lanes(builder.sub(count, done)))
+    v.for_each(count, move)
 
 
 def _sums(
@@ -203,13 +190,4 @@ def _sums(
     left = builder.sub(count, done)
     with builder.if_then(builder.icmp_signed(">", left, INT(0))):
         add(done, left)
-    return context.make_tuple(builder, result, [_across(v, builder.load(total), lanes) for total in totals])
-
-
-def _across(v: Vectors, vector: Any, lanes: int) -> Any:
-    """The sum of all numbers of a vector, halves added to halves."""
-    while lanes > 1:
-        lanes //= 2
-        low, high = (v.shuffle(vector, vector, list(range(half * lanes, (half + 1) * lanes))) for half in range(2))
-        vector = v.builder.fadd(low, high)
-    return v.builder.extract_element(vector, INT32(0))
+    return context.make_tuple(builder, result, [v.sum(builder.load(total)) for total in totals])

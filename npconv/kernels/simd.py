@@ -78,6 +78,9 @@ class Vectors:
         self.builder.call(function, [pointer, INT32(write), INT32(3), INT32(1)])
 
     def masked_load(self, pointer: Any, mask: Any, otherwise: Any) -> Any:
+        """The lanes of `mask`, or of no mask all; elsewhere `otherwise`."""
+        if mask is None:
+            return self.load(pointer)
         address = self.builder.bitcast(pointer, self.type.as_pointer())
         function = self._intrinsic(
             f"llvm.masked.load.{self.suffix}.p0", self.type, [address.type, INT32, mask.type, self.type]
@@ -85,6 +88,9 @@ class Vectors:
         return self.builder.call(function, [address, INT32(self.bytes), mask, otherwise])
 
     def masked_store(self, value: Any, pointer: Any, mask: Any) -> None:
+        if mask is None:
+            self.store(value, pointer)
+            return
         address = self.builder.bitcast(pointer, self.type.as_pointer())
         function = self._intrinsic(
             f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), [self.type, address.type, INT32, mask.type]
@@ -108,6 +114,27 @@ class Vectors:
                     swapped[i + step] = self.shuffle(block[i], block[i + step], lower)
             block, step = swapped, 2 * step
         return block
+
+    def sum(self, vector: Any) -> Any:
+        return self.across(vector, self.builder.fadd)
+
+    def across(self, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+        """All numbers of a vector, however many, combined into one: halves with halves."""
+        lanes = vector.type.count
+        while lanes > 1:
+            lanes //= 2
+            vector = combine(*(self.shuffle(vector, vector, [half + i for i in range(lanes)]) for half in (0, lanes)))
+        return self.builder.extract_element(vector, INT32(0))
+
+    def for_each(self, count: Any, body: Callable[[Any, Any], None]) -> None:
+        """``body(place, mask)`` for each vector of `count` numbers; the mask is None, for no mask, where it is full."""
+        builder = self.builder
+        full = builder.sdiv(count, INT(self.lanes))
+        with cgutils.for_range(builder, full, intp=INT) as over:
+            body(builder.mul(over.index, INT(self.lanes)), None)
+        done = builder.mul(full, INT(self.lanes))
+        with builder.if_then(builder.icmp_signed("<", done, count)):
+            body(done, self.first_lanes(builder.sub(count, done)))
 
     @staticmethod
     def _indices(indices: list[int]) -> Any:

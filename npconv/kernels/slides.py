@@ -10,7 +10,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npconv.kernels.filters import sum_of_lanes
 from npconv.kernels.row_windows import Windows, sides
 from npconv.kernels.simd import INT, Vectors, align_stack, data_of
 
@@ -262,7 +261,7 @@ def correlate_planes(
                         correlate_rows(sort, some, sums, INT(0), rows, planes, ahead)
                 for (r, s), slot in sums.items():
                     place = v.at(dw_data, builder.add(builder.mul(c, INT(size * size)), INT(r * size + s)))
-                    builder.store(sum_of_lanes(v, builder.load(slot)), place)
+                    builder.store(v.sum(builder.load(slot)), place)
 
             with cgutils.for_range_slice(builder, first, end, INT(1), intp=INT) as (c, _):
                 for some in (range(3), range(3, size)):  # 3 columns of 5 rows are as much as registers hold
