@@ -34,3 +34,23 @@ def aligned(array: Array) -> Array:
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def is_channels_last(x: Array) -> bool:
+    """Whether the channels of a pixel of x (N, C, H, W) lie beside each other, and nothing else between the pixels.
+
+    A map of one channel, or of one pixel, can be both in C order and channels-last; it is channels-last here.
+    """
+    return x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Like `empty`, a map of the shape (N, C, H, W), in channels-last order."""
+    batch, channels, height, width = shape
+    return empty((batch, height, width, channels), dtype).transpose(0, 3, 1, 2)
+
+
+def pixel_rows(x: Array) -> Array:
+    """A view of a channels-last map (N, C, H, W) as (N * H * W, C): one row of numbers for each pixel."""
+    batch, channels, height, width = x.shape
+    return x.transpose(0, 2, 3, 1).reshape(batch * height * width, channels)

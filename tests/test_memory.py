@@ -9,7 +9,7 @@ import pytest
 
 import npconv
 from npconv.kernels.compiling import scratch
-from npconv.memory import CACHE_LINE, PAGE, aligned, empty
+from npconv.memory import CACHE_LINE, PAGE, aligned, empty, empty_channels_last, is_channels_last, pixel_rows
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -49,3 +49,16 @@ def test_results_of_the_kernels_start_at_a_cache_line() -> None:
     with npconv.backend("numba"):
         results = [[npconv.conv2d(x, w), npconv.depthwise_conv2d(x, depthwise)] for _ in range(8)]
     assert {y.ctypes.data % CACHE_LINE for pair in results for y in pair} == {0}
+
+
+def test_channels_last_maps():
+    y = empty_channels_last((2, 3, 4, 5), np.float32)
+    assert y.shape == (2, 3, 4, 5)
+    assert is_channels_last(y)
+    y[...] = np.arange(y.size).reshape(y.shape)
+    rows = pixel_rows(y)
+    assert np.shares_memory(rows, y)
+    np.testing.assert_array_equal(rows[(1 * 4 + 2) * 5 + 3], y[1, :, 2, 3])
+    assert not is_channels_last(np.zeros((2, 3, 4, 5)))
+    assert is_channels_last(np.zeros((2, 1, 4, 5)))
+    assert is_channels_last(np.zeros((2, 3, 1, 1)))
