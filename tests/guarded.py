@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 import npconv
 from npconv import kernels
 from npconv.kernels import activations
-from npconv.kernels.compiling import LOOPS
+from npconv.kernels.jit import LOOPS
 from npconv.testing import Problem
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 

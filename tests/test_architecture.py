@@ -172,3 +172,26 @@ def test_public_names_are_spelled_once():
     for module in (ops, reference, kernels, testing):
         assert module.__all__ == sorted(module.__all__)
     assert set(npconv.__all__) == {*ops.__all__, "backend", "current_backend", "show_config", "winograd"}
+
+
+def test_only_jit_leans_on_numbas_inner_workings():
+    """`numba.core` and `numba.np` may change with any release: `kernels/jit` says on which ones it was tested."""
+    vectors = "kernels.vectors"  # emits instructions, for which Numba has no outer door
+    emitting = {
+        "blocks",
+        "dots",
+        "filters",
+        "largest",
+        "linear",
+        "loss",
+        "moments",
+        "pixel_tiles",
+        "simd",
+        "slides",
+        "tiles",
+    }
+    emitting |= {"transforms", "winograd"}  # emit instructions of their own until `vectors` does it for them
+    allowed = {vectors, "bench.peaks", *(f"kernels.{name}" for name in emitting)}
+    for module, path in MODULES.items():
+        inner = [name for name in imports(path) if name.startswith(("numba.core", "numba.np", "numba._"))]
+        assert not inner or module in allowed or module.startswith("kernels.jit"), f"{module} imports {inner}"

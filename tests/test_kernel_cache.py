@@ -14,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 
 import npconv
 from npconv import kernels
-from npconv.kernels.cache import LoopCache
+from npconv.kernels.jit.cache import LoopCache
 
 FACTOR = """
 from numba import njit
@@ -26,7 +26,7 @@ def factor():
 
 SCALE = """
 from numba import prange
-from npconv.kernels.compiling import compiled
+from npconv.kernels.jit import compiled
 from npconv.kernels.factor import factor
 
 @compiled
@@ -202,7 +202,7 @@ def test_what_a_loop_calls_can_be_called_by_anybody(before: str, package: Packag
 def test_a_loop_that_does_not_compile_leaves_no_trace(package: Package) -> None:
     code = """
 from numba.core.errors import TypingError
-from npconv.kernels.compiling import compiled
+from npconv.kernels.jit import compiled
 
 @compiled
 def wrong(x):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Conv2dGeometry
-from npconv.kernels import activations, channels, compiling, dots, pixels, planes
+from npconv.kernels import activations, channels, dots, pixels, planes
+from npconv.kernels.jit import launching
 from npconv.testing import named_arrays
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
@@ -102,7 +103,7 @@ def test_the_number_of_threads_changes_no_bit_of_any_operator(op: str, data: st.
     problem, dy = data.draw(problems_with_dy(op, whole=False, largest=40))
     before, results = numba.get_num_threads(), []
     with pytest.MonkeyPatch.context() as patch, npconv.backend("numba"):
-        patch.setattr(compiling, "SMALL", 0)
+        patch.setattr(launching, "SMALL", 0)
         for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):
             numba.set_num_threads(threads)
             results.append([array for _, array in named_arrays((problem.forward(), problem.backward(dy)), "y")])
@@ -114,11 +115,11 @@ def test_the_number_of_threads_changes_no_bit_of_any_operator(op: str, data: st.
 
 def test_small_work_runs_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is small has no large array: two by two pixels may meet a million weights."""
-    small, large = np.ones(compiling.SMALL - 1, np.float32), np.ones(compiling.SMALL, np.float32)
+    small, large = np.ones(launching.SMALL - 1, np.float32), np.ones(launching.SMALL, np.float32)
     x, w = np.ones((1, 32, 2, 2), np.float32), np.ones((32, 32, 3, 3), np.float32)
     kernels.relu(small)  # after which Numba has chosen its threads
     threads, chosen = numba.get_num_threads(), list[int]()
-    monkeypatch.setattr(compiling.pool, "_set_num_threads", chosen.append)
+    monkeypatch.setattr(launching.pool, "_set_num_threads", chosen.append)
     kernels.relu(small)
     assert chosen == [1, threads]
     kernels.relu(large)
@@ -135,7 +136,7 @@ def test_calls_leave_the_number_of_threads_as_it_was() -> None:
         kernels.relu(x)
         with pytest.raises(numba.TypingError):
             activations._relu(x, np.array("no number"))
-        assert compiling.thread_count() == numba.get_num_threads() == threads
+        assert launching.thread_count() == numba.get_num_threads() == threads
     numba.set_num_threads(before)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import npconv
-from npconv.kernels.compiling import scratch
+from npconv.kernels.jit import scratch
 from npconv.memory import CACHE_LINE, PAGE, aligned, empty, empty_channels_last, is_channels_last, pixel_rows
 
 

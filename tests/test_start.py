@@ -60,7 +60,7 @@ import json
 import numpy as np
 from npconv import backends, ops
 from npconv.cli.compile import DTYPES, JOINS, UPDATES, examples, run
-from npconv.kernels.compiling import LOOPS
+from npconv.kernels.jit import LOOPS
 
 for dtype in DTYPES:
     for op in (*examples(dtype), *UPDATES, *JOINS):

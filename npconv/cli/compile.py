@@ -45,7 +45,7 @@ def compile_kernels(
     with one_line(ValueError, ImportError, OSError), backends.backend("numba"):
         if dtype not in (None, *DTYPES):
             raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        from npconv.kernels.compiling import cache_folder
+        from npconv.kernels.jit import cache_folder
 
         folder = cache_folder()
         if folder is None:

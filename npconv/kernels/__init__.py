@@ -5,8 +5,8 @@ the vector vocabulary, `tiles`, `filters` and `moments` the sums in registers ma
 convolution as a sum of shifted planes, `pixels` and `dots` the gradients of its weights; `winograd` and `patches` make both by the
 matrices of `transforms`; `slides` has square kernels over planes where they stand, `row_windows` what these meet of a row,
 `channels` any other kernel over rows in scratch, `lanes` planes that stand in the lanes of a vector, `rows` planes as long
-rows, `blocks` squares of pixels where they stand; `compiling` is what all loops agree on, `linking` how they are optimised,
-and `cache` where they are kept.
+rows, `blocks` squares of pixels where they stand; `jit` how all of them are compiled, optimised,
+kept on disk and launched.
 Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
 """
 
@@ -27,8 +27,8 @@ from npconv.kernels.branches import concatenate as concatenate
 from npconv.kernels.branches import gate_grad as gate_grad
 from npconv.kernels.branches import part_grad as part_grad
 from npconv.kernels.branches import scale as scale
-from npconv.kernels.compiling import configuration as configuration  # for npconv.show_config, not a primitive
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.kernels.jit import configuration as configuration  # for npconv.show_config, not a primitive
 from npconv.kernels.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
 from npconv.kernels.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
 from npconv.kernels.normalization import (

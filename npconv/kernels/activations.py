@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import prange
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.jit import compiled, contiguous
 from npconv.memory import empty
 
 

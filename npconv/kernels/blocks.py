@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array, Pool2dGeometry, UpsampleGeometry
-from npconv.kernels.compiling import compiled
+from npconv.kernels.jit import compiled
 from npconv.kernels.rows import images
 from npconv.kernels.simd import INT, Vectors, data_of
 from npconv.memory import empty

@@ -15,7 +15,7 @@ from numba import prange, types
 from numba.extending import intrinsic
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.jit import compiled, contiguous
 from npconv.kernels.moments import gradient_sums, map_run
 from npconv.kernels.rows import images
 from npconv.kernels.simd import Vectors

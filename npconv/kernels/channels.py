@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch
 from npconv.kernels.filters import TILE_ROWS, correlate_rows, filter_rows, split_rows, store_sums, weave_rows
+from npconv.kernels.jit import compiled, scratch
 from npconv.kernels.rows import images
 from npconv.kernels.simd import VECTOR_BITS, clear_run
 from npconv.kernels.windows import Taps, input_taps

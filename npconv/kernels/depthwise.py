@@ -13,7 +13,7 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels import channels
-from npconv.kernels.compiling import compiled, contiguous, thread_count
+from npconv.kernels.jit import compiled, contiguous, thread_count
 from npconv.kernels.row_windows import sides, window_kind
 from npconv.kernels.rows import images, stored
 from npconv.kernels.simd import VECTOR_BITS

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch, thread_count
+from npconv.kernels.jit import compiled, scratch, thread_count
 from npconv.kernels.planes import copy_plane
 from npconv.kernels.shifts import Shifts, plane_shifts
 from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, copy_run, data_of

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, contiguous, thread_count
+from npconv.kernels.jit import compiled, contiguous, thread_count
 from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_weight_grad
 from npconv.kernels.simd import INT, Vectors, clear_run, data_of, prefetch_run
 from npconv.memory import CACHE_LINE, empty

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.jit import compiled, contiguous
 from npconv.kernels.moments import sums_about
 from npconv.kernels.simd import INT, Vectors, data_of
 

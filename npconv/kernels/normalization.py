@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.jit import compiled, contiguous
 from npconv.kernels.moments import gradient_sums, line_gradient_run, line_run, sums_about
 from npconv.kernels.rows import images, planes, row_sum
 from npconv.kernels.simd import prefetch_run

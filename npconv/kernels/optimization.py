@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.jit import compiled, contiguous
 
 
 def sgd_update(

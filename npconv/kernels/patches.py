@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch, thread_count
+from npconv.kernels.jit import compiled, scratch, thread_count
 from npconv.kernels.pixels import turn_rows
 from npconv.kernels.simd import VECTOR_BITS, clear_run, copy_run
 from npconv.kernels.tiles import ROWS, VECTORS

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.dots import dots_cycles, pixel_dots
+from npconv.kernels.jit import compiled, scratch, thread_count
 from npconv.kernels.pixel_tiles import TILES, multiply_pixels
 from npconv.kernels.planes import copy_plane
 from npconv.kernels.simd import VECTOR_BITS, clear_run, copy_run, transpose_block

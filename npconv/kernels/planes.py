@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.compiling import compiled, scratch, thread_count
 from npconv.kernels.filters import weave_rows
+from npconv.kernels.jit import compiled, scratch, thread_count
 from npconv.kernels.shifts import Maps, Shifts, plane_shifts
 from npconv.kernels.simd import (
     VECTOR_BITS,

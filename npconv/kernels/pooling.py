@@ -14,7 +14,7 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Pool2dGeometry
 from npconv.kernels.blocks import fill_blocks, side_of, sum_blocks
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.jit import compiled, scratch
 from npconv.kernels.lanes import find_planes, lanes_of, pixels_in, pixels_out
 from npconv.kernels.largest import hand_to_largest
 from npconv.kernels.moments import sums_about

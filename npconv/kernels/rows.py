@@ -8,7 +8,7 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import contiguous
+from npconv.kernels.jit import contiguous
 
 
 def planes(array: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, contiguous
+from npconv.kernels.jit import compiled, contiguous
 
 
 def channel_shuffle(x: Array, groups: int) -> Array:

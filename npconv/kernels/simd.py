@@ -9,20 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from npconv.kernels.jit import VECTOR_BITS as VECTOR_BITS
 from npconv.memory import CACHE_LINE
 
-
-def _vector_bits() -> int:
-    features = binding.get_host_cpu_features()
-    return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
-
-
-VECTOR_BITS = _vector_bits()
 INT = ir.IntType(64)
 INT32 = ir.IntType(32)
 BIT = ir.IntType(1)

@@ -10,8 +10,8 @@ from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.blocks import accumulate
-from npconv.kernels.compiling import compiled, contiguous
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.kernels.jit import compiled, contiguous
 from npconv.kernels.patches import patch_product
 from npconv.kernels.pixels import pixel_product
 from npconv.kernels.planes import shifted_product

@@ -9,7 +9,7 @@ from numba import prange
 
 from npconv.geometry import Array, Pool2dGeometry, UpsampleGeometry
 from npconv.kernels.blocks import fill_blocks, side_of, sum_blocks
-from npconv.kernels.compiling import compiled, scratch
+from npconv.kernels.jit import compiled, scratch
 from npconv.kernels.lanes import find_planes, lanes_of, pixels_in, pixels_out
 from npconv.kernels.pooling import window_means
 from npconv.kernels.rows import stacked, stored

@@ -30,7 +30,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npconv.geometry import Array
-from npconv.kernels.compiling import compiled, scratch, thread_count
+from npconv.kernels.jit import compiled, scratch, thread_count
 from npconv.kernels.rows import images
 from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, clear_run, copy_run, data_of
 from npconv.kernels.tiles import ROWS, VECTORS

@@ -1,4 +1,8 @@
-"""How the loops are compiled, and what they may assume of their arrays."""
+"""On which threads a compiled loop runs, and the memory that each of them has.
+
+Of Numba's inner workings this file uses the compiler's lock (around forks) and the module `parallel`, whose functions
+read and set the number of threads of a launch without a check.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel as pool
 
 from npconv.geometry import Array
-from npconv.kernels.cache import keep_on_disk
-from npconv.kernels.linking import link_before_optimizing
-from npconv.kernels.simd import VECTOR_BITS
 from npconv.memory import CACHE_LINE, PAGE, empty
 
-LOOPS: list[Any] = []  # every compiled loop, as Numba's dispatcher
 SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
 
 _forked = False  # whether this process is the child of one in which kernels may have run
@@ -48,22 +48,13 @@ with contextlib.suppress(OSError):
     ctypes.CDLL(str(Path(sys.prefix, "lib", "libtbb.so.12")))
 
 
-def compiled(loop: Callable[..., None]) -> Callable[..., None]:
-    """Compile `loop` on its first call for each dtype, in parallel over `prange`, and keep the result on disk (`cache`).
-
-    Division follows IEEE (error_model="numpy"). Never fastmath: NaN and infinity have to come out where the reference
-    has them.
+def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[..., None]:
+    """The function that kernels call: `loop` compiled for all threads (`parallel`), or for one (`serial`), as the moment asks.
 
     Calls are safe from any thread and after a fork, which Numba's own are not: the layer "workqueue" ends the process
     when two threads call at once, so there they take turns; and "omp" ends a forked child, so a child runs the same loop
     without threads, compiled for itself.
     """
-    parallel = numba.njit(parallel=True, error_model="numpy")(loop)
-    serial = numba.njit(error_model="numpy")(loop)
-    for dispatcher, variant in ((parallel, "parallel"), (serial, "serial")):
-        link_before_optimizing(dispatcher)
-        keep_on_disk(dispatcher, variant)
-    LOOPS.append(parallel)
     arrays: list[int] = []  # which of the arguments are, from the first call on
 
     @functools.wraps(loop)
@@ -106,9 +97,12 @@ def thread_count() -> int:
     return count
 
 
-def contiguous(array: Array) -> Array:
-    """`array` in C order, aligned and writeable, copied only if it is not: each layout would be one more compilation."""
-    return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
+def threading_layer() -> str:
+    """Which of Numba's layers the threads are, or will be, as `npconv.show_config` says it."""
+    try:
+        return str(numba.threading_layer())
+    except ValueError:  # no parallel loop has run yet
+        return f"{numba.config.THREADING_LAYER} (not started)"
 
 
 _kept = threading.local()
@@ -128,29 +122,3 @@ def scratch(dtype: Any, size: int) -> Array:
         flat = empty((max(needed, PAGE // dtype.itemsize),), dtype)
         setattr(_kept, dtype.char, flat)
     return flat[:needed].reshape(-1, size)
-
-
-def cache_folder() -> str | None:
-    """Where compiled loops are kept, or None where no folder can be written."""
-    folder: str | None = LOOPS[0]._cache.cache_path
-    return folder
-
-
-def configuration() -> dict[str, str]:
-    """What `npconv.show_config` prints of this backend."""
-    from llvmlite import binding
-
-    return {
-        "Numba": numba.__version__,
-        "threads": f"{numba.get_num_threads()}",
-        "threading layer": _threading_layer(),
-        "kernel cache": cache_folder() or "none: no folder can be written",
-        "vector width": f"{VECTOR_BITS} bits ({binding.get_host_cpu_name()})",
-    }
-
-
-def _threading_layer() -> str:
-    try:
-        return str(numba.threading_layer())
-    except ValueError:  # no parallel loop has run yet
-        return f"{numba.config.THREADING_LAYER} (not started)"

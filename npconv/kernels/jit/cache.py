@@ -21,9 +21,9 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def _sources() -> bytes:
-    """A hash of all that a loop can be made of: the kernels, and the geometries, whose fields they take by position."""
-    folder = Path(__file__).parent
-    files = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "geometry").glob("*.py"))]
+    """A hash of all that a loop can be made of: the kernels, the geometries, whose fields they take, and memory's constants."""
+    package = Path(__file__).parents[2]
+    files = [package / "memory.py", *sorted(package.glob("kernels/**/*.py")), *sorted(package.glob("geometry/**/*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 

@@ -1,0 +1,20 @@
+"""Everything of the kernels that leans on Numba's inner workings: how loops are compiled, linked, kept on disk and launched.
+
+`compiling` is what all loops agree on, `linking` how they are optimised, `cache` where they are kept, and `launching` on which
+threads they run. Kernels import from here and know nothing of the four.
+"""
+
+from npconv.kernels.jit.compiling import LOOPS, VECTOR_BITS, cache_folder, compiled, configuration, contiguous
+from npconv.kernels.jit.launching import SMALL, scratch, thread_count
+
+__all__ = [
+    "LOOPS",
+    "SMALL",
+    "VECTOR_BITS",
+    "cache_folder",
+    "compiled",
+    "configuration",
+    "contiguous",
+    "scratch",
+    "thread_count",
+]
