@@ -1,4 +1,4 @@
-"""Layers are tested on the reference: that the backends agree is the operators' affair, and `test_models` looks at whole networks."""
+"""Layers are tested on the reference: that the backends agree is a matter of the operators, and of whole networks."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ from npconv.check import isolation, run
 from npconv.check.adapters import ADAPTERS
 from npconv.check.isolation import Description
 
-HERE = Path(__file__).parent
+CHECK = Path(__file__).parents[1] / "check"  # its broken subjects stand beside its tests
 
 
 @pytest.fixture(scope="module", autouse=True)
 def garbage_is_found():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(HERE / "check"))
+        patch.syspath_prepend(str(CHECK))
         patch.setenv("NPCONV_BACKEND", "numpy")
         yield
 
@@ -159,7 +159,7 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=HERE / "check",  # the current folder is searched
+        cwd=CHECK,  # the current folder is searched
         env=os.environ | {"PYTHONPATH": str(Path(npconv.__file__).parents[1]), "BEGUN_FILE": str(begun)},
     ) as process:
         assert process.stdout is not None

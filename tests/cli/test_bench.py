@@ -30,7 +30,7 @@ def call(*words):
 
 
 def test_a_run_prints_a_table_and_writes_its_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent / "bench"), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "bench"), *sys.path])
     monkeypatch.setitem(PLACES, "torch", "entrants:Slow")
     monkeypatch.setitem(PLACES, "jax", "entrants:Wrong")
     monkeypatch.setattr(bench, "installed", lambda peer: True)
