@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 BACKENDS = {"numpy": "npconv.reference", "numba": "npconv.kernels"}
 WINOGRAD = ("off", "2x2", "4x4")
 
@@ -170,7 +172,10 @@ def update(rule: str, param: Any, *arguments: Any) -> None:
 
 
 def _run(primitive: str, *arguments: Any) -> Any:
-    return getattr(_package(current_backend()), primitive)(*arguments)
+    """Neither backend warns of an invalid value: NumPy's matrix products would beside an infinity, where BLAS fills up with zeros."""
+    name = current_backend()
+    with np.errstate(invalid="ignore") if name == "numpy" else contextlib.nullcontext():
+        return getattr(_package(name), primitive)(*arguments)
 
 
 def diverted() -> bool:
@@ -208,8 +213,6 @@ def record() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
 def show_config() -> None:
     """Print versions, backend, threads, threading layer, cache folder, vector width and Winograd's tiles."""
     import platform
-
-    import numpy as np
 
     from npconv import __version__
 

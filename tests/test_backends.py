@@ -199,3 +199,30 @@ def test_record_is_of_this_thread():
         thread.start()
         thread.join()
     assert calls == []
+
+
+BESIDE_INFINITY = """
+import warnings
+import numpy as np
+import npconv
+
+warnings.simplefilter("error")
+rng = np.random.default_rng(0)
+with npconv.backend("numpy"):
+    for dtype in ("float32", "float64"):
+        for rows, terms, columns in rng.integers(1, 12, (200, 3)):
+            x, w = np.ones((rows, terms), dtype), np.ones((columns, terms), dtype)
+            x[0, 0] = w[-1, -1] = np.inf
+            assert np.isinf(npconv.linear(x, w)[0]).all()
+            maps = np.repeat(x, 4, axis=1).reshape(rows, terms, 2, 2)
+            assert np.isinf(npconv.conv2d(maps, w.reshape(columns, terms, 1, 1))[0]).all()
+"""
+
+
+@pytest.mark.parametrize("processor", [None, "Haswell"])
+def test_the_reference_does_not_warn_beside_an_infinity(processor: str | None) -> None:
+    """Whatever BLAS does: OpenBLAS's kernels for AVX2 multiply lanes that hold no number, as inf * 0, and the flag stays."""
+    environment = os.environ | ({} if processor is None else {"OPENBLAS_CORETYPE": processor})
+    command = [sys.executable, "-c", BESIDE_INFINITY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
