@@ -7,6 +7,6 @@ and Hypothesis strategies in `npconv.testing`. Importing this imports neither Nu
 from npconv.backends import backend, current_backend, show_config, winograd
 from npconv.ops import *  # noqa: F403
 from npconv.ops import __all__ as _operators
+from npconv.version import __version__ as __version__
 
-__version__ = "0.1.0"
 __all__ = [*_operators, "backend", "current_backend", "show_config", "winograd"]

@@ -214,7 +214,7 @@ def show_config() -> None:
     """Print versions, backend, threads, threading layer, cache folder, vector width and Winograd's tiles."""
     import platform
 
-    from npconv import __version__
+    from npconv.version import __version__
 
     rows = {
         "npconv": __version__,

@@ -11,6 +11,13 @@ from hypothesis import HealthCheck, settings
 
 import npconv
 
+# Whole packages before pytest imports single files for their doctests. It makes each an attribute of its package, and so
+# would hide a function of the same name, as `npconv.models.resnet`, if the package were not imported yet.
+import npconv.check
+import npconv.kernels
+import npconv.models
+import npconv.reference
+
 sys.path.insert(0, str(Path(__file__).parent))  # for definitions.py and checks.py
 
 # The same examples on every run; NPCONV_EXAMPLES=1000 looks deeper. A fixture that chooses the backend may live as long

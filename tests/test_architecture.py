@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +21,12 @@ MODULES = {
 # Each room with the rooms that it may import, itself aside, and the packages besides NumPy and Python's own. `backends`
 # reaches `reference` and `kernels` by name alone, so nobody lists them.
 MAY_IMPORT = {
-    "__init__": ({"backends", "ops"}, set()),
+    "__init__": ({"backends", "ops", "version"}, set()),
     "__main__": ({"cli"}, set()),
     "geometry": (set(), set()),
     "memory": ({"geometry"}, set()),
-    "backends": ({"__init__"}, set()),  # for the version that show_config prints
+    "version": (set(), set()),
+    "backends": ({"version"}, set()),  # for the version that show_config prints
     "reference": ({"geometry"}, set()),
     "kernels": ({"geometry", "memory"}, {"numba", "llvmlite"}),
     "ops": ({"backends", "geometry", "memory"}, set()),
@@ -37,7 +40,8 @@ MAY_IMPORT = {
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
-    "testing": ({"check", "ops", "geometry"}, {"hypothesis", "pytest"}),
+    "papers": ({"costs", "nn", "models", "geometry"}, set()),
+    "testing": ({"ops", "geometry"}, {"hypothesis"}),
     "check": (
         {
             "__init__",
@@ -61,6 +65,7 @@ MAY_IMPORT = {
             "onnx",
             "onnxruntime",
             "openvino",
+            "pytest",
             "scipy",
             "tensorflow",
             "tinygrad",
@@ -112,6 +117,66 @@ def test_modules_import_only_what_their_room_may(module):
 @pytest.mark.parametrize("module", ["workers", "testing.bounds", "testing.gradients"])
 def test_some_import_nothing_of_npconv(module):
     assert not [name for name in imports(MODULES[module]) if name.startswith("npconv")]
+
+
+def files(module, name):
+    """The files that running `name`, which a file imports, loads: the module itself, or the package that it is in."""
+    known = {other.removesuffix(".__init__"): other for other in MODULES if other != "__init__"} | {"": "__init__"}
+    inner = name.removeprefix("npconv").removeprefix(".")
+    found = known.get(inner, known.get(inner.rpartition(".")[0]))
+    return set() if found in (None, module) else {found}
+
+
+def graph():
+    """{file: the files that it imports}, at its top, inside a function or for its types."""
+    found = {}
+    for module, path in MODULES.items():
+        names = {name for name in names_of(path) if name.partition(".")[0] == "npconv"}
+        found[module] = set().union(*(files(module, name) for name in names))
+    return found
+
+
+def names_of(path):
+    """The full names of all that a file imports, those of a `from` import one by one."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def circle(imported):
+    """Files that import each other in a circle, or an empty list: what is left when whoever imports nothing is dropped."""
+    left = dict(imported)
+    while done := {module for module, others in left.items() if not others & left.keys()}:
+        left = {module: others for module, others in left.items() if module not in done}
+    path = sorted(left)[:1]
+    while path and path.count(path[-1]) == 1:
+        path.append(min(left[path[-1]] & left.keys()))
+    return path[path.index(path[-1]) :] if path else []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circle(graph()) == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"), [("nn.layer", "nn.fold"), ("testing.bounds", "check.running"), ("backends", "__init__")]
+)
+def test_a_circle_is_found(importer, imported):
+    planted = graph()
+    planted[importer].add(imported)
+    found = circle(planted)
+    assert len(found) > 2
+    assert found[0] == found[-1]
+    assert imported in planted[importer]
+    assert all(after in planted[before] for before, after in itertools.pairwise(found))
+
+
+def test_no_file_hides_the_function_of_its_name():
+    """pytest sets a file that it imports for its doctests as an attribute of the package: see conftest.py."""
+    for package in (npconv.check, npconv.kernels, npconv.models, npconv.ops, npconv.reference):
+        assert not [name for name in package.__all__ if inspect.ismodule(getattr(package, name))], package
 
 
 def test_neither_backend_knows_the_other():

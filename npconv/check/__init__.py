@@ -7,12 +7,13 @@ needs Hypothesis, which draws the cases: ``pip install "npconv[check]"``.
 """
 
 from npconv.check.adapters import Unsupported
+from npconv.check.arithmetic import Arithmetic, fingerprint
 from npconv.check.case import Case
 from npconv.check.comparison import DIRECTIONS, MODES, Direction, Failure, Mode
 from npconv.check.examination import Checked
-from npconv.check.fingerprint import Arithmetic, fingerprint
+from npconv.check.generation import cases_for
 from npconv.check.report import HISTOGRAM_EDGES, BorderMap, Report, Result
-from npconv.check.run import run
+from npconv.check.running import run
 
 __all__ = [
     "DIRECTIONS",
@@ -28,6 +29,7 @@ __all__ = [
     "Report",
     "Result",
     "Unsupported",
+    "cases_for",
     "fingerprint",
     "run",
 ]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from npconv.check.arithmetic import Arithmetic
 from npconv.check.comparison import Failure
 from npconv.check.figures import border_map, histogram
-from npconv.check.fingerprint import Arithmetic
 from npconv.check.report import BORDER, Report, Result
 
 STYLE = """

@@ -19,7 +19,7 @@ import numpy as np
 
 from npconv.check.adapters import ADAPTERS, Unsupported, load
 from npconv.check.report import Report
-from npconv.check.run import run
+from npconv.check.running import run
 from npconv.geometry import Array
 from npconv.testing import Tree, named_arrays
 from npconv.workers import Worker, WorkerError, find

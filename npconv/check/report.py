@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npconv.check.arithmetic import Arithmetic
 from npconv.check.case import describe, named_trees
 from npconv.check.comparison import Comparison, Direction, Failure, Finding, Mode
-from npconv.check.fingerprint import Arithmetic
 from npconv.geometry import Array
 
 HISTOGRAM_EDGES = np.array([0.0, *2.0 ** np.arange(-12, 5), np.inf])

@@ -159,7 +159,7 @@ class Checking:
 
     def _take_fingerprint(self, subject: Isolated, first: int) -> None:
         """Add the arithmetic of its convolution to the report from the one numbered `first` on that is of such an operator."""
-        from npconv.check.fingerprint import fingerprint
+        from npconv.check.arithmetic import fingerprint
         from npconv.check.subject import OPERATORS
 
         for place, report in enumerate(self.reports[first:], first):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npconv import costs
-from npconv.cli.papers import Paper, ghostnet, octconv, shufflenet
-from npconv.cli.walks import Walk
+from npconv.papers import Paper, ghostnet, octconv, shufflenet
+from npconv.papers.walks import Walk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

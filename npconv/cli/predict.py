@@ -13,9 +13,10 @@ from rich.table import Table
 from npconv import backends, nn, weights
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
-from npconv.cli.walks import SIZES, all_options, parse_options, parse_size
+from npconv.cli.options import parse_options, parse_size
 from npconv.geometry import Array, integer, positive
 from npconv.models import MODELS, NETWORKS
+from npconv.papers.walks import SIZES, all_options
 
 
 class Preparation(NamedTuple):
@@ -87,7 +88,7 @@ def predict(
         pixels = _prepared(image, preparation)
         weights.load(network, weights_file, names)
         with backends.backend("numpy"):  # nothing to compile for one image
-            logits = network.predict(pixels)[0]
+            logits = nn.predict(network, pixels)[0]
         classes = None if labels is None else _labels(labels, len(logits))
     probabilities = _softmax(logits)
     table = Table(box=None, pad_edge=False)

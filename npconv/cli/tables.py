@@ -15,13 +15,8 @@ from rich.table import Table
 from npconv.cli import plots
 from npconv.cli.console import table_console
 from npconv.cli.errors import check_output, one_line
-from npconv.cli.papers import SOURCES, Judged, Mark, Paper, judge
-from npconv.cli.papers.ghostnet import PAPER as GHOSTNET
-from npconv.cli.papers.mobilenet import PAPER as MOBILENET
-from npconv.cli.papers.octconv import PAPER as OCTCONV
-from npconv.cli.papers.shufflenet import PAPER as SHUFFLENET
+from npconv.papers import PAPERS, SOURCES, Judged, Mark, Paper, judge
 
-PAPERS = {"mobilenet": MOBILENET, "shufflenet": SHUFFLENET, "octconv": OCTCONV, "ghostnet": GHOSTNET}
 STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}
 
 

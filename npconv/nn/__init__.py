@@ -28,6 +28,7 @@ from npconv.nn.linear import Flatten, Linear
 from npconv.nn.normalization import BatchNorm2d
 from npconv.nn.octave import OctaveBatchNorm2d, OctaveConv2d, OctaveDepthwiseConv2d, PerFrequency
 from npconv.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample
+from npconv.nn.prediction import predict
 from npconv.nn.replace import replace_convs
 from npconv.nn.shuffle import ChannelShuffle
 
@@ -62,5 +63,6 @@ __all__ = [
     "SqueezeExcite",
     "Upsample",
     "fold_batch_norm",
+    "predict",
     "replace_convs",
 ]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npconv.geometry import Array, check_array, integer
+from npconv.geometry import Array
 
 AnyLayer = TypeVar("AnyLayer", bound="Layer")
 
@@ -173,48 +173,6 @@ class Layer(abc.ABC):
         for _, layer in self.named_layers():
             layer.training = training
         return self
-
-    # --- inference ---
-
-    def predict(self, images: Array, *, batch: int = 32) -> Array:
-        """What this layer makes of `images` in evaluation mode, batch norms folded: (N, K) logits from (N, C, H, W) images.
-
-        Parameters
-        ----------
-        images : array (N, C, H, W)
-            Of the layer's dtype, prepared as its training images were.
-        batch : int
-            At most how many images are worked on at a time.
-
-        Returns
-        -------
-        array (N, K), or whatever shape the layer gives; N >= 1
-
-        Raises
-        ------
-        TypeError, ValueError
-            No image, a batch below 1, images that the layer does not take.
-
-        Notes
-        -----
-        The layer is left as it is, its mode included. To predict often, fold once: `npconv.nn.fold_batch_norm`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from npconv import models
-        >>> model = models.tiny_mobilenet(rng=np.random.default_rng(0))
-        >>> model.predict(np.zeros((3, 1, 8, 8), np.float32), batch=2).shape
-        (3, 10)
-        """
-        from npconv.nn.fold import fold_batch_norm  # which is made of layers
-
-        count = check_array("images", images, "NCHW")[0]
-        batch = integer("batch", batch, minimum=1)
-        if count == 0:
-            raise ValueError("images must hold at least one image, got none")
-        folded = fold_batch_norm(self)
-        return np.concatenate([folded(images[start : start + batch]) for start in range(0, count, batch)])
 
     # --- text ---
 

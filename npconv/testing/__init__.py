@@ -2,7 +2,8 @@
 
 `check_adjoint` and `check_gradients` judge any pair of a forward and a backward function; the bounds judge any result in
 units of the rounding error that its sums may have. Both work on plain NumPy arrays. `exact_forward` and `exact_backward`
-give every operator's exact results with their bounds. `cases_for` makes a whole pytest test of somebody's implementation.
+give every operator's exact results with their bounds. `npconv.check.cases_for` makes a whole pytest
+test of somebody's implementation.
 The Hypothesis strategies are a module of their own, `npconv.testing.strategies`, which needs Hypothesis:
 ``pip install "npconv[test]"``.
 """
@@ -16,7 +17,6 @@ from npconv.testing.bounds import (
     rigorous_bound,
     unit_roundoff,
 )
-from npconv.testing.generation import cases_for
 from npconv.testing.gradients import Tree, check_adjoint, check_gradients, map_arrays, named_arrays
 from npconv.testing.problem import Problem
 from npconv.testing.rounding import Exact, exact_backward, exact_forward
@@ -26,7 +26,6 @@ __all__ = [
     "Problem",
     "Tree",
     "assert_within_bound",
-    "cases_for",
     "check_adjoint",
     "check_gradients",
     "error_in_bounds",

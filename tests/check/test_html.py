@@ -11,9 +11,9 @@ import pytest
 
 import npconv
 from npconv import check
+from npconv.check.arithmetic import Arithmetic
 from npconv.check.behaviour import Finding
 from npconv.check.figures import CELL, border_map, histogram
-from npconv.check.fingerprint import Arithmetic
 from npconv.check.html import bits_text, page, short, verdict, worst_text
 from npconv.check.report import HISTOGRAM_EDGES, BorderMap, Result
 

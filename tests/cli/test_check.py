@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -82,8 +81,7 @@ def test_the_fingerprint_is_taken_on_several_threads(monkeypatch):
         asked.append(tuple(by_threads))
         raise KeyboardInterrupt  # it is not needed any more
 
-    module = importlib.import_module("npconv.check.fingerprint")  # its function hides it in the package
-    monkeypatch.setattr(module, "fingerprint", fingerprint)
+    monkeypatch.setattr("npconv.check.arithmetic.fingerprint", fingerprint)
     monkeypatch.setattr(isolation.Isolated, "check", lambda _, op, **settings: run(op, forward=npconv.relu, **settings))
     with isolation.Isolated("npconv") as subject:
         threads = subject.describe().threads

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from npconv import costs
 from npconv.cli.app import app
-from npconv.cli.papers import COUNTS
 from npconv.models import NETWORKS, ghostnet, tiny_octave
+from npconv.papers import COUNTS
 
 
 def call(*words):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from required import framework
+from simulated import SIMULATED
 
-from npconv.check.fingerprint import fingerprint
-from npconv.check.simulated import SIMULATED
+from npconv.check.arithmetic import fingerprint
 
 
 @pytest.mark.parametrize("name", SIMULATED)

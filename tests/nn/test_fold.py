@@ -213,7 +213,7 @@ def test_a_folded_model_still_learns() -> None:
 def test_predict_works_in_batches(batch: int) -> None:
     model = settled(MODELS["shufflenet"](rng=np.random.default_rng(0), dtype=np.float64))
     x = images(5, 1, 8, 8)
-    logits = model.predict(x, batch=batch)
+    logits = nn.predict(model, x, batch=batch)
     assert model.training
     assert logits.shape == (5, 10)
     assert_close(logits, model.eval()(x), 1e-12)
@@ -223,11 +223,12 @@ def test_predict_works_in_batches(batch: int) -> None:
     ("call", "error", "message"),
     [
         (lambda: nn.fold_batch_norm("conv"), TypeError, "model must be a Layer, got str"),
-        (lambda: nn.ReLU().predict(images(1, 8, 8)), ValueError, "images must have 4 axes (N, C, H, W), got 3"),
-        (lambda: nn.ReLU().predict([1.0]), TypeError, "images must be a NumPy array, got list"),
-        (lambda: nn.ReLU().predict(images(1, 1, 8, 8), batch=0), ValueError, "batch must be at least 1"),
+        (lambda: nn.predict("conv", images(1, 1, 8, 8)), TypeError, "model must be a Layer, got str"),
+        (lambda: nn.predict(nn.ReLU(), images(1, 8, 8)), ValueError, "images must have 4 axes (N, C, H, W), got 3"),
+        (lambda: nn.predict(nn.ReLU(), [1.0]), TypeError, "images must be a NumPy array, got list"),
+        (lambda: nn.predict(nn.ReLU(), images(1, 1, 8, 8), batch=0), ValueError, "batch must be at least 1"),
         (
-            lambda: nn.ReLU().predict(images(0, 1, 8, 8)),
+            lambda: nn.predict(nn.ReLU(), images(0, 1, 8, 8)),
             ValueError,
             "images must hold at least one image, got none",
         ),

@@ -1,11 +1,10 @@
-"""Networks by name and options, as the command line gives them, and walked: what `summary` and `tables` count."""
+"""Networks by name and options, and walked: what their cost is counted of."""
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,45 +64,6 @@ def all_options(argument: str, network: str, given: Mapping[str, Any]) -> dict[s
         if name not in options:
             raise ValueError(f"the options of {network} must be among {', '.join(options)}, got {name}")
     return options | dict(given)
-
-
-def parse_options(texts: Sequence[str], **given: Any) -> dict[str, Any]:
-    """The options in NAME=VALUE `texts`, and those `given` by a name of their own, unless they are None; none of them twice."""
-    options = {name: value for name, value in given.items() if value is not None}
-    for name, value in map(_parse_option, texts):
-        if name in options:
-            raise ValueError(f"an option must be given once, got {name} twice")
-        options[name] = value
-    return options
-
-
-def _parse_option(text: str) -> tuple[str, Any]:
-    """NAME=VALUE: numbers, true, false, none and (a, b) are what they look like, anything else is a string."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
-    words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return name, words[value.lower()]
-    try:
-        literal = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-    if not isinstance(literal, int | float | str | tuple):
-        raise ValueError(f"--option must be a number, a word or a tuple, got {text!r}")
-    return name, literal
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """PIXELS, of a square, or ROWSxCOLUMNS."""
-    rows, by, columns = text.partition("x")
-    try:
-        size = int(rows), int(columns if by else rows)
-    except ValueError:
-        raise ValueError(f"--size must be pixels such as 224 or 49x10, got {text!r}") from None
-    if min(size) < 1:
-        raise ValueError(f"--size must be at least 1, got {text}")
-    return size
 
 
 class _Zeros(np.random.Generator):

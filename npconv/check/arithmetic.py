@@ -132,9 +132,10 @@ def fingerprint(
 
     Examples
     --------
-    >>> from npconv.check import simulated
-    >>> fingerprint(simulated.direct(products="bfloat16"), channels=2, out_channels=4).name
-    'bfloat16 products, float32 sums'
+    >>> import npconv
+    >>> with npconv.backend("numpy"):
+    ...     fingerprint(npconv.conv2d, dtype=np.float16, channels=2, out_channels=4).name
+    'float16 products, float32 sums'
     """
     repeat = integer("repeat", repeat, minimum=2)
     rng = np.random.default_rng(integer("seed", seed, minimum=0))

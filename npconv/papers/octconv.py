@@ -7,8 +7,8 @@ from fractions import Fraction
 from functools import partial
 
 from npconv import costs
-from npconv.cli.papers import Accuracy, Paper, Row, costs_of
-from npconv.cli.walks import Walk
+from npconv.papers.published import Accuracy, Paper, Row, costs_of
+from npconv.papers.walks import Walk
 
 MACS, POOLED_MACS, WEIGHTS, ALL = "MACs, conv + FC", "MACs, conv + FC + pooling", "weights", "all parameters"
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from npconv import costs
-from npconv.cli.papers import Accuracy, Paper, Row, costs_of
-from npconv.cli.walks import Walk
+from npconv.papers.published import Accuracy, Paper, Row, costs_of
+from npconv.papers.walks import Walk
 
 MACS, CONV_MACS, ALL = "MACs, conv + FC", "MACs, conv", "all parameters"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from npconv.cli.papers import Accuracy, Paper, Row, costs_of
-from npconv.cli.walks import Walk
+from npconv.papers.published import Accuracy, Paper, Row, costs_of
+from npconv.papers.walks import Walk
 
 MACS, CONV_MACS, WEIGHTS, ALL, FOLDED = (
     "MACs, conv + FC", "MACs, conv", "weights", "all parameters", "parameters, BN folded",

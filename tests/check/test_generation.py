@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import npconv
-from npconv.check import Unsupported
-from npconv.testing import cases_for
+from npconv.check import Unsupported, cases_for
 
 test_linear = cases_for("linear", npconv.linear, npconv.linear_backward, cases=20)
 test_relu_forward = cases_for("relu", npconv.relu, cases=20)

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+from simulated import SIMULATED, direct, fft, round_significand, winograd, winograd_matrices
 
 from npconv import ops
-from npconv.check.fingerprint import fingerprint
-from npconv.check.simulated import SIMULATED, direct, fft, round_significand, winograd, winograd_matrices
+from npconv.check.arithmetic import fingerprint
 from npconv.workers import WorkerError
 
 SMALL = {"channels": 3, "out_channels": 4, "size": 10}

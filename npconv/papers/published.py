@@ -1,8 +1,4 @@
-"""What the four papers print, as data, each figure beside the function that computes it anew.
-
-Published figures stand here as they are printed, with their source; a computed one is never written down. One file per
-paper has its rows, what it says of accuracy, and what of it is not computed here, and why.
-"""
+"""What a published figure is: digits as printed, their source, the function that computes the figure anew, and a mark."""
 
 from __future__ import annotations
 
@@ -12,8 +8,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-from npconv.cli.walks import Walk
 from npconv.costs import ModelCost
+from npconv.papers.walks import Walk
 
 # What figures of one name may count: the papers, and even the tables of one, do not agree.
 COUNTS: dict[str, Callable[[ModelCost], int]] = {

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npconv.check.comparison import MODES, Direction, Mode
+from npconv.check.examination import Checked
+from npconv.check.running import run
 from npconv.testing.gradients import Tree
 
 
@@ -22,7 +25,7 @@ def cases_for(
 ) -> Callable[..., None]:
     """A parametrised pytest test of an implementation of `op`: one test for each direction and mode of `npconv.check.run`.
 
-        test_conv = npconv.testing.cases_for("conv2d", my_conv, my_conv_backward)
+        test_conv = npconv.check.cases_for("conv2d", my_conv, my_conv_backward)
 
     Parameters, and the signatures of both functions, are those of `npconv.check.run`. A test fails with the report, in
     which each failure has its smallest case and a program that shows it; it is skipped where all is `Unsupported`.
@@ -34,12 +37,10 @@ def cases_for(
     """
     import pytest
 
-    from npconv import check
-
-    def test(direction: check.Direction, mode: check.Mode) -> None:
+    def test(direction: Direction, mode: Mode) -> None:
         __tracebackhide__ = True
         both = mode == "adjoint"
-        report = check.run(
+        report = run(
             op,
             forward=forward if both or direction == "forward" else None,
             backward=backward if both or direction == "backward" else None,
@@ -53,6 +54,6 @@ def cases_for(
         if not sum(result.cases for result in report.results):
             pytest.skip("; ".join(report.unsupported) or f"{op} has no result for the mode {mode}")
 
-    questions = check.Checked(forward, backward).questions(check.MODES)
+    questions = Checked(forward, backward).questions(MODES)
     marked: Any = pytest.mark.parametrize(("direction", "mode"), questions)(test)
     return marked

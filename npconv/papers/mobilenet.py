@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 
 from npconv import costs, nn
-from npconv.cli.papers import Accuracy, Paper, Row, costs_of
-from npconv.cli.walks import Walk
 from npconv.costs import LayerCost, ModelCost
 from npconv.models import separable_block
+from npconv.papers.published import Accuracy, Paper, Row, costs_of
+from npconv.papers.walks import Walk
 
 MACS, CONV_MACS, WEIGHTS, CONV_WEIGHTS, ALL = (
     "MACs, conv + FC",

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.check import corpus
+from npconv.check.arithmetic import Arithmetic, fingerprint
 from npconv.check.comparison import MODES, Mode
 from npconv.check.examination import Checked, Function, examine
-from npconv.check.fingerprint import Arithmetic, fingerprint
 from npconv.check.hard import OPERATORS
 from npconv.check.report import Recorder, Report
 from npconv.check.reproduction import Source, imported, reproduction
