@@ -1,4 +1,8 @@
-"""Compiled loops on disk: made once per machine, read back in milliseconds, and never older than their sources."""
+"""Compiled loops on disk: made once per machine, read back in milliseconds, and never older than their sources.
+
+Of Numba's inner workings this file extends `FunctionCache`, whose implementation finds the folder, packs code and unpacks it, and
+starts the runtime that allocates inside loops, which Numba does only when it compiles.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import binding
 
 from npconv.geometry import Array
+from npconv.kernels.jit import releases
 from npconv.kernels.jit.cache import keep_on_disk
 from npconv.kernels.jit.launching import launched, threading_layer
 from npconv.kernels.jit.linking import link_before_optimizing
@@ -37,8 +38,10 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
     parallel = numba.njit(parallel=True, error_model="numpy")(loop)
     serial = numba.njit(error_model="numpy")(loop)
     for dispatcher, variant in ((parallel, "parallel"), (serial, "serial")):
-        link_before_optimizing(dispatcher)
-        keep_on_disk(dispatcher, variant)
+        if releases.may_link():
+            link_before_optimizing(dispatcher)
+        if releases.may_cache():
+            keep_on_disk(dispatcher, variant)
     LOOPS.append(parallel)
     return launched(loop, parallel, serial)
 
@@ -49,17 +52,21 @@ def contiguous(array: Array) -> Array:
 
 
 def cache_folder() -> str | None:
-    """Where compiled loops are kept, or None where no folder can be written."""
+    """Where compiled loops are kept, or None where no folder can be written, or Numba is newer than `releases` knows."""
     folder: str | None = LOOPS[0]._cache.cache_path
     return folder
+
+
+def _no_cache() -> str:
+    return "none: no folder can be written" if releases.may_cache() else "none: this Numba was not tested"
 
 
 def configuration() -> dict[str, str]:
     """What `npconv.show_config` prints of this backend."""
     return {
-        "Numba": numba.__version__,
+        "Numba": numba.__version__ + releases.limits(),
         "threads": f"{numba.get_num_threads()}",
         "threading layer": threading_layer(),
-        "kernel cache": cache_folder() or "none: no folder can be written",
+        "kernel cache": cache_folder() or _no_cache(),
         "vector width": f"{VECTOR_BITS} bits ({binding.get_host_cpu_name()})",
     }

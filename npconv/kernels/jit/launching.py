@@ -1,7 +1,7 @@
-"""On which threads a compiled loop runs, and the memory that each of them has.
+"""On which threads a compiled loop runs, how these wait, and the memory that each of them has.
 
-Of Numba's inner workings this file uses the compiler's lock (around forks) and the module `parallel`, whose functions
-read and set the number of threads of a launch without a check.
+Of Numba's inner workings this file uses the compiler's lock (around forks), the module `numba.np.ufunc.parallel`, whose functions
+read and set the number of threads of a launch without a check, and that the layer "omp" is GNU's OpenMP on Linux.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from npconv.geometry import Array
 from npconv.memory import CACHE_LINE, PAGE, empty
 
 SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
+OPENMP = "libgomp.so.1"
+WAITING = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"  # the variables that say how OpenMP's threads wait
 
 _forked = False  # whether this process is the child of one in which kernels may have run
 _one_at_a_time = threading.Lock()
@@ -41,6 +43,30 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release)
     os.register_at_fork(after_in_child=global_compiler_lock.release)
     os.register_at_fork(after_in_child=_note_the_fork)
+
+
+def _load_openmp() -> bool:
+    """Load GNU's OpenMP so that its threads sleep after 1,000 rounds of waiting, and return whether that could be done.
+
+    Left alone they spin for 300,000. Beside a process with as many busy threads as there are cores, each launch then lasts
+    until the scheduler takes the core from a thread that spins: a network took 468 ms instead of 6, and takes 12 like this.
+
+    OpenMP reads its variables once, when it is loaded: so children find nothing set, and where another package loaded it
+    before (PyTorch does), it is too late. What users set holds.
+    """
+    if sys.platform != "linux" or not os.environ.keys().isdisjoint(WAITING):
+        return True
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(OPENMP, mode=os.RTLD_NOLOAD)  # fails where it is not loaded yet
+        return False
+    os.environ[WAITING[0]] = "1000"
+    with contextlib.suppress(OSError):  # it is not installed, and Numba takes another layer
+        ctypes.CDLL(OPENMP)
+    del os.environ[WAITING[0]]
+    return True
+
+
+OPENMP_SLEEPS = _load_openmp()
 
 # pip puts TBB where the dynamic loader does not look; Numba finds it once it is loaded. It is the one layer that minds
 # neither threads nor forks.
@@ -100,9 +126,12 @@ def thread_count() -> int:
 def threading_layer() -> str:
     """Which of Numba's layers the threads are, or will be, as `npconv.show_config` says it."""
     try:
-        return str(numba.threading_layer())
+        layer = str(numba.threading_layer())
     except ValueError:  # no parallel loop has run yet
         return f"{numba.config.THREADING_LAYER} (not started)"
+    if layer == "omp" and not OPENMP_SLEEPS:
+        return "omp, slow beside busy processes: another package loaded OpenMP first; GOMP_SPINCOUNT=1000 helps, or tbb"
+    return layer
 
 
 _kept = threading.local()
