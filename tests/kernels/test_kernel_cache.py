@@ -14,6 +14,7 @@ from numba.core.dispatcher import Dispatcher
 
 import npconv
 from npconv import kernels
+from npconv.kernels.jit import releases
 from npconv.kernels.jit.cache import LoopCache
 
 FACTOR = """
@@ -168,6 +169,7 @@ CPUCodeLibrary._optimize_final_module = counted
 """
 
 
+@pytest.mark.skipif(not releases.may_link(), reason="this Numba compiles in its own way")
 def test_a_loop_is_optimised_once_and_its_parts_never(package: Package) -> None:
     """But for Numba's own runtime, which every process makes."""
     code = OPTIMIZED + RUN + "\noptimized.pop('nrt', None)\nprint(dict(optimized))"

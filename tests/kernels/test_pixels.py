@@ -101,4 +101,6 @@ def test_an_infinite_pixel_meets_only_what_it_is_multiplied_with(way: str, monke
         x[place] = np.inf
         dw = np.empty(g.w_shape, np.float32)
         pixels.pixel_product(dy, x, g, dw)
-        np.testing.assert_array_equal(dw, reference.conv2d_weight_grad(dy, x, g))
+        with np.errstate(invalid="ignore"):  # BLAS may raise the flag in lanes that hold no number
+            expected = reference.conv2d_weight_grad(dy, x, g)
+        np.testing.assert_array_equal(dw, expected)
