@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from numba.core.dispatcher import Dispatcher
 
 import npconv
 
@@ -37,3 +38,25 @@ def backend(request):
     """The test runs on this backend, once on each."""
     with npconv.backend(request.param):
         yield request.param
+
+
+def pytest_configure(config):
+    """The quick lane, `-m "not slow"`, runs on the reference alone, in the processes that tests start too."""
+    if config.getoption("markexpr") == "not slow":
+        os.environ["NPCONV_BACKEND"] = "numpy"
+        Dispatcher.compile = _refuse_to_compile
+
+
+def _refuse_to_compile(*_):
+    raise AssertionError("a test that compiles a kernel must be marked as slow")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items):
+    """Mark as slow what is about compiled code by its place or by its backend; a single test says so itself."""
+    for item in items:
+        place = Path(item.path).relative_to(item.config.rootpath).parts
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        on_numba = any(isinstance(value, str) and value == "numba" for value in parameters)  # others may be arrays
+        if on_numba or {"kernels", "bench", "frameworks"} & set(place):
+            item.add_marker("slow")

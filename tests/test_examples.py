@@ -29,6 +29,7 @@ def test_there_are_examples():
     assert EXAMPLES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_draws_its_picture_and_says_what_one_sees(example, tmp_path):
     picture = tmp_path / "picture.png"

@@ -44,6 +44,7 @@ def test_scratch_starts_at_a_cache_line_for_each_thread() -> None:
         assert {address % CACHE_LINE for address in fresh.submit(addresses).result()} == {0}
 
 
+@pytest.mark.slow
 def test_results_of_the_kernels_start_at_a_cache_line() -> None:
     x, w, depthwise = (np.ones(shape, np.float32) for shape in ((1, 3, 29, 29), (5, 3, 3, 3), (3, 1, 3, 3)))
     with npconv.backend("numba"):

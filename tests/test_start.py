@@ -37,6 +37,7 @@ print(json.dumps([time.process_time() - start, sorted(sys.modules)]))
     assert seconds < 0.2
 
 
+@pytest.mark.slow
 def test_kernels_on_disk_start_without_the_compiler() -> None:
     """Numba included: 0.3 s on one machine. Filling its compiler's tables would take as long again."""
     code = """
@@ -86,6 +87,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_compile_leaves_nothing_to_compile() -> None:
     """Its examples run every loop in both dtypes; a process that finds all of them on disk has a compiler for none."""
     run(EVERYTHING)
@@ -109,6 +111,7 @@ def test_a_wrong_dtype_is_refused(words: list[str], status: int) -> None:
         assert done.stderr == "npconv: --dtype must be one of float32, float64, got 'int8'\n"
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_does() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "npconv", "compile", "--dtype", "float32"],

@@ -19,11 +19,13 @@ from npconv.testing.strategies import OPERATORS, Problem
 CONVOLUTIONS = ["conv2d", "depthwise_conv2d", "pointwise_conv2d", "separable_conv2d", "ghost_conv2d"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", OPERATORS)
 def test_npconv(op):
     check_adapter(load("npconv"), op, examples=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", [*CONVOLUTIONS, "max_pool2d", "softmax_cross_entropy"])
 def test_scipy(op):
     pytest.importorskip("scipy")
@@ -70,6 +72,7 @@ def test_a_planted_bug_is_seen(monkeypatch):
         check_direction(adapter, RELU, None, "forward", 0.0)
 
 
+@pytest.mark.slow
 def test_a_wrong_reproduction_is_seen(monkeypatch):
     adapter = load("npconv")
     monkeypatch.setattr(adapter, "source", lambda op, options, direction: "got = (2 * dy,)")

@@ -20,6 +20,7 @@ def test_operators_are_those_of_the_strategies():
     assert sorted(OPERATORS) == sorted(strategies.OPERATORS)
 
 
+@pytest.mark.slow
 @every_operator
 def test_known_cases_are_well_posed_and_exact(op):
     """All but the largest, which other tests run."""

@@ -87,6 +87,7 @@ def test_what_is_no_array_is_not_imported_here(subjects, name):
     assert caught.value.name == "TypeError"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "message"), [("exiting", "exit status 7"), ("segfault", "signal 11")])
 def test_a_death_is_told_until_the_patience_ends(name, message, monkeypatch):
     monkeypatch.setitem(isolation.PATIENCE, "death", 2)

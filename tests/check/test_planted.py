@@ -16,6 +16,7 @@ def test_there_are_at_least_forty():
 NEEDS_THE_DEFAULT_RUN = {"an element wrong in a million"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WRONG.keys() - NEEDS_THE_DEFAULT_RUN))
 def test_a_short_run_finds_it(name):
     wrong = WRONG[name]

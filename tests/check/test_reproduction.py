@@ -24,6 +24,7 @@ def shown(failure, capsys, **names):
     return capsys.readouterr().out.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["exact", "bound"])
 @pytest.mark.parametrize("op", ["conv2d", "octave_conv2d", "avg_pool2d", "softmax_cross_entropy", "ghost_conv2d"])
 def test_a_wrong_number_is_printed_beside_the_right_one(op, mode, capsys):

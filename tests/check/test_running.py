@@ -28,6 +28,7 @@ def counts(report):
     return {(result.direction, result.mode): result for result in report.results}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", OPERATORS)
 def test_the_kernels_are_right(op):
     """They are held against the reference: no false alarm in some hundreds of cases."""
@@ -43,6 +44,7 @@ def test_the_kernels_are_right(op):
     assert counts(report)["backward", "bound"].cases == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 @pytest.mark.parametrize("op", ["conv2d", "octave_conv2d", "avg_pool2d", "batch_norm2d", "softmax_cross_entropy"])
 def test_in_other_precisions(op, dtype):

@@ -29,6 +29,7 @@ def call(*words):
     return CliRunner().invoke(app, ["bench", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_a_run_prints_a_table_and_writes_its_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "bench"), *sys.path])
     monkeypatch.setitem(PLACES, "torch", "entrants:Slow")

@@ -114,6 +114,7 @@ def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
     assert "from garbage import last_row_lost" in text
 
 
+@pytest.mark.slow
 def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
     """What each of these does in its process is told by its kind; junk on the standard streams is no fault."""
     kinds = {
@@ -146,6 +147,7 @@ def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
         assert words in stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_what_there_is(tmp_path):
     file, begun = tmp_path / "report.json", tmp_path / "begun"
     start = (

@@ -87,6 +87,7 @@ def test_what_train_wrote_needs_no_options(trained: Path) -> None:
         assert_answer(table(image, "--weights", file, "--model", same), logits)
 
 
+@pytest.mark.slow
 def test_digits_written_as_pictures(tmp_path: Path) -> None:
     """Their pixels go from 0 to 16: the network sees in a picture, of any size, what it sees in the data."""
     assert call("train", "--epochs", 4, "--backend", "numpy", "--out", tmp_path / "run")[0] == 0

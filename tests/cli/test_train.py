@@ -134,6 +134,7 @@ def test_what_is_printed_where_there_is_no_terminal(finished: tuple[Path, Path, 
     assert printed[-1].startswith(f"test accuracy {summary['test_accuracy']:.4f} (")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_the_same_seed_gives_the_same_numbers(data: Path, tmp_path: Path, backend: str) -> None:
     results = []
@@ -146,12 +147,14 @@ def test_the_same_seed_gives_the_same_numbers(data: Path, tmp_path: Path, backen
     assert results[0] != results[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model(data: Path, tmp_path: Path, model: str) -> None:
     assert run("--data", data, "--model", model, "--epochs", 1, "--out", tmp_path / "run")[0] == 0
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["model"] == model
 
 
+@pytest.mark.slow
 def test_digits_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, stdout, _ = run("--epochs", 1)
@@ -164,6 +167,7 @@ def test_digits_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
 
 
+@pytest.mark.slow
 def test_the_next_run_gets_the_next_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(3):
@@ -193,6 +197,7 @@ def test_what_a_white_pixel_counts(brightest: float, white: float) -> None:
         assert _white(dataset) == pytest.approx(white, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
     words = ["train", "--data", data, "--epochs", "2", "--out", tmp_path / "run", "--backend", "numpy"]
@@ -304,6 +309,7 @@ def test_ctrl_c_keeps_what_there_is(data: Path, tmp_path: Path, backend: str) ->
     assert {path.name for path in out.iterdir()} == FILES - {"curves.png"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_first_epoch(tmp_path: Path) -> None:
     data, out = write_dots(tmp_path / "dots.npz", count=6000, size=24), tmp_path / "run"
     words = ["train", "--data", data, "--model", "resnet", "--out", out, "--backend", "numpy"]

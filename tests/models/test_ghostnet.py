@@ -254,6 +254,7 @@ def test_shapes(variant, size):
     assert (dx.shape, dx.dtype) == (x.shape, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("variant", "ratio"), [("torch", 2), ("tensorflow", 2), ("torch", 3)])
 def test_gradients_along_random_directions(variant, ratio, training):
@@ -264,6 +265,7 @@ def test_gradients_along_random_directions(variant, ratio, training):
     check_slopes(net, images(6, 2, 40, 36, dtype=np.float64), np.array([0, 4, 2, 2, 1, 3]), training)
 
 
+@pytest.mark.slow
 @every_variant
 def test_modes(variant):
     check_modes(models.ghostnet(0.2, 7, variant=variant, **seeded()), images(8, 3, 32, 32))

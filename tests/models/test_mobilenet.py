@@ -211,6 +211,7 @@ def test_mlperf_tiny_shapes():
     assert net.backward(y).shape == (2, 1, 49, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
     ("make", "options"),

@@ -37,6 +37,7 @@ OCT_RESNET = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "alpha", "macs"), [(d, alpha, macs) for d, (_, row) in OCT_RESNET.items() for alpha, macs in row.items()]
 )
@@ -205,6 +206,7 @@ NARROW = {
 every_network = pytest.mark.parametrize("name", NARROW)
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_along_random_directions(name, training):
@@ -223,11 +225,13 @@ def test_shapes(name, size):
     assert (dx.shape, dx.dtype) == (x.shape, np.float32)
 
 
+@pytest.mark.slow
 @every_network
 def test_modes(name):
     check_modes(NARROW[name](**seeded()), images(4, 3, 32, 32))
 
 
+@pytest.mark.slow
 def test_the_large_network_runs():
     net = models.oct_resnet152_v1f(0.125, 5, squeeze_excite=True, **blank()).eval()
     x = images(1, 3, 32, 32)
@@ -236,6 +240,7 @@ def test_the_large_network_runs():
     assert net.backward(y).shape == x.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squeeze_excite", [False, True])
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_of_the_large_network(monkeypatch, squeeze_excite, training):

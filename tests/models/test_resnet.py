@@ -138,6 +138,7 @@ SMALL = {
 every_network = pytest.mark.parametrize("name", SMALL)
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_along_random_directions(name, training):
@@ -145,6 +146,7 @@ def test_gradients_along_random_directions(name, training):
     check_slopes(net, images(4, 3, 21, 16, dtype=np.float64), np.array([0, 4, 2, 2]), training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_of_ghost_resnet_50(training):
     """With a large eps: the four pixels of the last stage may be all but equal, and 100 batch norms magnify that."""
@@ -155,6 +157,7 @@ def test_gradients_of_ghost_resnet_50(training):
     check_slopes(net, images(4, 3, 32, 32, dtype=np.float64), np.array([0, 4, 2, 2]), training)
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("size", [(32, 32), (21, 16)])
 def test_shapes(name, size):
@@ -166,6 +169,7 @@ def test_shapes(name, size):
     assert (dx.shape, dx.dtype) == (x.shape, np.float32)
 
 
+@pytest.mark.slow
 @every_network
 def test_modes(name):
     check_modes(SMALL[name](**seeded()), images(4, 3, 16, 16))

@@ -163,6 +163,7 @@ def test_shapes(groups, size):
     assert (dx.shape, dx.dtype) == (x.shape, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
     ("groups", "options"),

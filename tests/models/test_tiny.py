@@ -91,6 +91,7 @@ def test_gradients_along_random_directions(name, training):
         assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=1e-5), what
 
 
+@pytest.mark.slow
 @every_model
 def test_both_backends_agree(name):
     x, labels = images(3, 1, 9, 8, dtype=np.float64), np.array([0, 4, 2])
@@ -109,6 +110,7 @@ def test_both_backends_agree(name):
             np.testing.assert_allclose(array, results[1][place][n], rtol=1e-9, atol=1e-12, err_msg=n)
 
 
+@pytest.mark.slow
 @every_model
 def test_a_few_steps_learn(name):
     x, labels = images(16, 1, 8, 8), np.arange(16) % 10

@@ -78,6 +78,7 @@ NETWORKS = {"vgg": models.vgg16_cifar, "ghost": lambda *sizes, **k: models.ghost
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_along_random_directions(name, training):
@@ -85,6 +86,7 @@ def test_gradients_along_random_directions(name, training):
     check_slopes(net, images(3, 2, 32, 32, dtype=np.float64), np.array([0, 4, 2]), training)
 
 
+@pytest.mark.slow
 @every_network
 def test_shapes(name):
     net = NETWORKS[name](7, 1, **seeded())
@@ -94,6 +96,7 @@ def test_shapes(name):
     assert net.backward(y).shape == x.shape
 
 
+@pytest.mark.slow
 @every_network
 def test_modes(name):
     check_modes(NETWORKS[name](5, 1, **seeded()), images(3, 1, 32, 32))

@@ -265,6 +265,7 @@ def build(part):
     }[part]()
 
 
+@pytest.mark.slow
 @given(blocks, st.sampled_from([0.25, 0.5, 1.0]), st.booleans())
 def test_drawn_models_fit_together(rows, alpha, keep_first):
     """Whatever the model: its octave twin takes its images to its shape, with the kernels' numbers in the same sum."""
@@ -297,6 +298,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, row in TINY.items() for name in row])
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_of_tiny_networks(kind, name, training):

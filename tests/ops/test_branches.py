@@ -31,6 +31,7 @@ def maps(draw, count):
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @given(maps(3))
 def test_kernels_are_the_reference(activation, drawn):
@@ -48,6 +49,7 @@ def test_kernels_are_the_reference(activation, drawn):
     assert_array_equal(kernels.gate_grad(dy, x), reference.gate_grad(dy, x))
 
 
+@pytest.mark.slow
 def test_what_is_no_number():
     """Infinities, NaN and both zeros, in whole vectors and behind them."""
     special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 6.0, 1.0, -1.0])
@@ -65,6 +67,7 @@ def test_what_is_no_number():
             assert_array_equal(np.signbit(got), np.signbit(expected) | (np.isnan(expected) & np.signbit(got)))
 
 
+@pytest.mark.slow
 def test_any_number_of_threads_makes_the_same_bits():
     x, other = np.random.default_rng(0).standard_normal((2, 3, 20, 33, 35), np.float32)
     gate = other[:, :, :1, :1]
@@ -145,6 +148,7 @@ def test_what_does_not_fit(call, message):
         call(np.ones((1, 2, 2, 2)))
 
 
+@pytest.mark.slow
 def test_gradients_that_are_slices_of_channels():
     """A batch norm behind a concatenation gets its channels of dy as they lie there."""
     rng = np.random.default_rng(0)

@@ -153,6 +153,7 @@ def with_strange_numbers(array, rng):
     return array
 
 
+@pytest.mark.slow
 @every_operator
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_nan_and_infinity_come_out_at_the_same_places(op, data, seed):
@@ -173,6 +174,7 @@ def test_nan_and_infinity_come_out_at_the_same_places(op, data, seed):
         np.testing.assert_allclose(kernels, reference, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "op", ["relu", "relu6", "hard_sigmoid", "hard_swish", "channel_shuffle", "channel_unshuffle", "upsample_nearest2d"]
 )

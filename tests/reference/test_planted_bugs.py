@@ -51,6 +51,7 @@ def catches(check, op):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bug", "check"), [(bug, check) for bug in BUGS for check in BUGS[bug].caught_by])
 def test_bug_is_caught(monkeypatch, bug, check):
     primitive, plant, op, _, module = BUGS[bug]
@@ -58,6 +59,7 @@ def test_bug_is_caught(monkeypatch, bug, check):
     assert catches(check, op)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", SHARED)
 def test_a_bug_on_both_sides_is_caught_by_the_definition_alone(monkeypatch, bug):
     for primitive, plant in SHARED[bug].items():
@@ -76,6 +78,7 @@ def test_the_inverse_shuffle_is_caught_by_the_definition_alone(monkeypatch):
     assert not catches("adjoint", "channel_shuffle")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["forward", "backward", "adjoint", "differences"])
 def test_whole_numbers_do_not_see_lost_precision(monkeypatch, check):
     plant = on_argument(0, in_half_precision)
@@ -83,6 +86,7 @@ def test_whole_numbers_do_not_see_lost_precision(monkeypatch, check):
     assert not catches(check, "conv2d")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if "forward" not in BUGS[bug].caught_by])
 def test_the_forward_definition_does_not_see_gradients(monkeypatch, bug):
     primitive, plant, op, _, module = BUGS[bug]
@@ -90,6 +94,7 @@ def test_the_forward_definition_does_not_see_gradients(monkeypatch, bug):
     assert not catches("forward", op)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_without_a_bug_nothing_is_caught(check):
     assert not catches(check, "conv2d")

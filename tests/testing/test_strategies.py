@@ -166,11 +166,13 @@ SEARCH = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("op", "case"), [(op, case) for op, cases in CASES.items() for case in cases])
 def test_hard_cases_occur(op, case):
     find(problems(op), lambda problem: bool(CASES[op][case](problem)), settings=SEARCH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", OPERATORS)
 @given(data=st.data())
 def test_problems_are_of_the_kind_asked_for(op, data):
