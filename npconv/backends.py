@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from npconv.memory import empty, empty_channels_last, is_channels_last
+
 BACKENDS = {"numpy": "npconv.reference", "numba": "npconv.kernels"}
-WINOGRAD = ("off", "2x2", "4x4")
+WINOGRAD = ("off", "2x2")
 
 _chosen: ContextVar[str | None] = ContextVar("npconv_backend", default=None)
 _diverted: ContextVar[Callable[..., Any] | None] = ContextVar("npconv_diverted", default=None)
+_stands_in: ContextVar[bool] = ContextVar("npconv_stands_in", default=False)
 
 
 def _checked(name: str, source: str) -> str:
@@ -82,11 +85,7 @@ def winograd(tiles: str) -> Iterator[None]:
     - "off": never. Each result is the sum of its products, within `npconv.testing.rigorous_bound`.
     - "2x2", F(2x2, 3x3), the default: up to 1.7x as fast. On noise the error is half to once that of the sum itself, but what
       bounds it is the magnitude of a 4x4 patch, where the sum's own bound has nine pixels.
-    - "4x4", F(4x4, 3x3), where that is faster than 2x2 by another 1.0x to 1.3x: the error is typically once to 2.5 times
-      that of the sum, in the worst element up to 3 times, and no result is exact, not even on small whole numbers. The
-      gradient of the weights keeps tiles of 2x2.
 
-    The kernels of 4x4 are not among those that `npconv compile` compiles ahead of time, but are when they are first used.
     The environment variable ``NPCONV_WINOGRAD`` changes the default. The NumPy backend sums products and knows no other way.
     Raises ValueError for another name.
 
@@ -125,14 +124,12 @@ def call(primitive: str, *arguments: Any, out: Any = None, add: bool = False) ->
     then the caller goes on with what is returned, which is `out` unless the call is diverted.
     """
     run = _diverted.get()
-    if run is None:
-        return _run(primitive, *arguments) if out is None else _run(primitive, *arguments, out, add)
-    result = run(primitive, *arguments)
+    result = _run(primitive, *arguments) if run is None else run(primitive, *arguments)
     if out is None:
         return result
     if add:
-        return out + result
-    out[...] = result
+        return accumulate(out, result)
+    place(result, out)
     return out
 
 
@@ -178,23 +175,51 @@ def _run(primitive: str, *arguments: Any) -> Any:
         return getattr(_package(name), primitive)(*arguments)
 
 
+def in_order(array: Any, channels_last: bool) -> Any:
+    """A map (N, C, H, W) in channels-last or in C order: itself where it is, else a copy. No primitive either."""
+    if current_backend() == "numba":
+        package = _package("numba")
+        return package.channels_last(array) if channels_last else package.c_order(array)
+    if not channels_last:
+        return np.ascontiguousarray(array)
+    if is_channels_last(array):
+        return array
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def computes_channels_last() -> bool:
+    """Whether the current backend computes maps in channels-last order; the other one does in C order."""
+    return current_backend() == "numba"
+
+
+def empty_map(shape: tuple[int, ...], dtype: Any) -> Any:
+    """A map, of no numbers yet, in the order in which the current backend computes."""
+    return (empty_channels_last if computes_channels_last() else empty)(shape, dtype)
+
+
 def diverted() -> bool:
     """Whether something stands in the backend's place in the calls that this thread makes, or lists them."""
     return _diverted.get() is not None
 
 
+def diverts_numbers() -> bool:
+    """Whether something stands in the backend's place that may have its own idea of numbers, and of memory orders."""
+    return _stands_in.get()
+
+
 @contextlib.contextmanager
-def divert(run: Callable[..., Any]) -> Iterator[None]:
+def divert(run: Callable[..., Any], *, stands_in: bool = True) -> Iterator[None]:
     """Let ``run(primitive, *arguments)`` stand in for the backend in every call that this thread makes inside the block.
 
     What it returns goes to the operator: it has the shapes and the dtype of the primitive's result, and may have other
-    numbers. So `npconv.costs` walks a network without computing it.
+    numbers. So `npconv.costs` walks a network without computing it. What only watches the backend does not stand in.
     """
-    token = _diverted.set(run)
+    token, also = _diverted.set(run), _stands_in.set(stands_in)
     try:
         yield
     finally:
         _diverted.reset(token)
+        _stands_in.reset(also)
 
 
 @contextlib.contextmanager
@@ -206,7 +231,7 @@ def record() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
         calls.append((primitive, arguments))
         return _run(primitive, *arguments)
 
-    with divert(run):
+    with divert(run, stands_in=False):
         yield calls
 
 

@@ -54,3 +54,14 @@ def pixel_rows(x: Array) -> Array:
     """A view of a channels-last map (N, C, H, W) as (N * H * W, C): one row of numbers for each pixel."""
     batch, channels, height, width = x.shape
     return x.transpose(0, 2, 3, 1).reshape(batch * height * width, channels)
+
+
+def empty_like(x: Array) -> Array:
+    """An array of x's shape and dtype: channels-last where x is, else in C order."""
+    channels_last = x.ndim == 4 and is_channels_last(x)
+    return empty_channels_last(x.shape, x.dtype) if channels_last else empty(x.shape, x.dtype)
+
+
+def flat(x: Array) -> Array:
+    """All numbers of an array that is channels-last, or in C order, one after the other as they lie: a view."""
+    return x.transpose(0, 2, 3, 1).reshape(-1) if x.ndim == 4 and is_channels_last(x) else x.reshape(-1)

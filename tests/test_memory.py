@@ -63,3 +63,24 @@ def test_channels_last_maps():
     assert not is_channels_last(np.zeros((2, 3, 4, 5)))
     assert is_channels_last(np.zeros((2, 1, 4, 5)))
     assert is_channels_last(np.zeros((2, 3, 1, 1)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_channels_last_turns_a_map_once(dtype: type) -> None:
+    x = np.arange(120, dtype=dtype).reshape(2, 3, 4, 5)
+    for source in (x, x[:, ::-1], x[..., ::2], x.transpose(0, 3, 2, 1)):
+        y = npconv.channels_last(source)
+        assert is_channels_last(y)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, source)
+        assert not np.shares_memory(y, x)
+        assert npconv.channels_last(y) is y
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [(np.zeros((2, 3, 4)), ValueError, "x must have 4 axes"), (np.zeros((1, 2, 3, 4), int), TypeError, "x must be")],
+)
+def test_channels_last_takes_float_maps_only(x: np.ndarray, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        npconv.channels_last(x)

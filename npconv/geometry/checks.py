@@ -135,6 +135,8 @@ def check_dtypes(arrays: Sequence[tuple[str, object]]) -> np.dtype[Any]:
         dtype = array.dtype
         if dtype is first_dtype:
             continue  # nearly always
+        if not dtype.isnative:
+            dtype = dtype.newbyteorder("=")  # whose numbers these are, in files from elsewhere
         if dtype not in FLOAT_DTYPES:
             raise TypeError(f"{name} must be float16, float32 or float64, got dtype {dtype}")
         if first_dtype is None:

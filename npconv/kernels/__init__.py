@@ -1,13 +1,20 @@
 """The fast twins: every primitive of `npconv.reference`, with the same files, names and arguments, in Numba on all cores.
 
-A public function takes what its reference takes, allocates its result and calls a compiled loop. What the loops share: `simd` is
-the vector vocabulary, `tiles`, `filters` and `moments` the sums in registers made of it; `shifts` and `planes` have every
-convolution as a sum of shifted planes, `pixels` and `dots` the gradients of its weights; `winograd` and `patches` make both by the
-matrices of `transforms`; `slides` has square kernels over planes where they stand, `row_windows` what these meet of a row,
-`channels` any other kernel over rows in scratch, `lanes` planes that stand in the lanes of a vector, `rows` planes as long
-rows, `blocks` squares of pixels where they stand; `jit` how all of them are compiled, optimised,
-kept on disk and launched.
-Each thread writes to what it alone owns (a plane, a row, a weight), so results are the same for any number of threads.
+Every map is channels-last: whoever calls has seen to it (`npconv.ops.operator`), and gets channels-last maps back.
+
+| what | how | where |
+|--|--|--|
+| forward, input gradient | sums of pixels: lanes are output channels, pixels are found by a table | `sums`, `indirection`, `tiles` |
+| weight gradient | outer products of pixels, by the same table | `outer_products` |
+| the three of a 3x3 kernel at stride 1, 32 channels or more on both sides | Winograd's transforms around the two above | `winograd`, `transforms` |
+| the three of groups with few channels, depthwise ones above all | several groups in the lanes of a vector | `lane_sums`, `lane_tiles` |
+| linear | dot products of rows, sums of rows | `linear` |
+| everything else | bare loops over pixels, whose innermost runs over channels | a file each |
+
+A *tile* is what stays in registers, a *chunk* the pixels that stay in a cache, a *block* the output channels that go together;
+*packed* numbers were copied to the order in which a tile reads them; *partial sums* are cut where sizes alone decide.
+`vectors` is how tiles are written, `jit` how all is compiled, optimised, kept on disk and launched.
+Each thread writes to what it alone owns, so results are the same for any number of threads.
 """
 
 from npconv.kernels.activations import (
@@ -20,12 +27,12 @@ from npconv.kernels.activations import (
     relu6_input_grad,
     relu_input_grad,
 )
-from npconv.kernels.blocks import accumulate as accumulate  # for npconv.backends, not a primitive
-from npconv.kernels.blocks import place as place  # likewise
+from npconv.kernels.branches import accumulate as accumulate  # for npconv.backends, not a primitive
 from npconv.kernels.branches import add as add  # for npconv.backends, not primitives
 from npconv.kernels.branches import concatenate as concatenate
 from npconv.kernels.branches import gate_grad as gate_grad
 from npconv.kernels.branches import part_grad as part_grad
+from npconv.kernels.branches import place as place  # likewise
 from npconv.kernels.branches import scale as scale
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
 from npconv.kernels.jit import configuration as configuration  # for npconv.show_config, not a primitive
@@ -40,6 +47,8 @@ from npconv.kernels.normalization import (
 )
 from npconv.kernels.optimization import adam_update as adam_update  # for npconv.backends, not primitives
 from npconv.kernels.optimization import sgd_update as sgd_update
+from npconv.kernels.orders import c_order as c_order  # for npconv.backends, not primitives
+from npconv.kernels.orders import channels_last as channels_last
 from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
 from npconv.kernels.pooling import (
     avg_pool2d,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from numba import prange
 
 from npconv.geometry import Array
-from npconv.kernels.jit import compiled, contiguous
-from npconv.memory import empty
+from npconv.kernels.jit import compiled
+from npconv.kernels.orders import of_channels_last_maps
+from npconv.memory import empty_like, flat
 
 
+@of_channels_last_maps
 def relu(x: Array) -> Array:
     """max(x, 0)."""
     return _map(_relu, x)
@@ -21,6 +25,7 @@ def _relu(x, y):
         y[i] = zero if x[i] <= zero else x[i]
 
 
+@of_channels_last_maps
 def relu_input_grad(dy: Array, x: Array) -> Array:
     """Slope 1 above 0, else 0."""
     return _map(_relu_input_grad, dy, x)
@@ -33,6 +38,7 @@ def _relu_input_grad(dy, x, dx):
         dx[i] = zero if x[i] <= zero else dy[i]
 
 
+@of_channels_last_maps
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6)."""
     return _map(_relu6, x)
@@ -45,6 +51,7 @@ def _relu6(x, y):
         y[i] = zero if x[i] <= zero else six if x[i] >= six else x[i]
 
 
+@of_channels_last_maps
 def relu6_input_grad(dy: Array, x: Array) -> Array:
     """Slope 1 between 0 and 6, else 0."""
     return _map(_relu6_input_grad, dy, x)
@@ -57,6 +64,7 @@ def _relu6_input_grad(dy, x, dx):
         dx[i] = zero if (x[i] <= zero) | (x[i] >= six) else dy[i]
 
 
+@of_channels_last_maps
 def hard_sigmoid(x: Array) -> Array:
     """relu6(x + 3) / 6: 0 up to -3, 1 from 3 on, a straight line between."""
     return _map(_hard_sigmoid, x)
@@ -69,6 +77,7 @@ def _hard_sigmoid(x, y):
         y[i] = zero if x[i] <= -three else one if x[i] >= three else (x[i] + three) / six
 
 
+@of_channels_last_maps
 def hard_sigmoid_input_grad(dy: Array, x: Array) -> Array:
     """Slope 1/6 between -3 and 3, else 0."""
     return _map(_hard_sigmoid_input_grad, dy, x)
@@ -81,6 +90,7 @@ def _hard_sigmoid_input_grad(dy, x, dx):
         dx[i] = zero if (x[i] <= -three) | (x[i] >= three) else dy[i] / six
 
 
+@of_channels_last_maps
 def hard_swish(x: Array) -> Array:
     """x * relu6(x + 3) / 6: 0 up to -3, x from 3 on."""
     return _map(_hard_swish, x)
@@ -93,6 +103,7 @@ def _hard_swish(x, y):
         y[i] = x[i] * (zero if x[i] <= -three else one if x[i] >= three else (x[i] + three) / six)
 
 
+@of_channels_last_maps
 def hard_swish_input_grad(dy: Array, x: Array) -> Array:
     """Slope 0 up to -3, 1 from 3 on, and (2x + 3) / 6 between: the derivative of x * (x + 3) / 6."""
     return _map(_hard_swish_input_grad, dy, x)
@@ -106,8 +117,8 @@ def _hard_swish_input_grad(dy, x, dx):
         dx[i] = zero if x[i] <= -three else dy[i] if x[i] >= three else between
 
 
-def _map(loop, *arrays: Array) -> Array:
-    """Run an element-by-element loop over arrays of one shape, each seen as one long row."""
-    result = empty(arrays[0].shape, arrays[0].dtype)
-    loop(*(contiguous(array).reshape(array.size) for array in arrays), result.reshape(result.size))
+def _map(loop: Callable[..., None], *arrays: Array) -> Array:
+    """Run an element-by-element loop over arrays of one shape and memory order, each seen as one long row."""
+    result = empty_like(arrays[0])
+    loop(*(flat(array) for array in arrays), flat(result))
     return result

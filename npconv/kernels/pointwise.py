@@ -1,4 +1,4 @@
-"""Pointwise (1x1) convolution, grouped or not: at every pixel a matrix product, y[n,g,o,p,q] = sum over c of x[n,g,c, p*stride, q*stride] * w[g,o,c]."""
+"""Pointwise (1x1) convolution, grouped or not: a convolution whose kernel has one tap."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from npconv.kernels.standard import conv2d, conv2d_input_grad, conv2d_weight_gra
 
 
 def pointwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-    """The standard convolution with one tap is this matrix product already: see `standard`."""
+    """A matrix product of pixels and weights."""
     return conv2d(x, w, b, geometry)
 
 
 def pointwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
-    """The standard convolution's, as above."""
+    """A matrix product of dy's pixels and weights; pixels that the stride skipped get 0."""
     return conv2d_input_grad(dy, w, geometry)
 
 
 def pointwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
-    """The standard convolution's, as above."""
+    """The sum of outer products of x's pixels and dy's."""
     return conv2d_weight_grad(dy, x, geometry)

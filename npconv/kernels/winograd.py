@@ -1,48 +1,58 @@
 """3x3 convolution at stride 1 by Winograd's F(2x2, 3x3): 16 products for every 2x2 outputs, where the definition has 36.
 
-For a 4x4 patch d of the source, 3x3 weights g and the 2x2 outputs,
+For a 4x4 patch d of the map, 3x3 weights g and the 2x2 outputs,
 
     outputs = A'[ sum over channels of (G g G') * (B' d B) ]A,    the product * being element by element,
 
-so that for each of the 16 positions a matrix product over channels is left; `transforms` has the matrices. A block of patches goes
-all the way, from source to output, through scratch that stays in the L2 cache. F(4x4, 3x3) is the same with 6x6 patches: 36
-products for 4x4 outputs, where the definition has 144. The gradient of the weights is in `patches`.
+    B' = 1  0 -1  0     G = 1    0    0     A' = 1  1  1  0
+         0  1  1  0         1/2  1/2  1/2        0  1 -1 -1
+         0 -1  1  0         1/2 -1/2  1/2
+         0  1  0 -1         0    0    1
 
-What rounding does is bounded by the magnitude of the whole patch: sums of |weights| and |pixels| as above, all numbers taken
-absolute, and not by that of an output's own nine pixels. An output beside a pixel that is 1e6 times larger has an error
-1e6 times larger, though it does not read the pixel. On noise, the error of 2x2 tiles is that of the direct sum or less than
-twice it, and halves and quarters of small whole numbers are exact, so on those all sums are. 4x4 tiles lose a bit or two, and
-their kernels have ninths, so nothing is exact: they are for those who ask for them, see `npconv.winograd`.
-Likewise a NaN or infinity spreads over its patches, and a transform may overflow: results that are not all finite are refused,
-see `transformed_product`.
+so that for each of the 16 positions a sum of pixels is left (`tiles.sum_tiles`), whose pixels are patches. The input gradient is
+the same with kernels rotated by half a turn. The weights' gradient is G'[ sum over patches of (B' d B) * (A dy A') ]G.
+
+What rounding does is bounded by the magnitude of the whole patch, not by that of an output's own nine pixels; on noise the error is
+that of the direct sum or less than twice it. Halves and quarters of small whole numbers are exact, so on those all sums are.
+A NaN or an infinity spreads over its patches, and a transform may overflow: where a result is not finite, all are made anew
+by direct sums.
+
+Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308), section 4.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit, prange
 
-from npconv.geometry import Array
-from npconv.kernels.jit import compiled, scratch, thread_count
-from npconv.kernels.rows import images
-from npconv.kernels.simd import BIT, INT, VECTOR_BITS, Vectors, clear_run, copy_run, data_of
-from npconv.kernels.tiles import ROWS, VECTORS
-from npconv.kernels.transforms import transform_back, transform_columns, transform_kernels, transform_row
+from npconv.geometry import Array, Conv2dGeometry
+from npconv.kernels.indirection import blocks_of, shares
+from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.outer_products import ITEMS, PARTS, collect
+from npconv.kernels.sums import LIMITS, Sizes, inside, pack, pitch_of, pixels_from
+from npconv.kernels.tiles import CHANNELS, ROWS, WIDEST, outer_tiles, sum_tiles
+from npconv.kernels.transforms import (
+    transform_gradients,
+    transform_kernels,
+    transform_kernels_back,
+    transform_patches,
+    transform_products,
+)
+from npconv.kernels.vectors import LANES, address_of
+from npconv.memory import empty
 
-PATCH_BYTES = 3 << 19  # per thread, of a block's patches and products; with 1 << 20, 512 channels take 10 % longer
-U_AHEAD = 24  # rows of weights from a multiply-add to those that are fetched: makes 512 channels at 7x7 1.25x as fast
-TILES: dict[str, tuple[int, ...]] = {
-    "off": (),
-    "2x2": (2,),
-    "4x4": (4, 2),
-}  # those that may be used, the first that pays
+TILES = ("off", "2x2")
+POSITIONS = 16
+SCRATCH = 1 << 19  # bytes of a chunk's patches
+FEWEST = 32  # channels on either side
+
+_ONE_TAP = np.zeros(1, np.int64)
 
 
 def _from_environment() -> str:
@@ -56,249 +66,290 @@ DEFAULT = _from_environment()
 chosen: ContextVar[str] = ContextVar("npconv_winograd", default=DEFAULT)  # by npconv.winograd
 
 
-class _Cut(NamedTuple):
-    """How the outputs are cut into items that share nothing but what they read."""
+class Plan(NamedTuple):
+    """All that is known before there are arrays; the tables are int64."""
 
-    rows: int  # of tiles in one item, from any images
-    blocks: int
-    part: int  # panels of output channels in one item
-    parts: int
-    pitch: int  # tiles from one source channel to the next in scratch
+    sizes: Sizes  # of the map that is read, and of the result
+    rows: Array  # (tile rows, 4): which rows of the map a patch reads, or -1
+    columns: Array  # (tile columns, 4)
+    blocks: Array  # (blocks, 4): first channel, vectors, lanes of the last, where its weights begin
+    items: Array  # (items, 3): first and last tile, block
+    bounds: Array  # (threads + 1,): whose items are whose
+    chunk: int  # tiles of an item, at most
+    order: Array  # where the packer puts a tap, or a tap of a channel
+
+
+def pays(geometry: Conv2dGeometry) -> bool:
+    """Whether a forward takes less time by transforms than by direct sums. One image alone decides, so the batch changes no bit."""
+    g = geometry
+    return _is_3x3_at_every_pixel(g) and _large(g.out_height, g.out_width, g)
+
+
+def pays_back(geometry: Conv2dGeometry) -> bool:
+    """The same of an input gradient."""
+    return _is_3x3_at_every_pixel(geometry) and _large(geometry.in_height, geometry.in_width, geometry)
+
+
+def pays_for_weights(geometry: Conv2dGeometry) -> bool:
+    """The same of a weight gradient."""
+    return pays(geometry)
+
+
+def _is_3x3_at_every_pixel(g: Conv2dGeometry) -> bool:
+    steps = g.stride_height, g.stride_width, g.dilation_height, g.dilation_width
+    return chosen.get() != "off" and g.groups == 1 and (g.kernel_height, g.kernel_width) == (3, 3) and steps == (1,) * 4
+
+
+def _large(height: int, width: int, g: Conv2dGeometry) -> bool:
+    """Few tiles are cut off, and there are channels enough to pay for the transforms."""
+    rows, columns = -(-height // 2), -(-width // 2)
+    few = min(g.in_channels_per_group, g.out_channels_per_group)
+    return few >= FEWEST and rows * columns >= 16 and 4 * height * width >= 3 * 4 * rows * columns
+
+
+def convolve(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, y: Array) -> bool:
+    """y = the activation of the convolution; False if a result is not finite, and y of no use."""
+    return _run(x, w, b, geometry, activation, y, True)
+
+
+def convolve_back(dy: Array, w: Array, geometry: Conv2dGeometry, dx: Array) -> bool:
+    """dx = the input gradient; False if a number of it is not finite, and dx of no use."""
+    return _run(dy, w, None, geometry, None, dx, False)
+
+
+def _run(
+    x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, y: Array, forward: bool
+) -> bool:
+    if y.size == 0:
+        return True
+    dtype, lanes = x.dtype, LANES[x.itemsize * 8]
+    plan = _plan(geometry, forward, lanes, thread_count())
+    sizes, blocks = plan.sizes, plan.blocks
+    size = int(blocks[:, 1].sum()) * lanes * sizes.depth  # packed numbers for each tap
+    packed, weights = empty((9 * size,), dtype), empty((POSITIONS * size,), dtype)
+    outer, runs = (1, sizes.depth * 9) if forward else (sizes.depth, 9)
+    pack(contiguous(w).reshape(-1), plan.order, blocks, sizes, 1, outer, runs, packed)
+    _transform_weights(packed, blocks, sizes, not forward, weights)
+    padded = -(-sizes.depth // lanes) * lanes
+    bias = np.zeros(y.shape[1], dtype) if b is None else contiguous(b)
+    doubts = np.zeros((len(plan.bounds) - 1, 1), np.int64)
+    limits = np.array([LIMITS[activation], LIMITS[None]], dtype)
+    _winograd(
+        (pixels_from(x), np.zeros(x.shape[1], dtype)), weights, bias, limits, pixels_from(y),
+        np.array([pitch_of(x), pitch_of(y), padded, plan.chunk]), sizes, (plan.rows, plan.columns), blocks, plan.items,
+        plan.bounds, scratch(np.int64, 52 * plan.chunk),
+        scratch(dtype, (POSITIONS * plan.chunk + 1) * (padded + WIDEST * lanes)), doubts,
+    )  # fmt: skip
+    return not doubts.any()
 
 
 @functools.lru_cache(maxsize=1024)
-def _cut(
-    batch: int, groups: int, sources: int, outs: int, positions: int, tiles: tuple[int, int], lanes: int, threads: int
-) -> _Cut:
-    """The cut that is done first where transforming a vector of patches takes as long as 4 multiply-adds for each of its
-    positions, and fetching a vector of weights as long as one.
-    """
-    panels, all_rows, best = -(-outs // lanes), batch * tiles[0], (np.inf, 1, 1)
-    for rows in range(1, all_rows + 1):
-        if rows > 1 and positions * (sources + lanes) * rows * tiles[1] * VECTOR_BITS > 8 * PATCH_BYTES * lanes:
-            break
-        vectors = -(-rows * tiles[1] // lanes)
-        for parts in range(1, min(panels, threads) + 1):
-            part = -(-panels // parts) * lanes
-            turns = -(-groups * -(-all_rows // rows) * parts // threads)
-            multiplying = positions * sources * part * (vectors + 1)
-            best = min(best, (turns * (multiplying + 4 * positions * vectors * (sources + part)), rows, parts))
-    _, rows, parts = best
-    part = -(-panels // parts)
-    # Patches are written by whole vectors, image by image: where an image begins within a vector, one goes beyond the last.
-    in_one_image = batch == 1 or tiles[0] % rows == 0
-    ragged = not in_one_image and (rows % tiles[0] or tiles[0] * tiles[1] % lanes)
-    vectors = -(-rows * tiles[1] // lanes) + (1 if ragged else 0)
-    # What one register tile reads follows itself without a gap; else it is an odd number of cache lines apart, because those of an
-    # even one compete for the same places in the cache.
-    pitch = (vectors if vectors <= VECTORS else vectors | 1) * lanes
-    return _Cut(rows, -(-all_rows // rows), part, -(-panels // part), pitch)
+def _plan(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> Plan:
+    g = geometry
+    read, made = (g.in_height, g.in_width), (g.out_height, g.out_width)
+    depth, out_channels = g.in_channels_per_group, g.out_channels_per_group
+    top, left = -g.pad_top, -g.pad_left
+    if not forward:
+        read, made, depth, out_channels = made, read, out_channels, depth
+        top, left = g.pad_top - 2, g.pad_left - 2
+    tile_rows, tile_columns = -(-made[0] // 2), -(-made[1] // 2)
+    rows = inside(2 * np.arange(tile_rows)[:, None] + np.arange(4) + top, read[0])
+    columns = inside(2 * np.arange(tile_columns)[:, None] + np.arange(4) + left, read[1])
+    blocks, place = [], 0
+    for first, vectors, last in blocks_of(out_channels, lanes, WIDEST):
+        blocks.append((first, vectors, last, place))
+        place += depth * vectors * lanes
+    tiles = g.batch * tile_rows * tile_columns
+    step = ROWS[max(block[1] for block in blocks)]
+    chunk = max(step, SCRATCH // (POSITIONS * 64 // lanes * depth) // step * step)
+    wanted = -(-2 * threads // len(blocks))
+    each = -(-tiles // wanted)
+    chunk = min(chunk, -(-each // step) * step)
+    items = [
+        (begin, min(tiles, begin + chunk), block) for begin in range(0, tiles, chunk) for block in range(len(blocks))
+    ]
+    # Patches are made once for all blocks of a chunk: as much work as a vector of output channels or two.
+    work = [(end - begin) * (blocks[block][1] + (2 if block == 0 else 0)) for begin, end, block in items]
+    channel, tap = np.divmod(np.arange(depth * 9 if forward else 9), 9)
+    return Plan(
+        Sizes(*read, *made, depth, out_channels, 9, 1, lanes),
+        rows,
+        columns,
+        np.array([(*block[:3], 9 * block[3]) for block in blocks], np.int64),
+        np.array(items, np.int64).reshape(-1, 3),
+        shares(np.array(work), threads),
+        chunk,
+        tap * depth + channel,
+    )
 
 
-def transformed_product(
-    tile: int,
-    source: Array,
-    w: Array,
-    strides: tuple[int, int, int],
-    flipped: bool,
-    bias: Array,
-    corner: tuple[int, int],
-    groups: int,
-    out: Array,
-) -> bool:
-    """out[n, g, i, p, q] = bias[g, i] + sum over k, r, s of w[g, i, k, r, s] * source[n, g, k, p + r + top, q + s + left].
+@compiled
+def _transform_weights(packed, blocks, sizes, rotated, weights):
+    """weights[block][4 * i + j] = (G g G')[i, j] for the kernels g of all channels, packed[block][tap], rotated or not."""
+    depth = sizes.depth
+    for item in prange(len(blocks) * depth):
+        block, c = np.int64(item) // depth, np.int64(item) % depth
+        _, vectors, _, place = blocks[block]
+        width = vectors * sizes.lanes
+        step, start = depth * width, place + c * width
+        source, step_of_taps = (start + 8 * step, -step) if rotated else (start, step)
+        transform_kernels(packed[source:], step_of_taps, weights[place // 9 * POSITIONS + c * width :], step, vectors)
 
-    `tile` is the number of outputs in a tile's row. Source and out are (N, C, H, W), the source contiguous, out perhaps a slice of
-    channels; `corner` is (top, left), and the source is 0 outside. `strides` are those of w, a flat array of 3x3 kernels, along
-    g, i and k; kernels that are `flipped` are read from their last number to their first.
 
-    False says that some result is not finite. Then all of them have to be made by other means, because the transforms spread
-    a NaN or an infinity over pixels that do not read it, and may overflow where the sum itself does not. True says that
-    neither source nor weights have any number that is read and not finite.
-    """
-    batch, in_channels, height, width = source.shape
-    _, out_channels, out_height, out_width = out.shape
-    sources, outs = in_channels // groups, out_channels // groups
-    lanes = VECTOR_BITS // (8 * w.itemsize)
-    tiles = -(-out_height // tile), -(-out_width // tile)
-    patch = tile + 2
-    positions = patch**2
-    cut = _cut(batch, groups, sources, outs, positions, tiles, lanes, thread_count())
-    plane = (-(-(min(cut.rows, tiles[0]) + 1) * tiles[1] // lanes) + 2 | 1) * lanes
-    # From one position to the next: no multiple of a page, or all would compete for the same few places in the cache, and
-    # transforming patches would take five times as long.
-    position = sources * cut.pitch + lanes
-    panel_size = positions * sources * lanes
-    # Where all patches are in one block, nobody comes back to a panel of weights, so it is transformed when it is needed: 512
-    # channels at 7x7 have 17 MB of them, which took longer to write and to read than to multiply.
-    u_size = panel_size * (groups * -(-outs // lanes) if cut.blocks > 1 else 0)
-    own_size = 0 if u_size else panel_size
-    size = positions * (position + lanes * cut.pitch) + max(patch * tile * plane, tile**2 * cut.pitch) + own_size
-    threads = thread_count()
-    flat = scratch(w.dtype, size + -(-u_size // threads)).reshape(-1)
-    u, memory = flat[:u_size], flat[u_size : u_size + threads * size].reshape(threads, size)
-    across = tuple(range(tile))  # its length is part of its type, so each kind of tile is compiled for itself
-    if u_size:
-        _transform_weights(w, across, strides, flipped, groups, outs, sources, u)
-    doubts = np.zeros((threads, lanes), w.dtype)
-    _transformed_product(
-        source.reshape(source.size), across, w, strides, flipped, u, own_size, bias, *images(out), batch, groups, sources, outs,
-        height, width, out_height, out_width, tiles, corner, *cut, position, plane, memory, doubts,
+@compiled
+def _winograd(maps, w, bias, limits, y, pitches, sizes, axes, blocks, items, bounds, addresses, spaces, doubts):
+    x, zeros = maps
+    rows, columns = axes
+    x_pitch, y_pitch, padded, chunk = pitches
+    depth, lanes, tile_rows, tile_columns = sizes.depth, sizes.lanes, len(rows), len(columns)
+    in_height, in_width, out_height, out_width = sizes.in_height, sizes.in_width, sizes.out_height, sizes.out_width
+    size, nothing, widest = x.itemsize, address_of(zeros), blocks[:, 1].max() * lanes
+    for thread in prange(len(bounds) - 1):
+        # Of each tile: the 16 pixels that its patch reads, its 4 outputs, and for each position its patch and its products.
+        reads, writes, tables = addresses[thread], addresses[thread, 16 * chunk :], addresses[thread, 20 * chunk :]
+        patches, products = spaces[thread], spaces[thread, POSITIONS * chunk * padded :]
+        no_bias = spaces[thread, POSITIONS * chunk * (padded + widest) :]
+        no_bias[:widest] = 0
+        known = np.int64(-1)
+        for item in range(bounds[thread], bounds[thread + 1]):
+            begin, end, block = items[item]
+            tiles = end - begin
+            if begin != known:
+                known = begin
+                for m in range(tiles):
+                    image, rest = (begin + m) // (tile_rows * tile_columns), (begin + m) % (tile_rows * tile_columns)
+                    i, j = rest // tile_columns, rest % tile_columns
+                    _patch_addresses(
+                        address_of(x) + image * in_height * in_width * x_pitch * size, in_width, x_pitch * size, rows[i],
+                        columns[j], nothing, reads[16 * m :],
+                    )  # fmt: skip
+                    for place in range(4):
+                        p, q = 2 * i + place // 2, 2 * j + place % 2
+                        there = address_of(y) + ((image * out_height + p) * out_width + q) * y_pitch * size
+                        writes[4 * m + place] = there if p < out_height and q < out_width else 0
+                    for k in range(POSITIONS):
+                        tables[2 * k * tiles + m] = address_of(patches) + (k * chunk + m) * padded * size
+                        tables[(2 * k + 1) * tiles + m] = address_of(products) + (k * chunk + m) * widest * size
+                transform_patches(reads, tiles, depth, patches, padded, chunk * padded)
+            first, vectors, last, place = blocks[block]
+            start, step = place // 9 * POSITIONS, depth * vectors * lanes
+            for k in range(POSITIONS):
+                sum_tiles(
+                    tables[2 * k * tiles :], tiles, _ONE_TAP, 1, depth, 0, w[start + k * step :], no_bias, 0, limits[1],
+                    vectors, lanes,
+                )  # fmt: skip
+            transform_products(
+                products, tiles, widest, chunk * widest, bias[first:], limits[0], writes, first, vectors, last,
+                doubts[thread],
+            )  # fmt: skip
+
+
+@njit
+def _patch_addresses(start, width, pixel, rows, columns, nothing, reads):
+    """The addresses of the 16 pixels of a patch; padding is the pixel at `nothing`."""
+    for a in range(4):
+        for b in range(4):
+            there = start + (rows[a] * width + columns[b]) * pixel
+            reads[4 * a + b] = there if rows[a] >= 0 and columns[b] >= 0 else nothing
+
+
+def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array | None:
+    """dw in C order, (O, C, 3, 3); None if a number of it is not finite."""
+    dtype, lanes = x.dtype, LANES[x.itemsize * 8]
+    dw = empty(geometry.w_shape, dtype)
+    if dy.size == 0:
+        dw[...] = 0
+        return dw
+    plan, parts = _weight_plan(geometry, lanes, thread_count())
+    sizes, blocks = plan.sizes, plan.blocks
+    size = int(blocks[:, 1].sum()) * lanes * sizes.depth
+    padded, widest = -(-sizes.depth // lanes) * lanes, int(blocks[:, 1].max()) * lanes
+    sums, taps = empty((parts, POSITIONS * size), dtype), empty((1, 9 * size), dtype)
+    _winograd_weight_grad(
+        (pixels_from(x), np.zeros(x.shape[1], dtype)), (pixels_from(dy), np.zeros(dy.shape[1], dtype)),
+        np.array([pitch_of(x), pitch_of(dy), padded, plan.chunk]), sizes, (plan.rows, plan.columns), blocks, plan.items,
+        plan.bounds, sums, scratch(np.int64, 21 * plan.chunk), scratch(dtype, POSITIONS * plan.chunk * (padded + widest)),
     )  # fmt: skip
-    return bool((doubts == 0).all())
+    _transform_sums(sums, blocks, sizes, taps)
+    collect(taps, 1, sizes, blocks, plan.order, dw.reshape(-1))
+    return dw if np.isfinite(dw).all() else None
 
 
-@njit
-def _transform_panel(across, w, strides, flipped, group, panel, outs, sources, u, u_start):
-    """G g G' of up to `lanes` output channels as u[position, source channel, lane], flat, from u_start on."""
-    w_group, w_row, w_outer = strides
-    lanes = VECTOR_BITS // (8 * w.itemsize)
-    w_at, rows = group * w_group + panel * lanes * w_row, min(lanes, outs - panel * lanes)
-    for k in range(sources):
-        at = w_at + k * w_outer
-        transform_kernels(across, w, at, w_row, rows, flipped, u, u_start + k * lanes, sources * lanes)
+@functools.lru_cache(maxsize=1024)
+def _weight_plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> tuple[Plan, int]:
+    """The forward's plan with items (first and last tile, block) part after part, and how many parts there are."""
+    plan = _plan(geometry, True, lanes, 1)
+    depth, blocks, place = geometry.in_channels_per_group, [], 0
+    for first, vectors, last in blocks_of(geometry.out_channels_per_group, lanes, max(CHANNELS)):
+        blocks.append((first, vectors, last, 9 * place))
+        place += depth * vectors * lanes
+    tiles = geometry.batch * len(plan.rows) * len(plan.columns)
+    chunk = max(8, min(tiles, SCRATCH // (POSITIONS * 64 // lanes * depth)))
+    parts = max(1, min(-(-ITEMS // len(blocks)), tiles // chunk, PARTS // (POSITIONS * place)))
+    cuts = [tiles * part // parts for part in range(parts + 1)]
+    items = [(begin, end, block) for begin, end in itertools.pairwise(cuts) for block in range(len(blocks))]
+    work = np.array([(end - begin) * blocks[block][1] for begin, end, block in items])
+    blocks_table, items_table = np.array(blocks, np.int64), np.array(items, np.int64)
+    bounds = shares(work, threads)
+    return plan._replace(blocks=blocks_table, items=items_table, bounds=bounds, chunk=chunk), parts
 
 
 @compiled
-def _transform_weights(w, across, strides, flipped, groups, outs, sources, u):
-    """Every panel, those of a group after each other."""
-    lanes = VECTOR_BITS // (8 * w.itemsize)
-    panels = -(-outs // lanes)
-    panel_size = (len(across) + 2) ** 2 * sources * lanes
-    for item in prange(groups * panels):
-        group, panel = np.int64(item) // panels, np.int64(item) % panels
-        _transform_panel(across, w, strides, flipped, group, panel, outs, sources, u, np.int64(item) * panel_size)
+def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, bounds, sums, addresses, spaces):
+    x, zeros = maps
+    dy, no_gradient = gradients
+    rows, columns = axes
+    x_pitch, dy_pitch, padded, chunk = pitches
+    depth, lanes, tile_rows, tile_columns = sizes.depth, sizes.lanes, len(rows), len(columns)
+    in_height, in_width, out_height, out_width = sizes.in_height, sizes.in_width, sizes.out_height, sizes.out_width
+    size, nothing = x.itemsize, address_of(zeros)
+    for thread in prange(len(bounds) - 1):
+        reads, made, tables = addresses[thread], addresses[thread, 16 * chunk :], addresses[thread, 20 * chunk :]
+        patches, panel = spaces[thread], spaces[thread, POSITIONS * chunk * padded :]
+        # All blocks of a part go through its chunks together, so that patches are transformed once.
+        number = bounds[thread]
+        while number < bounds[thread + 1]:
+            until = min(bounds[thread + 1], (number // len(blocks) + 1) * len(blocks))
+            part, begin, end = number // len(blocks), items[number, 0], items[number, 1]
+            for item in range(number, until):
+                _, vectors, _, place = blocks[items[item, 2]]
+                start = place // 9 * POSITIONS
+                sums[part, start : start + POSITIONS * depth * vectors * lanes] = 0
+            for first in range(begin, end, chunk):
+                tiles = min(chunk, end - first)
+                for m in range(tiles):
+                    image, rest = (first + m) // (tile_rows * tile_columns), (first + m) % (tile_rows * tile_columns)
+                    i, j = rest // tile_columns, rest % tile_columns
+                    _patch_addresses(
+                        address_of(x) + image * in_height * in_width * x_pitch * size, in_width, x_pitch * size, rows[i],
+                        columns[j], nothing, reads[16 * m :],
+                    )  # fmt: skip
+                    for place in range(4):
+                        p, q = 2 * i + place // 2, 2 * j + place % 2
+                        there = address_of(dy) + ((image * out_height + p) * out_width + q) * dy_pitch * size
+                        made[4 * m + place] = there if p < out_height and q < out_width else address_of(no_gradient)
+                    tables[m] = address_of(patches) + m * padded * size
+                transform_patches(reads, tiles, depth, patches, padded, chunk * padded)
+                for item in range(number, until):
+                    o, vectors, last, place = blocks[items[item, 2]]
+                    width = vectors * lanes
+                    transform_gradients(made, tiles, o, vectors, last, panel, chunk * width)
+                    for k in range(POSITIONS):
+                        own = sums[part, place // 9 * POSITIONS + k * depth * width :]
+                        outer_tiles(
+                            tables, tiles, 1, depth, k * chunk * padded, panel[k * chunk * width :], own, vectors
+                        )
+            number = until
 
 
 @compiled
-def _transformed_product(
-    source, across, w, strides, flipped, u, own_size, bias, out, out_image, batch, groups, sources, outs,
-    height, width, out_height, out_width, tiles, corner, rows, blocks, part, parts, pitch, position, plane, memory, doubts,
-):  # fmt: skip
-    tile_rows, tile_columns = tiles
-    tile = len(across)
-    patch = tile + 2
-    positions = patch * patch
-    top, left = corner
-    lanes = VECTOR_BITS // (8 * source.itemsize)
-    panels = -(-outs // lanes)
-    items, threads = groups * blocks * parts, len(memory)
-
-    for thread in prange(threads):
-        v, m = memory[thread], memory[thread, positions * position :]
-        lines = memory[thread, positions * (position + lanes * pitch) :]
-        own = memory[thread, memory.shape[1] - own_size :]
-        # What transforms read behind the last patch is never stored, but it is multiplied, and what somebody left there may be
-        # too small for a normal number: then a product takes a hundred cycles, and 64 channels at 56x56 eight times as long.
-        clear_run(lines, 0, len(lines) - own_size)
-        doubt = np.empty(
-            lanes, source.dtype
-        )  # its own: where two threads wrote to neighbouring lines, each waited for the other
-        clear_run(doubt, 0, lanes)
-        thread_number = np.int64(thread)
-        for item in range(items * thread_number // threads, items * (thread_number + 1) // threads):
-            first_panel = item % parts * part
-            first_row = item // parts % blocks * rows
-            last_row = min(batch * tile_rows, first_row + rows)
-            group = item // (parts * blocks)
-            count = (last_row - first_row) * tile_columns
-
-            row = first_row
-            while row < last_row:
-                n, i = divmod(row, tile_rows)
-                segment = min(tile_rows - i, last_row - row)
-                for k in range(sources):
-                    plane_at = ((n * groups + group) * sources + k) * height * width
-                    for r in range(tile * segment + 2):
-                        m_row = tile * i + top + r
-                        inside = 0 <= m_row < height
-                        transform_row(
-                            across, source, plane_at + m_row * width, left, width if inside else 0,
-                            lines, r % tile * plane + r // tile * tile_columns, tile * plane, tile_columns,
-                        )  # fmt: skip
-                    transform_columns(
-                        across, lines, plane, tile_columns, v, k * pitch + (row - first_row) * tile_columns, position,
-                        segment * tile_columns,
-                    )  # fmt: skip
-                row += segment
-
-            for panel in range(first_panel, min(panels, first_panel + part)):
-                o_count = min(lanes, outs - panel * lanes)
-                panel_u, u_at = u, (group * panels + panel) * positions * sources * lanes
-                if own_size > 0:
-                    panel_u, u_at = own, 0
-                    _transform_panel(across, w, strides, flipped, group, panel, outs, sources, own, 0)
-                for p in range(positions):
-                    multiply(
-                        panel_u, u_at + p * sources * lanes, v, p * position, pitch, sources,
-                        m, p * pitch, positions * pitch, o_count, count, True,
-                    )  # fmt: skip
-                for o in range(o_count):
-                    channel = group * outs + panel * lanes + o
-                    start = o * positions * pitch
-                    transform_back(across, m, start, pitch, bias, channel, lines, tile * pitch, count, doubt)
-                    for row in range(first_row, last_row):
-                        n, i = divmod(row, tile_rows)
-                        y_row = n * out_image + (channel * out_height + tile * i) * out_width
-                        at = tile * (row - first_row) * tile_columns
-                        for r in range(min(tile, out_height - tile * i)):
-                            copy_run(lines, at + r * tile * pitch, out, y_row + r * out_width, out_width)
-        copy_run(doubt, 0, doubts[thread], 0, lanes)
-
-
-@njit
-def multiply(u, u_start, v, v_start, v_row, steps, m, m_start, m_row, rows, columns, fresh):
-    """`multiply_tile` for any number of rows and columns, both rounded up."""
-    lanes = VECTOR_BITS // (8 * v.itemsize)
-    j = 0
-    while j < columns:
-        left = (columns - j + lanes - 1) // lanes
-        vectors = 2 if left == 4 else min(left, VECTORS, 3)  # twice two: one vector alone waits for its weights
-        for i in range(0, rows, min(ROWS, lanes)):
-            u_at, v_at, m_at = u_start + i, v_start + j, m_start + i * m_row + j
-            if vectors == 3:
-                multiply_tile(3, u, u_at, v, v_at, v_row, steps, m, m_at, m_row, fresh)
-            elif vectors == 2:
-                multiply_tile(2, u, u_at, v, v_at, v_row, steps, m, m_at, m_row, fresh)
-            else:
-                multiply_tile(1, u, u_at, v, v_at, v_row, steps, m, m_at, m_row, fresh)
-        j += vectors * lanes
-
-
-@intrinsic(prefer_literal=True)
-def multiply_tile(typing_context, vectors, u, u_start, v, v_start, v_row, steps, m, m_start, m_row, fresh):
-    """m[i, j] (+)= sum over t < steps of u[t, i] * v[t, j] for i < ROWS and j < vectors * lanes; u has rows of `lanes`.
-
-    A `fresh` tile starts from 0, another one from m.
-    """
-    tile_vectors, index = vectors.literal_value, types.intp
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, u, u_start, v, v_start, v_row, steps, m, m_start, m_row, fresh = arguments
-        e = Vectors(context, builder, signature.args[3].dtype)
-        u_data = e.at(data_of(context, builder, signature.args[1], u), u_start)
-        v_data = e.at(data_of(context, builder, signature.args[3], v), v_start)
-        m_data = e.at(data_of(context, builder, signature.args[7], m), m_start)
-        tile_rows = min(ROWS, e.lanes)
-        total = {(i, j): cgutils.alloca_once(builder, e.type) for i in range(tile_rows) for j in range(tile_vectors)}
-        places = {(i, j): e.at(e.at(m_data, builder.mul(m_row, INT(i))), j * e.lanes) for i, j in total}
-        for slot in total.values():
-            builder.store(e.zero, slot)
-        with builder.if_then(builder.not_(builder.trunc(fresh, BIT))):
-            for place, slot in total.items():
-                builder.store(e.load(places[place]), slot)
-        with cgutils.for_range(builder, steps, intp=INT) as over:
-            u_row = e.at(u_data, builder.mul(over.index, INT(e.lanes)))
-            e.prefetch(e.at(u_row, U_AHEAD * e.lanes), 0)
-            v_at = e.at(v_data, builder.mul(over.index, v_row))
-            patches = [e.load(e.at(v_at, j * e.lanes)) for j in range(tile_vectors)]
-            for i in range(tile_rows):
-                weight = e.splat(builder.load(e.at(u_row, i)))
-                for j, patch in enumerate(patches):
-                    builder.store(e.fma(weight, patch, builder.load(total[i, j])), total[i, j])
-        for place, slot in total.items():
-            e.store(builder.load(slot), places[place])
-        return context.get_dummy_value()
-
-    signature = types.void(vectors, u, index, v, index, index, index, m, index, index, types.boolean)
-    return signature, generate
+def _transform_sums(sums, blocks, sizes, taps):
+    """taps[block][3 * r + s] = (G' m G)[r, s] of the sums m over the parts, for all channels."""
+    depth, parts = sizes.depth, len(sums)
+    flat = sums.reshape(sums.size)
+    for item in prange(len(blocks) * depth):
+        block, c = np.int64(item) // depth, np.int64(item) % depth
+        _, vectors, _, place = blocks[block]
+        width = vectors * sizes.lanes
+        start = place // 9 * POSITIONS + c * width
+        transform_kernels_back(flat[start:], parts, sums.shape[1], taps[0, place + c * width :], depth * width, vectors)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from npconv.geometry import Array
+from npconv.ops.order import native_order
 
 AnyLayer = TypeVar("AnyLayer", bound="Layer")
 
@@ -213,6 +214,7 @@ class OperatorLayer(Layer):
         return {name: getattr(self, name) for name in self.options}
 
     def forward(self, x: Array) -> Array:
+        x = native_order(x)  # the first layer turns the images, and all maps after it have their order
         y = self.operator(x, **self.params, **self._options())
         self._keep(x)
         return y

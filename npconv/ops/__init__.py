@@ -28,6 +28,7 @@ from npconv.ops.octave import (
     octave_depthwise_conv2d,
     octave_depthwise_conv2d_backward,
 )
+from npconv.ops.order import channels_last
 from npconv.ops.pointwise import pointwise_conv2d, pointwise_conv2d_backward
 from npconv.ops.pooling import (
     avg_pool2d,
@@ -55,6 +56,7 @@ __all__ = [
     "channel_shuffle_backward",
     "channel_unshuffle",
     "channel_unshuffle_backward",
+    "channels_last",
     "conv2d",
     "conv2d_backward",
     "conv2d_input_grad",

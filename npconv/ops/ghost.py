@@ -6,7 +6,6 @@ import numpy as np
 
 from npconv import backends
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array, check_shape, ghost_channels, integer
-from npconv.memory import empty
 from npconv.ops.operator import operator
 
 
@@ -74,7 +73,7 @@ def ghost_conv2d(
         return backends.call("conv2d", x, w_primary, None, geometry)
     # Both halves are written where they belong: another copy of y takes as long as making the ghosts.
     batch, maps, height, width = geometry.y_shape
-    y = empty((batch, maps + len(w_cheap), height, width), x.dtype)
+    y = backends.empty_map((batch, maps + len(w_cheap), height, width), x.dtype)
     primary = backends.call("conv2d", x, w_primary, None, geometry, out=y[:, :maps])
     backends.call("depthwise_conv2d", primary, w_cheap, None, _cheap(geometry, w_cheap), out=y[:, maps:])
     return y[:, :kept]

@@ -9,7 +9,6 @@ import numpy as np
 
 from npconv import backends
 from npconv.geometry import Array, IntOrPair, Padding
-from npconv.memory import empty
 from npconv.ops.octave_plan import DEPTHWISE, STANDARD, Maps, Plan, Step
 from npconv.ops.operator import operator
 
@@ -233,7 +232,7 @@ def _forward(plan: Plan, x: Maps, w: OctaveWeight, b: Maps | None) -> OctaveMap:
         if len(steps) == 1:
             maps = _pooled(steps[0], x, read)
         else:
-            maps = empty(convolution.x_shape, kernel.dtype)
+            maps = backends.empty_map(convolution.x_shape, kernel.dtype)
             for step, place in _places(steps, "in_channels_per_group"):
                 _pooled(step, x, read, out=maps[:, place])
         if path.repeat == 1:
@@ -260,7 +259,7 @@ def _backward(
         if len(steps) == 1:
             dmaps = _gathered(steps[0], dy)
         else:
-            dmaps = empty(convolution.y_shape, kernel.dtype)
+            dmaps = backends.empty_map(convolution.y_shape, kernel.dtype)
             for step, place in _places(steps, "out_channels_per_group"):
                 _gathered(step, dy, out=dmaps[:, place])
         maps = _pooled(steps[0], x, read)

@@ -9,7 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from npconv import backends
 from npconv.geometry import check_dtypes
+from npconv.memory import is_channels_last
 
 NUMPY_TYPES = np.ndarray, np.generic
 
@@ -20,7 +22,9 @@ Result = TypeVar("Result")
 def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Make a function an operator on the arguments in `array_names`: arrays, tuples of arrays, or None where that is the default.
 
-    Before the function runs, the arrays are known to share one of float16, float32 and float64 (TypeError otherwise).
+    Before the function runs, the arrays are known to share one of float16, float32 and float64 (TypeError otherwise), are
+    of the machine's byte order, and those that are maps (N, C, H, W), whose names do not begin with w, have the memory
+    order in which the current backend computes. What the function returns leaves in the order of the first of them.
     Float16 arrays arrive as float32, and what is returned as float32 leaves as float16: a composite rounds once, at its
     end, not after each of its parts.
     """
@@ -29,6 +33,9 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
         parameters = inspect.signature(function).parameters
         places = tuple((name, list(parameters).index(name)) for name in array_names)
         optional = frozenset(name for name in array_names if parameters[name].default is None)
+        # A backward returns one gradient for each array after dy, any other operator a map, or a kernel's gradient.
+        is_backward = function.__name__.endswith("_backward")
+        returned = array_names[1:] if is_backward else ("w" if function.__name__.endswith("weight_grad") else "y",)
 
         @functools.wraps(function)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -41,16 +48,60 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
                     arrays.extend(_named_leaves(name, value))
                 else:
                     arrays.append((name, value))
-            if not arrays or check_dtypes(arrays) != np.float16:
+            if not arrays:
                 return _finished(function(*args, **kwargs))
-            wide_args = [_convert(value, np.float16, np.float32) for value in args]
-            wide_kwargs = {name: _convert(value, np.float16, np.float32) for name, value in kwargs.items()}
-            result = function(*wide_args, **wide_kwargs)
-            return _convert(_finished(result), np.float32, np.float16)
+            half = check_dtypes(arrays) == np.float16
+            order = None if backends.diverts_numbers() else backends.computes_channels_last()
+            new_args, new_kwargs = list(args), dict(kwargs)
+            for name, place in places:
+                if place < len(args):
+                    new_args[place] = _prepared(name, args[place], half, order)
+                elif name in kwargs:
+                    new_kwargs[name] = _prepared(name, kwargs[name], half, order)
+            result: Any = _finished(function(*new_args, **new_kwargs))  # type: ignore[arg-type]
+            if half:
+                result = _convert(result, np.float32, np.float16)
+            first = arrays[0][1]
+            if order is None or not isinstance(first, np.ndarray):
+                return result
+            wanted = first.ndim == 4 and is_channels_last(first)
+            if len(returned) > 1 and isinstance(result, tuple):
+                result = tuple(map(functools.partial(_ordered, wanted), returned, result))
+            else:
+                result = _ordered(wanted, returned[0], result)
+            return result
 
         return checked
 
     return decorate
+
+
+def _prepared(name: str, value: Any, half: bool, channels_last: bool | None) -> Any:
+    """An argument as the backend takes it; None for no order of its own."""
+    if isinstance(value, tuple):
+        leaves = [_prepared(name, leaf, half, channels_last) for leaf in value]
+        return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
+    if not isinstance(value, np.ndarray):
+        return value
+    if not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
+    if half:
+        value = value.astype(np.float32)
+    if channels_last is not None and value.ndim == 4 and not name.startswith("w"):
+        value = backends.in_order(value, channels_last)
+    return value
+
+
+def _ordered(channels_last: bool, name: str, result: Any) -> Any:
+    """A result in the order that is wanted; what is named w is no map, and in C order."""
+    if isinstance(result, tuple):
+        leaves = [_ordered(channels_last, name, leaf) for leaf in result]
+        return type(result)(*leaves) if hasattr(result, "_fields") else tuple(leaves)
+    if not isinstance(result, np.ndarray):
+        return result
+    if name.startswith("w") or result.ndim != 4:
+        return np.asarray(result, order="C")
+    return backends.in_order(result, channels_last)
 
 
 def _named_leaves(name: str, value: tuple[object, ...]) -> Iterator[tuple[str, object]]:
@@ -62,9 +113,9 @@ def _named_leaves(name: str, value: tuple[object, ...]) -> Iterator[tuple[str, o
 
 
 def _finished(result: Any) -> Any:
-    """Every array of a result in C order, and NumPy's scalars as arrays without axes: what a backend made of it is its affair."""
+    """NumPy's scalars as arrays without axes."""
     if isinstance(result, NUMPY_TYPES):
-        return np.asarray(result, order="C")
+        return np.asarray(result)
     if isinstance(result, tuple):
         leaves = [_finished(leaf) for leaf in result]
         return type(result)(*leaves) if hasattr(result, "_fields") else tuple(leaves)

@@ -8,26 +8,22 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.reference.windows import input_windows, scatter_windows, stored
+from npconv.reference.windows import input_windows, scatter_windows
 
 
-def depthwise_conv2d(
-    x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
     """Every channel is filtered by itself: nothing is summed over channels."""
     y = np.einsum("ngpqrs,gors->ngopq", input_windows(x, geometry), _w(w, geometry)).reshape(geometry.y_shape)
-    return stored(y if b is None else y + b[:, None, None], out, add)
+    return y if b is None else y + b[:, None, None]
 
 
-def depthwise_conv2d_input_grad(
-    dy: Array, w: Array, geometry: Conv2dGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
     """dx[n,g,h,w] = sum over o and all (p, r), (q, s) that met at (h, w) of dy[n,g,o,p,q] * w[g,o,r,s].
 
     As in the standard convolution: every product x * w of y hands dy * w back to its x.
     """
     products = np.einsum("ngopq,gors->ngpqrs", _by_group(dy, geometry), _w(w, geometry))
-    return stored(scatter_windows(products, geometry), out, add)
+    return scatter_windows(products, geometry)
 
 
 def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Pool2dGeometry
-from npconv.reference.windows import stored, windows
+from npconv.reference.windows import windows
 
 
-def avg_pool2d(
-    x: Array, count_include_pad: bool, geometry: Pool2dGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
     """y[n,c,p,q] = (sum over the window of x) / (pixels in the window); `count_include_pad` counts padding as pixels."""
     total = _windows(x, 0.0, geometry).sum(axis=(4, 5))
-    return stored(total / _divisor(count_include_pad, geometry).astype(x.dtype), out, add)
+    return total / _divisor(count_include_pad, geometry).astype(x.dtype)
 
 
-def avg_pool2d_input_grad(
-    dy: Array, count_include_pad: bool, geometry: Pool2dGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def avg_pool2d_input_grad(dy: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
     """Every pixel of a window gets an equal share of its dy; shares of overlapping windows add up."""
     share = dy / _divisor(count_include_pad, geometry).astype(dy.dtype)
     taps = (geometry.kernel_height, geometry.kernel_width)
-    return stored(_scatter(np.broadcast_to(share[..., None, None], (*share.shape, *taps)), geometry), out, add)
+    return _scatter(np.broadcast_to(share[..., None, None], (*share.shape, *taps)), geometry)
 
 
 def max_pool2d(x: Array, geometry: Pool2dGeometry) -> Array:

@@ -5,30 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.reference.windows import input_windows, scatter_windows, stored
+from npconv.reference.windows import input_windows, scatter_windows
 
 
-def conv2d(
-    x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
     """Each group's output channels see that group's input channels only; with one group this is the standard convolution."""
     y = np.einsum(
         "ngcpqrs,gocrs->ngopq", _by_group(input_windows(x, geometry), geometry), _w(w, geometry), optimize=True
     ).reshape(geometry.y_shape)
-    return stored(y if b is None else y + b[:, None, None], out, add)
+    return y if b is None else y + b[:, None, None]
 
 
-def conv2d_input_grad(
-    dy: Array, w: Array, geometry: Conv2dGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
     """dx[n,g,c,h,w] = sum over o and all (p, r), (q, s) that met at (h, w) of dy[n,g,o,p,q] * w[g,o,c,r,s].
 
     Every product x * w of y hands dy * w back to its x: the transposed convolution. Only these are multiplied, so an
     infinite weight never meets a zero that is no number of the problem.
     """
     products = np.einsum("ngopq,gocrs->ngcpqrs", _by_group(dy, geometry), _w(w, geometry), optimize=True)
-    dx = scatter_windows(products.reshape(geometry.batch, geometry.in_channels, *products.shape[3:]), geometry)
-    return stored(dx, out, add)
+    return scatter_windows(products.reshape(geometry.batch, geometry.in_channels, *products.shape[3:]), geometry)
 
 
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, UpsampleGeometry
-from npconv.reference.windows import stored
 
 
-def upsample_nearest2d(x: Array, geometry: UpsampleGeometry, out: Array | None = None, add: bool = False) -> Array:
+def upsample_nearest2d(x: Array, geometry: UpsampleGeometry) -> Array:
     """Each pixel becomes a block of scale_height x scale_width; the last blocks may be cropped to the wanted size."""
     blocks = x.repeat(geometry.scale_height, axis=2).repeat(geometry.scale_width, axis=3)
-    return stored(np.ascontiguousarray(blocks[:, :, : geometry.out_height, : geometry.out_width]), out, add)
+    return np.ascontiguousarray(blocks[:, :, : geometry.out_height, : geometry.out_width])
 
 
-def upsample_nearest2d_input_grad(
-    dy: Array, geometry: UpsampleGeometry, out: Array | None = None, add: bool = False
-) -> Array:
+def upsample_nearest2d_input_grad(dy: Array, geometry: UpsampleGeometry) -> Array:
     """dx[n,c,h,w] = sum of dy over the block that pixel (h, w) became; what was cropped from the block adds nothing."""
     rows = np.arange(geometry.in_height) * geometry.scale_height
     columns = np.arange(geometry.in_width) * geometry.scale_width
-    return stored(np.add.reduceat(np.add.reduceat(dy, rows, axis=2), columns, axis=3), out, add)
+    return np.add.reduceat(np.add.reduceat(dy, rows, axis=2), columns, axis=3)

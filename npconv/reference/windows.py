@@ -70,14 +70,6 @@ def scatter_windows(taps: Array, geometry: Conv2dGeometry) -> Array:
     return np.ascontiguousarray(padded[:, :, geometry.pad_top : bottom, geometry.pad_left : right])
 
 
-def stored(result: Array, out: Array | None, add: bool) -> Array:
-    """`result` itself, or `out` once the result is there, or added to what is there."""
-    if out is None:
-        return result
-    out[...] = out + result if add else result
-    return out
-
-
 def accumulate(total: Array, part: Array) -> None:
     """total += part."""
     total += part

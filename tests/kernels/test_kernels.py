@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Conv2dGeometry
-from npconv.kernels import activations, channels, dots, pixels, planes
+from npconv.kernels import activations, lane_sums, sums, winograd
 from npconv.kernels.jit import launching
+from npconv.memory import empty_channels_last
 from npconv.testing import named_arrays
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
@@ -38,17 +39,14 @@ PROBLEMS = [
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """So little scratch that everything is cut: rows into chunks, source channels into blocks."""
-    plans = (planes._product_plan, pixels._pixel_plan, dots._dots_plan, channels._rows_plan)
+    """So little scratch that everything is cut: pixels into chunks, rows into bands."""
+    plans = sums.plan_of, lane_sums._plan, winograd._plan, winograd._weight_plan
     for plan in plans:
         plan.cache_clear()
-    monkeypatch.setattr(planes, "SCRATCH_BYTES", 1 << 12)
-    monkeypatch.setattr(planes, "WEIGHT_BYTES", 1 << 12)
-    monkeypatch.setattr(pixels, "TURNED_BYTES", 1 << 12)
-    monkeypatch.setattr(pixels, "TOTAL_BYTES", 1 << 12)
-    monkeypatch.setattr(dots, "CHUNK_PIXELS", 1 << 6)
-    monkeypatch.setattr(dots, "TOTAL_BYTES", 1 << 12)
-    monkeypatch.setattr(channels, "SCRATCH_BYTES", 1 << 12)
+    monkeypatch.setattr(sums, "CACHE", 1 << 10)
+    monkeypatch.setattr(sums, "ADDRESSES", 1 << 8)
+    monkeypatch.setattr(lane_sums, "BAND", 1 << 10)
+    monkeypatch.setattr(winograd, "SCRATCH", 1 << 12)
     yield
     for plan in plans:
         plan.cache_clear()
@@ -116,7 +114,8 @@ def test_the_number_of_threads_changes_no_bit_of_any_operator(op: str, data: st.
 def test_small_work_runs_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is small has no large array: two by two pixels may meet a million weights."""
     small, large = np.ones(launching.SMALL - 1, np.float32), np.ones(launching.SMALL, np.float32)
-    x, w = np.ones((1, 32, 2, 2), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    x, w = empty_channels_last((1, 32, 2, 2), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    x[...] = 1
     kernels.relu(small)  # after which Numba has chosen its threads
     threads, chosen = numba.get_num_threads(), list[int]()
     monkeypatch.setattr(launching.pool, "_set_num_threads", chosen.append)
@@ -147,12 +146,15 @@ import numpy as np
 import numba
 from npconv import kernels
 from npconv.geometry import Conv2dGeometry
+from npconv.memory import empty_channels_last
 
 def resident(what):
     return int(re.search(what + r":\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
 
 def touched(geometry):
-    x, w, b, dy = (np.ones(s, np.float32) for s in (geometry.x_shape, geometry.w_shape, geometry.out_channels, geometry.y_shape))
+    w, b = (np.ones(s, np.float32) for s in (geometry.w_shape, geometry.out_channels))
+    x, dy = (empty_channels_last(s, np.float32) for s in (geometry.x_shape, geometry.y_shape))
+    x[...], dy[...] = 1, 1
     results = []
     for run, args in (
         (kernels.conv2d, (x, w, b)), (kernels.conv2d_input_grad, (dy, w)), (kernels.conv2d_weight_grad, (dy, x))

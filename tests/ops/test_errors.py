@@ -38,7 +38,6 @@ CASES = {
     "x of bools": ("relu", (X > 0,), {}, TypeError, "x must be float16, float32 or float64, got dtype bool"),
     "x complex": ("relu", (X * 1j,), {}, TypeError, "got dtype complex64"),
     "x of objects": ("relu", (np.array([None]),), {}, TypeError, "got dtype object"),
-    "x in the other byte order": ("relu", (X.astype(">f4"),), {}, TypeError, "x must be float16, float32 or float64, got dtype >f4"),
     "x and w of two dtypes": ("conv2d", (X, W.astype(np.float64)), {}, TypeError, "w must have the dtype of x, got float64 with x float32"),
     "b of another dtype": ("conv2d", (X, W, B.astype(np.float16)), {}, TypeError, "b must have the dtype of x, got float16 with x float32"),
     "dy of another dtype": ("relu_backward", (X.astype(np.float64), X), {}, TypeError, "x must have the dtype of dy, got float32 with dy float64"),

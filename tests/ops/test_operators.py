@@ -6,11 +6,12 @@ import checks
 import definitions
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npconv
 from npconv import ops
+from npconv.memory import is_channels_last
 from npconv.testing import map_arrays, named_arrays
 from npconv.testing.strategies import OPERATORS, dy_like, layouts, problems, problems_with_dy
 
@@ -90,7 +91,7 @@ def test_results_are_new_arrays_like_the_arguments(backend, op, data):
     for result in arrays(y, gradients):
         assert isinstance(result, np.ndarray)
         assert result.dtype == dtype
-        assert result.flags.c_contiguous
+        assert result.flags.c_contiguous or is_channels_last(result)
         assert result.flags.writeable
         assert not any(np.shares_memory(result, array) for array in arrays(problem.args, dy))
     shapes = map_arrays(np.shape, problem.args)
@@ -189,3 +190,18 @@ def test_signs_of_zero_are_the_same(op, data, seed):
             results.append(problem.forward())
     np.testing.assert_array_equal(*results)
     np.testing.assert_array_equal(*map(np.signbit, results))
+
+
+@every_operator
+@given(data=st.data())
+@settings(max_examples=5)
+def test_the_other_byte_order_changes_nothing(backend, op, data):
+    """Files from elsewhere have it; results are of the machine's."""
+    problem, dy = data.draw(problems_with_dy(op, data.draw(precisions)))
+    other, other_dy = (
+        map_arrays(lambda array: array.astype(array.dtype.newbyteorder()), tree) for tree in (problem, dy)
+    )
+    expected, got = (arrays(p.forward(), p.backward(d)) for p, d in ((problem, dy), (other, other_dy)))
+    for one, two in zip(got, expected, strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)

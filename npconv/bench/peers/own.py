@@ -1,4 +1,4 @@
-"""npconv itself, called as any user would: the public operators on NumPy arrays, outputs allocated in the call.
+"""npconv itself, called as any user would: the public operators on channels-last NumPy arrays, outputs allocated in the call.
 
 A backward is the operator's backward, which takes dy and what the forward took. Nothing else is kept from a forward but the
 output of a ghost convolution, whose backward has the primary maps from there, as other frameworks' have.
@@ -44,6 +44,8 @@ class Npconv:
 
     def work(self, case: Case, direction: Direction, arrays: Arrays) -> Work:
         """The case, ready to run; half a backward is one primitive, which a composite does not have."""
+        x, own_dy = (tuple(map(npconv.channels_last, maps)) for maps in (arrays.x, arrays.dy))
+        arrays = arrays._replace(x=x, dy=own_dy)  # as layers have them, and as PyTorch's channels_last
         if direction in ("input_grad", "weight_grad"):
             return _half(case, direction, arrays)
         forward, backward, names = OPERATORS[case.op]

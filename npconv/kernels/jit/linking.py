@@ -26,7 +26,8 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]  # Numba has no types
     _emitted = False
 
     def add_llvm_module(self, ll_module: Any) -> None:
-        """Without a pass over each function for itself, which the passes over the whole repeat."""
+        """Put variables into registers first: without this, LLVM makes no vectors of bare loops, which were 3 times as slow."""
+        self._optimize_functions(ll_module)
         self._final_module.link_in(ll_module)
 
     def finalize(self) -> None:

@@ -1,0 +1,137 @@
+"""Sums over the pixels of a map: of its numbers, of products, and about a centre.
+
+A map is read as (parts, pixels, channels), a part being an image or the whole batch. The pixels of a part are cut into
+chunks at places that depend on its sizes alone; a chunk adds eight pixels in the map's own dtype and only what comes of them
+in float64, since converting each number would be most of the work; the chunks' sums are added in order. So a sum has the
+same bits on any number of threads, and an image's wherever it stands in the batch.
+
+Where channels are few, neighbouring pixels count as more channels (`folded`), so that the innermost loop is long.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from npconv.geometry import Array
+from npconv.kernels.jit import compiled, contiguous
+
+EIGHT = 8  # pixels that are added in the map's own dtype
+LANES = 64  # numbers that the innermost loop should have at least
+CHUNK = 1 << 14  # numbers in a chunk, or at least
+CHUNK_PIXELS = 64
+
+
+def folded(x: Array, parts: int) -> Array:
+    """A channels-last map (N, C, H, W) as (parts, pixels / f, f * C): f neighbouring pixels beside each other, a power of two."""
+    channels, pixels = x.shape[1], x.size // max(1, x.shape[1] * parts)
+    fold = 1
+    while fold * channels < LANES and pixels % (2 * fold) == 0 and pixels > 0:
+        fold *= 2
+    return x.transpose(0, 2, 3, 1).reshape(parts, pixels // fold, fold * channels)
+
+
+def repeated(vector: Array, lanes: int) -> Array:
+    """Numbers of the channels, (C,) or (N, C), as often as `folded` puts pixels beside each other."""
+    times = lanes // vector.shape[-1]
+    return contiguous(vector) if times == 1 else np.tile(vector, times)
+
+
+def chunk_of(lanes: int) -> int:
+    """How many pixels, each of so many numbers, are a chunk."""
+    return max(CHUNK_PIXELS, CHUNK // lanes // EIGHT * EIGHT)
+
+
+def sums_of_channels(x: Array, parts: int = 1) -> Array:
+    """The sum of each channel of a channels-last map over all pixels, (C,), in float64; over those of each of `parts`, (parts, C)."""
+    rows = folded(x, parts)
+    chunk = chunk_of(rows.shape[2])
+    chunks = -(-rows.shape[1] // chunk)
+    partial = np.empty((parts * chunks, rows.shape[2]))
+    total = np.zeros((parts, x.shape[1]))
+    _sums_of_channels(rows, chunk, partial, total)
+    return total[0] if parts == 1 else total
+
+
+@compiled
+def _sums_of_channels(x, chunk, partial, total):
+    """total[s, c] = sum over m of x[s, m, c]; partial[s * chunks + k, c] is that of chunk k."""
+    parts, pixels, lanes = x.shape
+    channels = total.shape[1]
+    chunks = -(-pixels // chunk)
+    for item in prange(parts * chunks):
+        s, first = np.int64(item) // chunks, np.int64(item) % chunks * chunk
+        last = min(first + chunk, pixels)
+        whole = first + (last - first) // EIGHT * EIGHT
+        for c in range(lanes):
+            partial[item, c] = 0.0
+        for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
+            for c in range(lanes):
+                eight = x[s, m, c]
+                for k in range(np.uint64(1), np.uint64(EIGHT)):
+                    eight += x[s, m + k, c]
+                partial[item, c] += eight
+        for m in range(whole, last):
+            for c in range(lanes):
+                partial[item, c] += x[s, m, c]
+    for s in range(parts):
+        for item in range(s * chunks, (s + 1) * chunks):
+            for beside in range(0, lanes, channels):
+                for c in range(channels):
+                    total[s, c] += partial[item, beside + c]
+
+
+def gradient_sums(dy: Array, x: Array, line: Array, limits: Array, parts: int) -> tuple[Array, Array]:
+    """For each part and channel the sums, in float64, of g and of g * (x - centre).
+
+    The line is (x - centre) * slope + shift, its rows (3, C) are these three; g is dy, but 0 where the line is at one of the
+    limits or beyond, which are NaN where there are none.
+    """
+    rows_dy, rows_x = folded(dy, parts), folded(x, parts)
+    lanes = rows_x.shape[2]
+    chunk = chunk_of(lanes)
+    chunks = -(-rows_x.shape[1] // chunk)
+    partial = np.empty((parts * chunks, 2, lanes))
+    total = np.zeros((parts, 2, x.shape[1]))
+    _gradient_sums(rows_dy, rows_x, repeated(line, lanes), limits, chunk, partial, total)
+    return total[:, 0], total[:, 1]
+
+
+@compiled
+def _gradient_sums(dy, x, line, limits, chunk, partial, total):
+    """total[s, 0, c] = sum over m of g[s, m, c], total[s, 1, c] = sum over m of g[s, m, c] * (x[s, m, c] - centre[c])."""
+    parts, pixels, lanes = x.shape
+    channels = total.shape[2]
+    chunks = -(-pixels // chunk)
+    low, high, zero = limits[0], limits[1], x.dtype.type(0)
+    for item in prange(parts * chunks):
+        s, first = np.int64(item) // chunks, np.int64(item) % chunks * chunk
+        last = min(first + chunk, pixels)
+        whole = first + (last - first) // EIGHT * EIGHT
+        for c in range(lanes):
+            partial[item, 0, c] = 0.0
+            partial[item, 1, c] = 0.0
+        for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
+            for c in range(lanes):
+                sum_g, product = zero, zero
+                for k in range(np.uint64(EIGHT)):
+                    away = x[s, m + k, c] - line[0, c]
+                    value = away * line[1, c] + line[2, c]
+                    g = zero if (value <= low) | (value >= high) else dy[s, m + k, c]
+                    sum_g += g
+                    product += g * away
+                partial[item, 0, c] += sum_g
+                partial[item, 1, c] += product
+        for m in range(whole, last):
+            for c in range(lanes):
+                away = x[s, m, c] - line[0, c]
+                value = away * line[1, c] + line[2, c]
+                g = zero if (value <= low) | (value >= high) else dy[s, m, c]
+                partial[item, 0, c] += g
+                partial[item, 1, c] += g * away
+    for s in range(parts):
+        for item in range(s * chunks, (s + 1) * chunks):
+            for beside in range(0, lanes, channels):
+                for c in range(channels):
+                    total[s, 0, c] += partial[item, 0, beside + c]
+                    total[s, 1, c] += partial[item, 1, beside + c]

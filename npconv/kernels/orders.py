@@ -1,0 +1,109 @@
+"""The two memory orders of a map: kernels compute in channels-last, and maps in C order are transposed for them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import prange
+
+from npconv.geometry import Array
+from npconv.kernels.jit import compiled
+from npconv.kernels.vectors import LANES, Code, Int, Pointer, emitted
+from npconv.memory import empty, empty_channels_last, is_channels_last, pixel_rows
+
+MAPS = frozenset({"x", "dy", "y", "other", "more", "gate", "parts"})  # arguments of primitives that are maps
+COMPUTED = np.dtype(np.float32), np.dtype(np.float64)  # float16 is only turned on the way in and out
+ROWS = 64  # of a matrix that a thread transposes at a time
+
+Primitive = TypeVar("Primitive", bound=Callable[..., Any])
+
+
+def of_channels_last_maps(function: Primitive) -> Primitive:
+    """Let a primitive have its maps channels-last, whatever they are; those that are cost 0.3 us to see."""
+    names = list(inspect.signature(function).parameters)
+    places = [place for place, name in enumerate(names) if name in MAPS]
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        for place in places:
+            if place < len(arguments):
+                argument = arguments[place]
+                turned = tuple(map(channels_last, argument)) if isinstance(argument, tuple) else channels_last(argument)
+                if turned is not argument:
+                    arguments = (*arguments[:place], turned, *arguments[place + 1 :])
+        return function(*arguments)
+
+    return run  # type: ignore[return-value]  # of the same arguments
+
+
+def channels_last(x: Array) -> Array:
+    """x itself where it is channels-last, or no map; else a channels-last copy."""
+    if not isinstance(x, np.ndarray) or x.ndim != 4 or (is_channels_last(x) and x.flags.aligned):
+        return x
+    y = empty_channels_last(x.shape, x.dtype)
+    batch, channels, height, width = x.shape
+    if x.flags.c_contiguous and x.flags.aligned and x.dtype in COMPUTED:
+        _transpose(x.reshape(batch, channels, height * width), pixel_rows(y).reshape(batch, height * width, channels))
+    else:
+        y[...] = x
+    return y
+
+
+def c_order(x: Array) -> Array:
+    """A copy in C order of a map that is not, else x itself."""
+    if x.ndim != 4 or x.flags.c_contiguous:
+        return x
+    y = empty(x.shape, x.dtype)
+    batch, channels, height, width = x.shape
+    if is_channels_last(x) and x.dtype in COMPUTED:
+        _transpose(pixel_rows(x).reshape(batch, height * width, channels), y.reshape(batch, channels, height * width))
+    else:
+        y[...] = x
+    return y
+
+
+def _transpose(x: Array, y: Array) -> None:
+    if x.size:
+        _transpose_all(x, LANES[x.itemsize * 8], y)
+
+
+@compiled
+def _transpose_all(x, lanes, y):
+    """y[n, j, i] = x[n, i, j], in blocks of as many rows and columns as a vector has lanes."""
+    batch, rows, columns = x.shape
+    flat_x, flat_y, size = x.reshape(x.size), y.reshape(y.size), rows * columns
+    steps = -(-columns // ROWS)
+    for item in prange(batch * steps):
+        n, first = np.int64(item) // steps, np.int64(item) % steps * ROWS
+        last = min(columns, first + ROWS)
+        for i in range(0, rows, lanes):
+            for j in range(first, last, lanes):
+                transpose_block(
+                    flat_x[n * size + i * columns + j :], columns, min(lanes, rows - i), min(lanes, last - j),
+                    flat_y[n * size + j * rows + i :], rows,
+                )  # fmt: skip
+
+
+@emitted
+def transpose_block(
+    code: Code, source: Pointer, pitch: Int, runs: Int, columns: Int, target: Pointer, target_pitch: Int
+) -> None:
+    """target[j * target_pitch + i] = source[i * pitch + j] for i < runs and j < columns, both at most code.lanes."""
+
+    def whole() -> None:
+        for j, column in enumerate(code.transposed([(source + pitch * i).vector() for i in range(code.lanes)])):
+            (target + target_pitch * j).store(column)
+
+    def some() -> None:
+        masks = [code.first_lanes((runs - i >= 1).choose(columns, columns - columns)) for i in range(code.lanes)]
+        block = [(source + pitch * i).vector(0, mask) for i, mask in enumerate(masks)]
+        mask = code.first_lanes(runs)
+        for j, column in enumerate(code.transposed(block)):
+            with code.when(columns - j >= 1):
+                (target + target_pitch * j).store(column, mask)
+
+    code.either(runs.at_most(columns) >= code.lanes, whole, some)

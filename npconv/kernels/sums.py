@@ -1,0 +1,261 @@
+"""Sums of pixels: y[m, o] = b[o] + sum over taps t and c of x[pixel(m, t), c] * w[t, c, o], for any geometry.
+
+This one loop is every forward of a convolution with more than a few channels per group, every input gradient, and the
+products of Winograd's transforms. What a thread does next is an item: some pixels of one class of rows and columns
+(`indirection`), of one group, in one block of output channels. Items of the same pixels follow each other, so that their
+addresses are made once and their numbers stay in the second cache. Each sum is made by one tile in the order of taps and
+channels, so it depends neither on items nor on threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+from numpy.lib.stride_tricks import as_strided
+
+from npconv.geometry import Array, Conv2dGeometry
+from npconv.kernels.indirection import blocks_of, forward_axes, input_grad_axes, shares
+from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.tiles import ROWS, WIDEST, copy_padded, sum_tiles, transpose_runs
+from npconv.kernels.vectors import LANES, address_of
+from npconv.memory import empty
+
+CACHE = 1 << 18  # bytes of pixels that a chunk of them may have, to stay in the second cache
+ADDRESSES = 1 << 13  # how many addresses a chunk may have: 64 KiB
+ROUND = math.lcm(*ROWS.values())  # chunks are whole tiles, whatever their width
+
+# Between which values an activation is the identity. Nothing compares with NaN, so that is no limit.
+LIMITS = {None: (math.nan, math.nan), "relu": (0.0, math.nan), "relu6": (0.0, 6.0)}
+
+
+class Sizes(NamedTuple):
+    """What the loop knows of the maps. A pitch is the distance of two pixels, in numbers."""
+
+    in_height: int
+    in_width: int
+    out_height: int
+    out_width: int
+    depth: int  # channels of the read map in a group
+    out_channels: int  # of the result in a group
+    taps: int
+    groups: int
+    lanes: int
+
+
+class Plan(NamedTuple):
+    """All that is known of a sum of pixels before there are arrays; the tables are int64."""
+
+    sizes: Sizes
+    tables: Array  # places and reads of rows and columns, and taps, one after the other
+    phases: Array  # (phases, 9): rows, columns: where their places begin, how many, where reads begin, taps; where the taps begin
+    blocks: Array  # (blocks, 4): first channel, vectors, lanes of the last, where the weights begin
+    items: Array  # (items, 5): phase, first and last pixel, group, block
+    bounds: Array  # (threads + 1,): whose items are whose
+    addresses: int  # how many a thread needs room for
+    packed: int  # numbers of the packed weights
+    order: Array  # where the packer puts a tap, or a tap of a channel
+
+
+def convolve(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, y: Array) -> None:
+    """y = the activation of the convolution. Maps are channels-last, or slices of channels of such maps."""
+    _run(x, w, b, geometry, activation, y, forward=True)
+
+
+def convolve_back(dy: Array, w: Array, geometry: Conv2dGeometry, dx: Array) -> None:
+    """dx = the input gradient of the convolution, which is a sum of dy's pixels."""
+    _run(dy, w, None, geometry, None, dx, forward=False)
+
+
+def _run(
+    x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, y: Array, forward: bool
+) -> None:
+    if y.size == 0:
+        return
+    plan = plan_of(geometry, forward, LANES[x.dtype.itemsize * 8], thread_count())
+    packed = empty((plan.packed,), x.dtype)
+    sizes = plan.sizes
+    outer, runs = (1, sizes.depth * sizes.taps) if forward else (sizes.depth, sizes.taps)
+    pack(contiguous(w).reshape(-1), plan.order, plan.blocks, sizes, sizes.groups, outer, runs, packed)
+    sum_pixels(x, packed, b, activation, y, plan)
+
+
+def sum_pixels(x: Array, packed: Array, b: Array | None, activation: str | None, y: Array, plan: Plan) -> None:
+    """The sums of `plan`, of weights that are packed."""
+    dtype = x.dtype
+    bias = np.zeros(y.shape[1], dtype) if b is None else contiguous(b)
+    zeros = np.zeros(x.shape[1], dtype)
+    pitches = np.array([pitch_of(x), pitch_of(y)])
+    _sum_pixels(
+        pixels_from(x), zeros, packed, bias, np.array(LIMITS[activation], dtype), pixels_from(y), pitches, plan.sizes,
+        plan.tables, plan.phases, plan.blocks, plan.items, plan.bounds, scratch(np.int64, plan.addresses),
+    )  # fmt: skip
+
+
+def pitch_of(x: Array) -> int:
+    """The distance of two pixels of a map, in numbers: its channels, or those of the map that it is a slice of."""
+    return (
+        x.strides[3] // x.itemsize
+        if x.shape[3] > 1
+        else x.strides[2] // x.itemsize
+        if x.shape[2] > 1
+        else x.strides[0] // x.itemsize
+    )
+
+
+def pixels_from(x: Array) -> Array:
+    """The memory of a map, or of a slice of channels of one, from its first number to its last, as one run."""
+    rows = x.transpose(0, 2, 3, 1)
+    if rows.flags.c_contiguous:
+        return rows.reshape(-1)
+    last = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True))
+    return as_strided(x, (last // x.itemsize + 1,), (x.itemsize,))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_of(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> Plan:
+    """The plan of a convolution, or of its input gradient."""
+    taps = geometry.kernel_height * geometry.kernel_width
+    read = geometry.in_channels_per_group, geometry.in_height, geometry.in_width
+    made = geometry.out_channels_per_group, geometry.out_height, geometry.out_width
+    if not forward:
+        read, made = made, read
+    sizes = Sizes(*read[1:], *made[1:], read[0], made[0], taps, geometry.groups, lanes)
+    row_classes, column_classes = (forward_axes if forward else input_grad_axes)(geometry)
+    tables: list[Array] = []
+    length = 0
+
+    def keep(table: Array) -> int:
+        nonlocal length
+        tables.append(table.reshape(-1))
+        length += table.size
+        return length - table.size
+
+    phases, counts = [], []
+    for rows in row_classes:
+        for columns in column_classes:
+            both = rows.taps[:, None] * geometry.kernel_width + columns.taps
+            phases.append(
+                [
+                    *(keep(rows.places), len(rows.places), keep(inside(rows.reads, read[1])), len(rows.taps)),
+                    *(
+                        keep(columns.places),
+                        len(columns.places),
+                        keep(inside(columns.reads, read[2])),
+                        len(columns.taps),
+                    ),
+                    keep(both),
+                ]
+            )
+            counts.append((geometry.batch * len(rows.places) * len(columns.places), both.size))
+    blocks, place = [], 0
+    for first, vectors, last in blocks_of(sizes.out_channels, lanes, WIDEST):
+        blocks.append((first, vectors, last, place))
+        place += taps * sizes.depth * vectors * lanes
+    items, work = [], []
+    total = sum(pixels for pixels, _ in counts)
+    stride = 1 if taps == 1 else geometry.stride_height * geometry.stride_width
+    chunk = CACHE // (64 // lanes * max(sizes.depth, sizes.out_channels) * stride)
+    wanted = -(-8 * threads // (geometry.groups * len(blocks)))  # chunks, so that all threads have work
+    chunk = min(chunk, -(-total // wanted))
+    for phase, (pixels, phase_taps) in enumerate(counts):
+        most = min(chunk, ADDRESSES // (phase_taps + 1))
+        step = max(ROUND, most // ROUND * ROUND)
+        for begin in range(0, pixels, step):
+            end = min(pixels, begin + step)
+            for group in range(geometry.groups):
+                for number, block in enumerate(blocks):
+                    items.append((phase, begin, end, group, number))
+                    work.append((end - begin) * (phase_taps * sizes.depth + 8) * block[1])
+    addresses = max(
+        ((item[2] - item[1]) * (counts[item[0]][1] + 1) for item in items),
+        default=0,
+    )
+    channel, tap = np.divmod(np.arange(sizes.depth * taps if forward else taps), taps)
+    return Plan(
+        sizes,
+        np.concatenate(tables) if tables else np.zeros(0, np.int64),
+        np.array(phases, np.int64).reshape(-1, 9),
+        np.array(blocks, np.int64).reshape(-1, 4),
+        np.array(items, np.int64).reshape(-1, 5),
+        shares(np.array(work), threads),
+        addresses,
+        geometry.groups * place,
+        tap * sizes.depth + channel,
+    )
+
+
+def inside(reads: Array, size: int) -> Array:
+    """The reads of an axis, -1 for padding."""
+    return np.where((reads >= 0) & (reads < size), reads, -1)
+
+
+@compiled
+def pack(w, order, blocks, sizes, groups, outer, runs, packed):
+    """packed[group][block][order[j] + i, lane] = w[group][first + lane][i, j] of `outer` i and `runs` j."""
+    out_channels, lanes = sizes.out_channels, sizes.lanes
+    count, size, pitch = len(blocks), len(packed) // groups, runs
+    for item in prange(groups * count * outer):
+        group, rest = np.int64(item) // (count * outer), np.int64(item) % (count * outer)
+        i, block = rest // count, rest % count
+        first, vectors, last, place = blocks[block]
+        width = vectors * lanes
+        if pitch == 1:  # a row of a matrix is in its order already
+            channels = (vectors - 1) * lanes + last
+            source = w[(group * outer + i) * out_channels + first :]
+            copy_padded(source, channels, packed[group * size + place + i * width :], width)
+            continue
+        for j in range(0, runs, lanes):
+            for vector in range(vectors):
+                channel = first + vector * lanes
+                transpose_runs(
+                    w[((group * outer + i) * out_channels + channel) * pitch + j :], pitch,
+                    last if vector == vectors - 1 else lanes, min(lanes, runs - j),
+                    packed[group * size + place + i * width + vector * lanes :], order[j:], width,
+                )  # fmt: skip
+
+
+@compiled
+def _sum_pixels(x, zeros, w, bias, limits, y, pitches, sizes, tables, phases, blocks, items, bounds, addresses):
+    depth, out_channels, width = sizes.depth, sizes.out_channels, sizes.in_width
+    in_size, out_size, out_width = sizes.in_height * width, sizes.out_height * sizes.out_width, sizes.out_width
+    x_pixel, y_pixel, nothing = pitches[0] * x.itemsize, pitches[1] * y.itemsize, address_of(zeros)
+    packed = len(w) // sizes.groups
+    for thread in prange(len(bounds) - 1):
+        table = addresses[thread]
+        known = -1
+        for number in range(bounds[thread], bounds[thread + 1]):
+            phase, begin, end, group, block = items[number]
+            rows, row_count, row_reads, row_taps, columns, column_count, column_reads, column_taps, taps = phases[phase]
+            pixels = end - begin
+            if known < 0 or items[known, 0] != phase or items[known, 1] != begin:
+                # table[t * pixels + m]: the address of what pixel m reads at tap t, and after the taps its own.
+                known = number
+                image, i, j = (
+                    begin // (row_count * column_count),
+                    begin // column_count % row_count,
+                    begin % column_count,
+                )
+                for m in range(pixels):
+                    start = address_of(x) + image * in_size * x_pixel
+                    for r in range(row_taps):
+                        row = tables[row_reads + i * row_taps + r]
+                        for s in range(column_taps):
+                            column = tables[column_reads + j * column_taps + s]
+                            there = start + (row * width + column) * x_pixel
+                            table[(r * column_taps + s) * pixels + m] = there if row >= 0 and column >= 0 else nothing
+                    there = image * out_size + tables[rows + i] * out_width + tables[columns + j]
+                    table[row_taps * column_taps * pixels + m] = address_of(y) + there * y_pixel
+                    j += 1
+                    if j == column_count:
+                        i, j = i + 1, 0
+                        if i == row_count:
+                            image, i = image + 1, 0
+            first, vectors, last, place = blocks[block]
+            sum_tiles(
+                table, pixels, tables[taps:], row_taps * column_taps, depth, group * depth, w[group * packed + place :],
+                bias, group * out_channels + first, limits, vectors, last,
+            )  # fmt: skip
