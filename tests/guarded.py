@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 import npconv
 from npconv import kernels
-from npconv.kernels import activations
+from npconv.kernels import activations, winograd
 from npconv.kernels.jit import LOOPS
 from npconv.testing import Problem
 from npconv.testing.strategies import OPERATORS, problems_with_dy
@@ -208,6 +208,7 @@ def run(diary: Path, examples: int, planted: str = "") -> int:
 
 
 def main(diary: str, examples: str, planted: str = "") -> None:
+    winograd.FEWEST, winograd.FEWEST_TILES = 1, 4  # or no problem would be large enough for the transforms
     if planted:
         plant(BUGS[planted])
     numba.set_num_threads(1)  # so that the scratch of a thread does not lie among that of others

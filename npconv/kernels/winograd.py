@@ -50,7 +50,8 @@ from npconv.memory import empty
 TILES = ("off", "2x2")
 POSITIONS = 16
 SCRATCH = 1 << 19  # bytes of a chunk's patches
-FEWEST = 32  # channels on either side
+FEWEST = 32  # channels on either side,
+FEWEST_TILES = 16  # and tiles of an image, for which the transforms pay
 
 _ONE_TAP = np.zeros(1, np.int64)
 
@@ -104,7 +105,7 @@ def _large(height: int, width: int, g: Conv2dGeometry) -> bool:
     """Few tiles are cut off, and there are channels enough to pay for the transforms."""
     rows, columns = -(-height // 2), -(-width // 2)
     few = min(g.in_channels_per_group, g.out_channels_per_group)
-    return few >= FEWEST and rows * columns >= 16 and 4 * height * width >= 3 * 4 * rows * columns
+    return few >= FEWEST and rows * columns >= FEWEST_TILES and 4 * height * width >= 3 * 4 * rows * columns
 
 
 def convolve(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, y: Array) -> bool:
