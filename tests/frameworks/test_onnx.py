@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from required import framework
 
+import npconv
 from npconv import models, nn
 from npconv.models.resnet import ZeroPadShortcut
 from npconv.nn.attention import UnitClip
@@ -63,10 +64,13 @@ def assert_same(model: nn.Layer, shape: tuple[int, ...], dtype: type) -> None:
     for batch in (2, 1):
         x = images(batch, *shape, dtype=dtype)
         y, expected = run(proto, x), model(x)
+        with npconv.backend("numpy"):
+            doubt = np.abs(model(x) - expected).max()  # what other orders of the same sums make of this network
         assert y.dtype == dtype
         assert y.shape == expected.shape
         assert np.abs(expected).max() > 0
-        assert np.abs(y - expected).max() <= tolerance * np.abs(expected).max()
+        assert doubt <= 2 * tolerance * np.abs(expected).max()
+        assert np.abs(y - expected).max() <= max(tolerance * np.abs(expected).max(), 2 * doubt)
 
 
 def sizes(proto: Any) -> dict[str, tuple[int, ...]]:
