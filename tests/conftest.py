@@ -45,6 +45,7 @@ def pytest_configure(config):
     if config.getoption("markexpr") == "not slow":
         os.environ["NPCONV_BACKEND"] = "numpy"
         Dispatcher.compile = _refuse_to_compile
+    npconv.current_backend()  # reads the environment once, before a test changes it
 
 
 def _refuse_to_compile(*_):

@@ -6,6 +6,8 @@ channels are read and written where they are.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import prange
 
@@ -40,7 +42,10 @@ def _add(x, other, limits, y):
 def concatenate(parts: tuple[Array, ...], activation: str | None) -> Array:
     """The activation of the parts, side by side in each pixel."""
     batch, _, *sizes = parts[0].shape
-    y = empty_channels_last((batch, sum(part.shape[1] for part in parts), *sizes), parts[0].dtype)
+    channels = sum(part.shape[1] for part in parts)
+    if len(sizes) != 2:
+        return concatenate(tuple(map(as_map, parts)), activation).reshape(batch, channels, *sizes)
+    y = empty_channels_last((batch, channels, *sizes), parts[0].dtype)
     first = 0
     for part in parts:
         last = first + part.shape[1]
@@ -52,9 +57,17 @@ def concatenate(parts: tuple[Array, ...], activation: str | None) -> Array:
 @of_channels_last_maps
 def part_grad(dy: Array, y: Array, first: int, last: int, activation: str | None) -> Array:
     """Channels are copied out of dy where y is between the limits, elsewhere they are 0."""
+    if dy.ndim != 4:
+        part = part_grad(as_map(dy), as_map(y), first, last, activation)
+        return part.reshape(len(dy), last - first, *dy.shape[2:])
     part = empty_channels_last((len(dy), last - first, *dy.shape[2:]), dy.dtype)
     _limit(dy[:, first:last], y[:, first:last], activation, (0.0, 0.0), part)
     return part
+
+
+def as_map(x: Array) -> Array:
+    """x (N, C, ...) as a map (N, C, P, 1), where P is the size of all axes after the second."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]), 1)
 
 
 def place(part: Array, target: Array) -> None:

@@ -50,6 +50,22 @@ def test_kernels_are_the_reference(activation, drawn):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(), (5,), (5, 2), (3, 2, 2), (0,)])
+def test_arrays_that_are_no_maps(sizes):
+    """Heads of networks join features, (N, C); nothing here needs a height and a width."""
+    rng = np.random.default_rng(0)
+    x, other, dy = rng.integers(-9, 10, (3, 4, 6, *sizes)).astype(np.float32)
+    for activation in ACTIVATIONS:
+        for name, arguments in {
+            "add": (x, other, activation),
+            "concatenate": ((x, other), activation),
+            "part_grad": (dy, x, 2, 5, activation),
+        }.items():
+            expected, got = (getattr(room, name)(*arguments) for room in (reference, kernels))
+            assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.slow
 def test_what_is_no_number():
     """Infinities, NaN and both zeros, in whole vectors and behind them."""
     special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 6.0, 1.0, -1.0])
