@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "__main__": ({"cli"}, set()),
     "geometry": (set(), set()),
     "memory": ({"geometry"}, set()),
+    "files": (set(), set()),
+    "printable": (set(), set()),
     "version": (set(), set()),
     "backends": ({"version", "memory"}, set()),  # for the version that show_config prints
     "reference": ({"geometry"}, set()),
@@ -37,15 +39,17 @@ MAY_IMPORT = {
     "models": ({"nn", "ops", "geometry"}, set()),
     "optim": ({"nn", "backends", "geometry"}, set()),
     "data": ({"geometry"}, {"sklearn"}),
-    "weights": ({"nn", "geometry"}, {"safetensors"}),
+    "weights": ({"nn", "files", "geometry"}, {"safetensors"}),
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
-    "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
+    "onnx": ({"__init__", "files", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
     "papers": ({"costs", "nn", "models", "geometry"}, set()),
     "testing": ({"ops", "geometry"}, {"hypothesis"}),
     "check": (
         {
             "__init__",
+            "files",
+            "printable",
             "ops",
             "geometry",
             "backends",
@@ -74,7 +78,7 @@ MAY_IMPORT = {
         },
     ),
     "bench": (
-        {"__init__", "backends", "costs", "geometry", "memory", "models", "nn", "optim", "testing", "workers"},
+        {"__init__", "backends", "costs", "files", "geometry", "memory", "models", "nn", "optim", "testing", "workers"},
         {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
     ),
     "cli": (None, {"typer", "rich", "matplotlib", "PIL"}),  # anything of npconv

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npconv import files
 from npconv.bench.cases import OPS
 from npconv.bench.machine import Machine
 from npconv.bench.peers import OWN
@@ -38,7 +39,7 @@ def roofline(path: Path, rows: Sequence[Row], machine: Machine, dtype: str) -> N
         axes.set_title(f"{direction}, {dtype}, {machine.threads} thread{'s' * (machine.threads > 1)}")
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
-    path.write_bytes(png.getvalue())  # all or nothing
+    files.write(path, png.getvalue())
 
 
 def _panel(axes: Axes, rows: Sequence[Row], machine: Machine, dtype: str) -> None:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from npconv import files
 from npconv.backends import current_backend
 from npconv.bench import machine, report
 from npconv.bench.cases import DIRECTIONS, Case, cases
@@ -22,7 +23,7 @@ from npconv.bench.peers import NETWORK_PEERS, PEERS, TORCH_LAYOUTS
 from npconv.bench.plot import roofline
 from npconv.bench.run import Plan, Row, installed, run
 from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.errors import one_line
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
 
@@ -68,8 +69,8 @@ def ops(
         directions = _some("--direction", direction, DIRECTIONS)
         chosen = _peers(peers, PEERS)
         plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
-        check_output("--json", json_file)
-        check_output("--plot", plot)
+        files.check_target("--json", json_file)
+        files.check_target("--plot", plot)
     _time(plan, json_file, plot)
 
 
@@ -102,7 +103,7 @@ def networks(
         chosen = _peers(peers, NETWORK_PEERS)
         picked = _filtered(filter, NETWORK_CASES)
         plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
-        check_output("--json", json_file)
+        files.check_target("--json", json_file)
     _time(plan, json_file, None)
 
 
@@ -125,9 +126,9 @@ def _time(plan: Plan, json_file: Path | None, plot: Path | None) -> None:
             interrupted = True
     if rows:
         _print(console, rows, machines, plan.dtype)
-        with one_line(OSError):
+        with one_line(ValueError, OSError):
             if json_file is not None:
-                json_file.write_text(json.dumps(report.as_json(rows, machines, plan.dtype), indent=1), encoding="utf-8")
+                files.write(json_file, json.dumps(report.as_json(rows, machines, plan.dtype), indent=1))
             if plot is not None:
                 roofline(plot, rows, machines[max(machines)], plan.dtype)
     if interrupted:

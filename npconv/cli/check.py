@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from npconv import __version__
+from npconv import __version__, files
 from npconv.backends import current_backend
 from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.errors import one_line
 from npconv.geometry import integer, positive
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
@@ -74,8 +74,8 @@ def check(
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
-            check_output("--json", as_json)
-            check_output("--html", html)
+            files.check_target("--json", as_json)
+            files.check_target("--html", html)
             current_backend()  # which a word in the environment may have made impossible
             isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen}
@@ -89,9 +89,9 @@ def check(
         checking.conclude()
         with _bad_usage():
             if as_json is not None:
-                as_json.write_text(json.dumps(checking.as_dict(), indent=2) + "\n", encoding="utf-8")
+                files.write(as_json, json.dumps(checking.as_dict(), indent=2) + "\n")
             if html is not None:
-                html.write_text(checking.as_html(), encoding="utf-8")
+                files.write(html, checking.as_html())
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):

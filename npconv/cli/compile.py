@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from npconv import backends, ops
+from npconv.cli.console import line_console
 from npconv.cli.errors import one_line
 from npconv.geometry import Array
 
@@ -41,7 +41,7 @@ def compile_kernels(
     dtype: Annotated[str | None, typer.Option(help="Only float32 or only float64.", show_default="both")] = None,
 ) -> None:
     """Compile every kernel that this machine has not compiled yet, and keep the code for all later processes."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = line_console()
     with one_line(ValueError, ImportError, OSError), backends.backend("numba"):
         if dtype not in (None, *DTYPES):
             raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")

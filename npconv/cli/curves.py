@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npconv import files
 from npconv.geometry import Array
 from npconv.training import Epoch
 
@@ -50,4 +51,4 @@ def draw(path: Path, title: str, epochs: Sequence[Epoch], best: int, confusion: 
 
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
-    path.write_bytes(png.getvalue())
+    files.write(path, png.getvalue())

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import typer
+
+from npconv.printable import printable
 
 
 @contextlib.contextmanager
 def one_line(*kinds: type[Exception], status: int = 1) -> Iterator[None]:
-    """End the command with this exit status and the error's own sentence if the block raises one of `kinds`."""
+    """End the command with this exit status and the error's own sentence if the block raises one of `kinds`.
+
+    Too little memory may show itself anywhere, so MemoryError is always one of them.
+    """
+    caught: tuple[type[Exception], ...] = (*kinds, MemoryError)
     try:
         yield
-    except kinds as error:
-        print(f"npconv: {error}", file=sys.stderr)
+    except caught as error:
+        sentence = str(error) or "there is too little memory"  # Python's own MemoryError says nothing
+        print(f"npconv: {printable(sentence)}", file=sys.stderr)
         raise typer.Exit(status) from None
-
-
-def check_output(option: str, path: Path | None) -> None:
-    """Raise, before minutes of work and not after them, unless `path` may become a file; None is no file at all."""
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise ValueError(f"{option} must be a file in a folder that exists, got {path}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npconv import costs
+from npconv import costs, files
 from npconv.papers import Paper, ghostnet, octconv, shufflenet
 from npconv.papers.walks import Walk
 
@@ -39,7 +39,7 @@ def draw(path: Path, papers: Mapping[str, Paper]) -> None:
         place.legend(fontsize="small")
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
-    path.write_bytes(png.getvalue())  # all or nothing
+    files.write(path, png.getvalue())
 
 
 def _width(axes: Axes) -> None:

@@ -79,7 +79,7 @@ def predict(
 
     What `npconv train` wrote says which network it is for and how to prepare the image. Other weights need --model.
     """
-    with one_line(ValueError, TypeError, ImportError, OSError, MemoryError):
+    with one_line(ValueError, TypeError, ImportError, OSError):
         integer("--top", top, minimum=1)
         if names not in (None, *weights.SOURCES):
             raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")

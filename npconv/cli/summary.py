@@ -38,7 +38,7 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Print what each layer of a network costs for one image, and the totals as the papers count them."""
-    with one_line(ValueError, TypeError, MemoryError):
+    with one_line(ValueError, TypeError):
         options = parse_options(option or (), width=width, groups=groups, alpha=alpha)
         walk = Walk.of(model, None if size is None else parse_size(size), **options)
         cost = walk.cost()

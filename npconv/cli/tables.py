@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from npconv import files
 from npconv.cli import plots
 from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.errors import one_line
 from npconv.papers import PAPERS, SOURCES, Judged, Mark, Paper, judge
 
 STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}
@@ -37,7 +38,7 @@ def tables(
     with one_line(ValueError, OSError):
         if paper is not None and paper not in PAPERS:
             raise ValueError(f"PAPER must be one of {', '.join(PAPERS)}, got {paper!r}")
-        check_output("--plot", plot)
+        files.check_target("--plot", plot)
         chosen = PAPERS if paper is None else {paper: PAPERS[paper]}
         judged = {name: [judge(row) for row in told.rows] for name, told in chosen.items()}
         if plot is not None:

@@ -15,11 +15,11 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from npconv import __version__, backends, costs, optim, training, weights
+from npconv import __version__, backends, costs, files, optim, training, weights
 from npconv.cli import curves
+from npconv.cli.console import line_console
 from npconv.cli.errors import one_line
 from npconv.data import Dataset, batch_count, digits, load_npz, random_shift
 from npconv.geometry import integer, positive
@@ -110,7 +110,7 @@ class Run:
         self.macs = costs.count(self.network, (1, *image)).macs
         self.epochs: list[training.Epoch] = []
         self.test_accuracy: float | None = None
-        self.console = Console(highlight=False, markup=False, soft_wrap=True)
+        self.console = line_console()
         self.started = time.perf_counter()
         try:
             self.folder = _new_folder(out, f"{settings.model}-{self.dataset.name}-seed{settings.seed}")
@@ -191,10 +191,10 @@ class Run:
         confusion = training.confusion_matrix(self.dataset.test.labels, test.predictions, self.dataset.classes)
         title = f"{self.settings.model} on {self.dataset.name}, seed {self.settings.seed}"
         best = max(self.epochs, key=_goodness).epoch
+        self.summarize(interrupted=False)  # before the picture, which is larger and less dear, where the disk is full
         curves.draw(
             self.folder / "curves.png", f"{title}: test accuracy {test.accuracy:.4f}", self.epochs, best, confusion
         )
-        self.summarize(interrupted=False)
         self.console.print(
             f"test accuracy {test.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}) with the weights of epoch {best}"
         )
@@ -246,7 +246,7 @@ class Run:
             "backend": settings.backend,
             "versions": versions,
         }
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        files.write(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 def _white(dataset: Dataset) -> float:

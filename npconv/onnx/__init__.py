@@ -9,12 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npconv import __version__, nn
+from npconv import __version__, files, nn
 from npconv.backends import backend
 from npconv.geometry import shape
 from npconv.onnx.graph import Graph, Map, Place
@@ -33,9 +32,9 @@ def export(model: nn.Layer, path: str | PathLike[str], image_shape: Sequence[int
     Raises
     ------
     OSError
-        The file cannot be written.
+        The file cannot be written; what was there before is as it was.
     """
-    Path(path).write_bytes(convert(model, image_shape).SerializeToString())
+    files.write(path, convert(model, image_shape).SerializeToString())
 
 
 def convert(model: nn.Layer, image_shape: Sequence[int]) -> ModelProto:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
+from npconv import files
 from npconv.geometry import Array
 from npconv.nn import Layer
 from npconv.weights.sources import load_state_dict
@@ -25,7 +25,7 @@ def save(
     ----------
     model : layer, or mapping of names to arrays
     path : path
-        An existing file is replaced.
+        An existing file is replaced, as `npconv.files.write` does it.
     metadata : mapping of str to str, optional
         Kept in the file's header; `load` returns it.
 
@@ -33,6 +33,8 @@ def save(
     ------
     ImportError
         safetensors is not installed.
+    ValueError
+        `path` is a folder, a device or another thing that is no file.
     OSError
         The file cannot be written; what was there before is as it was.
 
@@ -50,18 +52,11 @@ def save(
         from safetensors.numpy import save as serialize
     except ImportError:
         raise ImportError(_MISSING) from None
-    path = Path(path)
     state = model if isinstance(model, Mapping) else model.state()
     contents = serialize(
         {name: np.asarray(array, order="C") for name, array in state.items()}, dict(metadata) if metadata else None
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # of the same folder, so that the renaming is one step
-    try:
-        temporary.write_bytes(contents)
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt too must leave nothing behind
-        temporary.unlink(missing_ok=True)
-        raise
+    files.write(path, contents)
 
 
 def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> dict[str, str]:

@@ -86,7 +86,7 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
         (["--filter", "no such layer"], "--filter must match an operator, a network or a shape, such as standard, pointwise, "),
         (["--filter", "("], "--filter must be a regular expression, got '('"),
         (["--json", "no/such/folder/run.json"], "--json must be a file in a folder that exists, got no/such/folder/run.json"),
-        (["--plot", "."], "--plot must be a file in a folder that exists, got ."),
+        (["--plot", "."], "--plot must be a file, got a folder: ."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
