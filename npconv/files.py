@@ -47,7 +47,7 @@ def write(path: str | PathLike[str], contents: bytes | str) -> None:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write(f"{folder}/answer.txt", "42")
-    ...     os.listdir(folder), read(f"{folder}/answer.txt", 10)
+    ...     os.listdir(folder), read("path", f"{folder}/answer.txt", 10)
     (['answer.txt'], b'42')
     """
     path = Path(path)
@@ -93,8 +93,8 @@ def check_target(name: str, path: str | PathLike[str] | None) -> None:
         raise ValueError(f"{name} must be a file that can be written, got {path} ({error.strerror})") from None
 
 
-def read(path: str | PathLike[str], limit: int) -> bytes:
-    """The contents of a file of at most `limit` bytes, which is checked before they are read.
+def read(name: str, path: str | PathLike[str], limit: int) -> bytes:
+    """The contents of the file that the argument `name` names, of at most `limit` bytes, which is checked before they are read.
 
     Raises ValueError where it is no file, and waits for no FIFO, or is larger; OSError where it cannot be read.
     """
@@ -102,13 +102,13 @@ def read(path: str | PathLike[str], limit: int) -> bytes:
     try:
         mode = os.fstat(file).st_mode
         if not stat.S_ISREG(mode):
-            raise ValueError(f"path must be a file, got {_kind(mode)}: {path}")
+            raise ValueError(f"{name} must be a file, got {_kind(mode)}: {path}")
         with open(file, "rb", closefd=False) as stream:
             contents = stream.read(limit + 1)
     finally:
         os.close(file)
     if len(contents) > limit:
-        raise ValueError(f"the file must have at most {limit} bytes, got more: {path}")
+        raise ValueError(f"{name} must have at most {limit} bytes, got more: {path}")
     return contents
 
 

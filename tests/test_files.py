@@ -105,8 +105,8 @@ def test_what_is_no_file_is_refused_and_stays(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=f"--out must be a file, got {kind}"):
                 files.check_target("--out", place)
             if kind != "a socket":  # which cannot be opened at all
-                with pytest.raises(ValueError, match=f"path must be a file, got {kind}: {place}"):
-                    files.read(place, 10)
+                with pytest.raises(ValueError, match=f"--in must be a file, got {kind}: {place}"):
+                    files.read("--in", place, 10)
         assert path.stat().st_mode == before
 
 
@@ -214,8 +214,8 @@ def test_a_target_is_checked_before_the_work(tmp_path: Path, target: Path, monke
 
 
 def test_reading_is_bounded(target: Path) -> None:
-    assert files.read(target, 3) == b"old"
+    assert files.read("path", target, 3) == b"old"
     with pytest.raises(ValueError, match=f"at most 2 bytes, got more: {target}"):
-        files.read(target, 2)
+        files.read("path", target, 2)
     with pytest.raises(FileNotFoundError):
-        files.read(target.parent / "nowhere", 2)
+        files.read("path", target.parent / "nowhere", 2)

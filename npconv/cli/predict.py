@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from npconv import backends, nn, weights
+from npconv import backends, files, nn, weights
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
 from npconv.cli.options import parse_options, parse_size
@@ -35,6 +36,12 @@ class Preparation(NamedTuple):
 
 # As the networks for ImageNet are evaluated: its mean and standard deviation, of pixels between 0 and 1.
 CROP, WHITE, MEAN, STD = 0.875, 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that size are 1 GiB
+MOST_PIXELS_READ = 1 << 26  # of an image file, and of what it is scaled to: 0.2 GiB
+LONGEST_NOTE = 1 << 20  # characters of a weights file's own words
+LARGEST_LABELS = 1 << 24  # bytes
+FORMATS = "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"  # Pillow would run another program for some of its others
 
 
 def predict(
@@ -87,8 +94,11 @@ def predict(
         preparation = _changed(preparation, size, white, mean, std)
         pixels = _prepared(image, preparation)
         weights.load(network, weights_file, names)
-        with backends.backend("numpy"):  # nothing to compile for one image
+        # Nothing to compile for one image; what overflows shows in the logits.
+        with backends.backend("numpy"), np.errstate(over="ignore", invalid="ignore"):
             logits = nn.predict(network, pixels)[0]
+        if not np.isfinite(logits).all():
+            raise ValueError(f"the network must give finite numbers, got others for {image} with {weights_file}")
         classes = None if labels is None else _labels(labels, len(logits))
     probabilities = _softmax(logits)
     table = Table(box=None, pad_edge=False)
@@ -115,13 +125,21 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
         return NETWORKS[model](**options, rng=rng), Preparation(SIZES.get(model, (224, 224)), CROP, WHITE, mean, std)
     try:
-        noted = json.loads(about)
+        noted = _noted(about)
         make, architecture = MODELS[noted["model"]], noted["architecture"]
-        network = make(**architecture, rng=rng)
-        _, rows, columns = (integer("image", side, minimum=1) for side in noted["image"])
+        for (
+            name,
+            size,
+        ) in architecture.items():  # as each class and channel has a weight in the file, memory is bounded by it
+            if integer(name, size, minimum=1) > path.stat().st_size:
+                raise ValueError(f"{name} must be at most what the file has weights for, got {name}={size}")
+        channels, rows, columns = (integer("image", side, minimum=1) for side in noted["image"])
+        _check_pixels("image", rows, columns)
         white = positive("white", noted["white"])
-        mean, std = (tuple(map(float, noted[name])) for name in ("mean", "std"))
-    except (KeyError, TypeError, ValueError) as error:
+        mean = _each("mean", noted["mean"], channels)
+        std = tuple(positive("std", number) for number in _each("std", noted["std"], channels))
+        network = make(**architecture, rng=rng)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
     if model not in (None, noted["model"], make.__name__):
         raise ValueError(f"--model must be {make.__name__}, which the weights are of, got {model!r}")
@@ -130,12 +148,41 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
     return network, Preparation((rows, columns), 1.0, white, mean, std)
 
 
+def _noted(about: str) -> dict[str, Any]:
+    """What `npconv train` writes into a weights file, as far as it has the right form."""
+    if len(about) > LONGEST_NOTE:
+        raise ValueError(f"the note must have at most {LONGEST_NOTE} characters, got {len(about)}")
+    noted = json.loads(about)
+    if (
+        not isinstance(noted, dict)
+        or not isinstance(noted["architecture"], dict)
+        or not isinstance(noted["image"], list)
+    ):
+        raise TypeError("the note must have a model, its architecture and the image's shape")
+    return noted
+
+
+def _each(name: str, numbers: Any, channels: int) -> tuple[float, ...]:
+    """`numbers` as one finite float for each channel."""
+    found = tuple(map(float, numbers))
+    if len(found) != channels or not np.all(np.isfinite(found)):
+        raise ValueError(f"{name} must be a finite number for each of {channels} channels")
+    return found
+
+
+def _check_pixels(name: str, rows: int, columns: int) -> None:
+    """Raise ValueError where a network of the four papers would need more memory than such machines have."""
+    if rows * columns > MOST_PIXELS:
+        raise ValueError(f"{name} must have at most {MOST_PIXELS} pixels, got {rows}x{columns}")
+
+
 def _changed(
     preparation: Preparation, size: str | None, white: float | None, mean: str | None, std: str | None
 ) -> Preparation:
     """`preparation` with what the user wants otherwise."""
     if size is not None:
         preparation = preparation._replace(size=parse_size(size))
+        _check_pixels("--size", *preparation.size)
     if white is not None:
         preparation = preparation._replace(white=positive("--white", white))
     channels = len(preparation.mean)
@@ -167,32 +214,47 @@ def _prepared(path: Path, preparation: Preparation) -> Array:
     channels = len(preparation.mean)
     if channels not in (1, 3):
         raise ValueError(f"in_channels must be 1 (grey) or 3 (red, green, blue) for an image file, got {channels}")
-    try:
-        with Image.open(path) as file:
-            if file.mode[0] in "IF":  # Pillow would cut off what is above 255
-                raise ValueError(f"it has more than 8 bits per channel: mode {file.mode}")
-            picture = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError:
-        raise ValueError(f"IMAGE must exist, got {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"IMAGE must be an image file, got {path} ({error})") from None
+    if not path.is_file():  # to open a FIFO would be to wait
+        raise ValueError(f"IMAGE must be a file that exists, got {path}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, which name no file, and about pictures that are read all the same
+        try:
+            with Image.open(path, formats=FORMATS) as file:
+                if file.mode[0] in "IF":  # Pillow would cut off what is above 255
+                    raise ValueError(f"it has more than 8 bits per channel: mode {file.mode}")
+                if file.width * file.height > MOST_PIXELS_READ:
+                    raise ValueError(f"it has more than {MOST_PIXELS_READ} pixels: {file.width}x{file.height}")
+                picture = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow has a dozen kinds for a damaged file, all meaning the same
+            raise ValueError(f"IMAGE must be an image file, got {path} ({error})") from None
     rows, columns = preparation.size
     scale = max(rows / picture.height, columns / picture.width) / preparation.crop
     width, height = (max(round(side * scale), want) for side, want in zip(picture.size, (columns, rows), strict=True))
+    if width * height > MOST_PIXELS_READ:
+        raise ValueError(
+            f"IMAGE must be less long and thin, got {path} of {picture.width}x{picture.height} pixels, "
+            f"which are {width}x{height} where its shorter side fits"
+        )
     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     left, upper = (width - columns) // 2, (height - rows) // 2
     picture = picture.crop((left, upper, left + columns, upper + rows))
     pixels = np.asarray(picture, np.float64).reshape(picture.height, picture.width, channels) * (
         preparation.white / 255
     )
-    normalised = (pixels - np.array(preparation.mean)) / np.array(preparation.std)
-    return normalised.transpose(2, 0, 1)[None].astype(np.float32)
+    with np.errstate(over="ignore"):
+        normalised = (pixels - np.array(preparation.mean)) / np.array(preparation.std)
+        x = normalised.transpose(2, 0, 1)[None].astype(np.float32)
+    if not np.isfinite(x).all():
+        raise ValueError("--white, --mean and --std must leave finite numbers, got an overflow")
+    return x
 
 
 def _labels(path: Path, count: int) -> list[str]:
     """The name of each of `count` classes."""
     try:
-        labels = path.read_text(encoding="utf-8").splitlines()
+        labels = files.read("--labels", path, LARGEST_LABELS).decode().splitlines()
     except OSError as error:
         raise ValueError(f"--labels must be a file that can be read, got {path} ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -11,8 +11,10 @@ import numpy as np
 from npconv import files
 from npconv.geometry import Array
 from npconv.nn import Layer
-from npconv.weights.sources import load_state_dict
+from npconv.weights.sources import check_numbers, load_state_dict
 
+LARGEST_HEADER = 1 << 24  # bytes, of JSON that describes a hundred thousand arrays
+NUMPY_DTYPES = "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"  # not BF16, float8
 _MISSING = "weights are safetensors files, got no such package: pip install 'npconv[train]'"
 
 
@@ -76,12 +78,13 @@ def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> 
     ImportError
         safetensors is not installed.
     TypeError, ValueError
-        The file is missing or damaged, or its arrays are not the model's by name and shape; the message names the file
-        and the array, and the model is as it was.
+        The file is missing or damaged, its arrays are not the model's by name, shape and dtype, one holds a NaN or an infinity,
+        or a running variance is negative; the message names the file and the array, and the model is as it was.
     """
     about, state = _read(path)
     try:
         if source is None:
+            check_numbers(state)
             model.load_state(state)
         else:
             load_state_dict(model, state, source)
@@ -113,8 +116,16 @@ def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, 
     if not path.is_file():
         raise ValueError(f"the weights must be a file that exists, got {path}")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with path.open("rb") as start:
+            header = int.from_bytes(start.read(8), "little")
+        if header > LARGEST_HEADER:
+            raise OSError(f"its header must have at most {LARGEST_HEADER} bytes, got {header}")
+        with safe_open(path, framework="numpy") as file:  # it has found that the arrays lie inside the file
             names = file.keys() if arrays else ()
+            for name in names:
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in NUMPY_DTYPES:
+                    raise TypeError(f"{path}: {name} must be F16, F32 or F64, got {dtype}")
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, TypeError) as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"the weights file must be a whole safetensors file, got {path} ({error})") from None

@@ -205,10 +205,25 @@ def load_state_dict(model: Layer, state: Mapping[str, Array], source: str) -> di
         listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
         raise ValueError(f"the arrays must be those of {source} for {table.network}, got {listed}")
     shuffles = {name: _inverse_shuffle(model, name) for name in own if re.search(table.shuffled, name)}
-    model.load_state(
-        {name: _shuffled(state[theirs[name]], shuffles.get(name, 1)).astype(array.dtype) for name, array in own.items()}
-    )
+    with np.errstate(over="ignore"):  # it is found below
+        converted = {name: state[theirs[name]].astype(array.dtype) for name, array in own.items()}
+    check_numbers({theirs[name]: array for name, array in converted.items()})
+    model.load_state({name: _shuffled(array, shuffles.get(name, 1)) for name, array in converted.items()})
     return theirs
+
+
+def check_numbers(state: Mapping[str, Array]) -> None:
+    """Raise ValueError for an array that no training leaves: one with a NaN or an infinity, or a negative running variance."""
+    for name, array in state.items():
+        if array.dtype not in FLOAT_DTYPES:
+            continue
+        wrong = array.size - np.count_nonzero(np.isfinite(array))
+        if wrong:
+            raise ValueError(
+                f"{name} must be finite in {array.dtype}, got {wrong} of {array.size} numbers that are not"
+            )
+        if name.endswith("running_var") and array.min(initial=0) < 0:
+            raise ValueError(f"{name} must be at least 0, got {array.min()}")
 
 
 def _inverse_shuffle(model: Layer, name: str) -> int:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import struct
+import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +182,28 @@ def wide(folder: Path) -> Path:
     return folder / "wide.png"
 
 
+def thin(folder: Path) -> Path:
+    Image.fromarray(np.zeros((1, 60_000), np.uint8)).save(folder / "thin.png")
+    return folder / "thin.png"
+
+
+def claimed(folder: Path, width: int, height: int) -> Path:
+    """A picture's first bytes, which say how large it will be; there is no more of it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (folder / "claimed.png").write_bytes(start + struct.pack(">I", 100) + b"IDAT")
+    return folder / "claimed.png"
+
+
+def fifo(folder: Path) -> Path:
+    if not (folder / "fifo").exists():
+        os.mkfifo(folder / "fifo")
+    return folder / "fifo"
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+
+
 def text(folder: Path, contents: bytes) -> Path:
     (folder / "text.txt").write_bytes(contents)
     return folder / "text.txt"
@@ -202,11 +228,22 @@ def mine(f: Path) -> list[Any]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (lambda f: [f / "no.png", *mine(f)[1:]], "IMAGE must exist, got "),
-        (lambda f: [f, *mine(f)[1:]], "IMAGE must be an image file, got "),
+        (lambda f: [f / "no.png", *mine(f)[1:]], "IMAGE must be a file that exists, got "),
+        (lambda f: [f, *mine(f)[1:]], "IMAGE must be a file that exists, got "),
+        (lambda f: [fifo(f), *mine(f)[1:]], "IMAGE must be a file that exists, got "),
         (lambda f: [f / "thirds.npz", *mine(f)[1:]], "IMAGE must be an image file, got "),
         (lambda f: [cut(f / "middle.png"), *mine(f)[1:]], "IMAGE must be an image file, got "),
         (lambda f: [wide(f), *mine(f)[1:]], "it has more than 8 bits per channel"),
+        (lambda f: [text(f, EPS), *mine(f)[1:]], "cannot identify image file"),
+        (lambda f: [claimed(f, 20_000, 20_000), *mine(f)[1:]], "IMAGE must be an image file, got "),
+        (lambda f: [claimed(f, 10_000, 10_000), *mine(f)[1:]], "it has more than 67108864 pixels: 10000x10000"),
+        (lambda f: [claimed(f, 8000, 8000), *mine(f)[1:]], "IMAGE must be an image file, got "),
+        (lambda f: [thin(f), *mine(f)[1:], "--size", 224], "IMAGE must be less long and thin, got "),
+        (lambda f: [*mine(f), "--size", "3000x2000"], "--size must have at most 4194304 pixels, got 3000x2000"),
+        (lambda f: [*mine(f), "--std", "1e-300"], "--white, --mean and --std must leave finite numbers"),
+        (lambda f: [*mine(f), "--std", "1e-36"], "the network must give finite numbers, got others for "),
+        (lambda f: [*mine(f), "--labels", fifo(f)], "--labels must be a file, got a FIFO: "),
+        (lambda f: [*mine(f), "--labels", text(f, bytes(1 << 25))], "--labels must have at most 16777216 bytes"),
         (lambda f: [*mine(f), "--top", 0], "--top must be at least 1, got --top=0"),
         (lambda f: [*mine(f), "--size", "big"], "--size must be pixels such as 224 or 49x10, got 'big'"),
         (lambda f: [*mine(f), "--size", 0], "--size must be at least 1, got 0"),
@@ -218,7 +255,7 @@ def mine(f: Path) -> list[Any]:
         (lambda f: [*mine(f), "-o", "width=2"], "--option must not be given where the weights say it themselves, got"),
         (lambda f: [*mine(f), "-o", "width"], "--option must be NAME=VALUE, got 'width'"),
         (lambda f: [*mine(f), "--labels", f / "no.txt"], "--labels must be a file that can be read, got "),
-        (lambda f: [*mine(f), "--labels", f], "--labels must be a file that can be read, got "),
+        (lambda f: [*mine(f), "--labels", f], "--labels must be a file, got a folder: "),
         (lambda f: [*mine(f), "--labels", text(f, b"a\nb\n")], "a line for each of 3 classes, got 2 lines in "),
         (lambda f: [*mine(f), "--labels", text(f, b"\xff\n")], "--labels must be a text file in UTF-8, got "),
         (lambda f: [*mine(f), "--names", "keras"], "--names must be one of timm/mobilenetv1, "),
@@ -244,6 +281,29 @@ def mine(f: Path) -> list[Any]:
         (lambda f: [mine(f)[0], "--weights", foreign(f, noted(f, image=[8, 6]))], "(expected 3, got 2)"),
         (lambda f: [mine(f)[0], "--weights", foreign(f, noted(f, image=[1, 0, 6]))], "image must be at least 1, got"),
         (lambda f: [mine(f)[0], "--weights", foreign(f, noted(f, white=0))], "white must be finite and above 0, got"),
+        *(
+            (lambda f, changes=changes: [mine(f)[0], "--weights", foreign(f, noted(f, **changes))], message)
+            for changes, message in [
+                ({"image": [1, 20_000, 20_000]}, "image must have at most 4194304 pixels, got 20000x20000"),
+                ({"image": {"1": 2}}, "the note must have a model, its architecture and the image's shape"),
+                ({"architecture": 5}, "the note must have a model, its architecture and the image's shape"),
+                ({"architecture": {"num_classes": 10**9}}, "num_classes must be at most what the file has weights for"),
+                ({"architecture": {"num_classes": "3"}}, "num_classes must be an integer, got '3'"),
+                ({"architecture": {"rng": 3}}, "the weights must say what `npconv train` notes, got "),
+                ({"model": ["mobilenet"]}, "the weights must say what `npconv train` notes, got "),
+                ({"std": [0.0]}, "std must be finite and above 0, got std=0.0"),
+                ({"std": [float("nan")]}, "std must be a finite number for each of 1 channels"),
+                ({"std": [1.0, 1.0]}, "std must be a finite number for each of 1 channels"),
+                ({"mean": 10**400}, "the weights must say what `npconv train` notes, got "),
+                ({"mean": [10**400]}, "the weights must say what `npconv train` notes, got "),
+                ({"mean": ["x"]}, "the weights must say what `npconv train` notes, got "),
+                ({"white": 10**400}, "the weights must say what `npconv train` notes, got "),
+            ]
+        ),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, "[" * 100_000)], "RecursionError"),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, "9" * 5000)], "the weights must say what `npconv train` notes"),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, " " * 2_000_000)], "the note must have at most 1048576"),
+        (lambda f: [mine(f)[0], "--weights", foreign(f, "5")], "the note must have a model"),
         (
             lambda f: [mine(f)[0], "--weights", foreign(f, '{"model": "alexnet"}')],
             "the weights must say what `npconv train` notes, got ",
@@ -257,3 +317,19 @@ def test_errors_are_one_line(trained: Path, words: Callable[[Path], list[Any]], 
     assert err.startswith("npconv: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_control_characters_of_labels_are_shown(trained: Path) -> None:
+    rows = table(*mine(trained), "--labels", text(trained, "a\x1b[2J\n[red]b\nc\u202ed\n".encode()))
+    assert sorted(row[2] for row in rows) == ["[red]b", "a\\x1b[2J", "c\\u202ed"]
+
+
+def test_pillows_warnings_are_not_the_users(trained: Path) -> None:
+    """A palette with transparency in bytes is one of the pictures that Pillow warns of."""
+    picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(8, 6) % 4, mode="P")
+    picture.putpalette(bytes(range(12)))
+    picture.save(trained / "palette.png", transparency=bytes([0, 128, 255, 255]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table(trained / "palette.png", *mine(trained)[1:])
+    assert caught == []

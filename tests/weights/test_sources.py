@@ -108,7 +108,7 @@ def theirs(model: nn.Layer, source: str, seed: int = 1) -> dict[str, np.ndarray]
     """Random arrays for `model` by their names at the source."""
     random = np.random.default_rng(seed)
     state = {
-        SOURCES[source].name_there(name): random.standard_normal(array.shape).astype(array.dtype)
+        SOURCES[source].name_there(name): random.uniform(0, 1, array.shape).astype(array.dtype)
         for name, array in model.state().items()
     }
     return state | {"some.num_batches_tracked": np.array(7)}
