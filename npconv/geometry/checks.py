@@ -105,10 +105,26 @@ def shape(name: str, value: object, letters: str) -> tuple[int, ...]:
     return sizes
 
 
+def is_plain(value: object) -> TypeGuard[Array]:
+    """Whether `value` is a NumPy array, also one in a file, and no subclass, whose numbers may mean something else.
+
+    The numbers under a mask would be read, and a matrix has another product and no other number of axes.
+    """
+    kind = type(value)
+    return kind is np.ndarray or kind is np.memmap
+
+
+def check_plain(name: str, value: object) -> Array:
+    """`value`, once it is known to be a plain NumPy array."""
+    if not is_plain(value):
+        plain = "plain " if isinstance(value, np.ndarray) else ""
+        raise TypeError(f"{name} must be a {plain}NumPy array, got {type(value).__name__}")
+    return value
+
+
 def check_array(name: str, array: object, letters: str) -> tuple[int, ...]:
-    """The shape of `array`, once it is known to be a NumPy array with one axis for each of `letters`."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    """The shape of `array`, once it is known to be a plain NumPy array with one axis for each of `letters`."""
+    array = check_plain(name, array)
     if array.ndim != len(letters):
         raise ValueError(
             f"{name} must have {len(letters)} axes ({', '.join(letters)}), got {array.ndim} in shape {array.shape}"
@@ -119,9 +135,8 @@ def check_array(name: str, array: object, letters: str) -> tuple[int, ...]:
 
 
 def check_shape(name: str, array: object, expected: tuple[int, ...], meaning: str) -> None:
-    """Raise unless `array` is a NumPy array of the `expected` shape; `meaning` says what that shape is."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    """Raise unless `array` is a plain NumPy array of the `expected` shape; `meaning` says what that shape is."""
+    array = check_plain(name, array)
     if array.shape != expected:
         raise ValueError(f"{name} must have the shape {expected} ({meaning}), got {array.shape}")
 
@@ -130,9 +145,7 @@ def check_dtypes(arrays: Sequence[tuple[str, object]]) -> np.dtype[Any]:
     """The one float dtype that all the named `arrays` share."""
     first_name, first_dtype = "", None
     for name, array in arrays:
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
-        dtype = array.dtype
+        dtype = check_plain(name, array).dtype
         if dtype is first_dtype:
             continue  # nearly always
         if not dtype.isnative:

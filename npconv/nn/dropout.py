@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npconv.geometry import Array, check_shape, fraction
+from npconv.geometry import Array, check_dtypes, check_shape, fraction
 from npconv.nn.initialization import check_rng
 from npconv.nn.layer import Layer
 
@@ -41,6 +41,7 @@ class Dropout(Layer):
         self._rng = check_rng(rng)
 
     def forward(self, x: Array) -> Array:
+        check_dtypes([("x", x)])
         scale = np.ones_like(x)
         if self.training:
             scale[self._rng.random(x.shape) < self.rate] = 0
@@ -51,4 +52,5 @@ class Dropout(Layer):
     def backward(self, dy: Array) -> Array:
         (scale,) = self._recall()
         check_shape("dy", dy, scale.shape, "that of the output")
+        check_dtypes([("x", scale), ("dy", dy)])
         return dy * scale

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, check_shape, integer
+from npconv.geometry import Array, check_dtypes, check_shape, integer
 from npconv.nn.initialization import uniform
 from npconv.nn.layer import Layer, OperatorLayer
 from npconv.ops import linear, linear_backward
@@ -55,6 +55,9 @@ class Flatten(Layer):
     """
 
     def forward(self, x: Array) -> Array:
+        check_dtypes([("x", x)])
+        if x.ndim == 0:
+            raise ValueError("x must have at least the axis of the batch, got an array without axes")
         y = x.reshape(len(x), math.prod(x.shape[1:]))
         self._keep(x.shape, y.shape)
         return y

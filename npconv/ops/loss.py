@@ -45,7 +45,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: floa
     >>> softmax_cross_entropy(np.zeros((1, 2)), np.array([0])).round(6)  # log 2
     np.float64(0.693147)
     """
-    smoothing = _check(logits, labels, label_smoothing)
+    labels, smoothing = _check(logits, labels, label_smoothing)
     return backends.call("softmax_cross_entropy", logits, labels, smoothing)
 
 
@@ -59,19 +59,21 @@ def softmax_cross_entropy_backward(dy: Array, logits: Array, labels: Array, *, l
     >>> softmax_cross_entropy_backward(np.ones(()), np.zeros((1, 2)), np.array([0]))
     array([[-0.5,  0.5]])
     """
-    smoothing = _check(logits, labels, label_smoothing)
+    labels, smoothing = _check(logits, labels, label_smoothing)
     check_shape("dy", dy, (), "that of the loss")
     return backends.call("softmax_cross_entropy_input_grad", dy, logits, labels, smoothing)
 
 
-def _check(logits: Array, labels: Array, label_smoothing: float) -> float:
+def _check(logits: Array, labels: Array, label_smoothing: float) -> tuple[Array, float]:
+    """The labels and the smoothing, found to be right; the labels as a copy, which nobody else can change after that."""
     batch, classes = check_array("logits", logits, "NK")
     if batch == 0:
         raise ValueError("logits must have at least one row: the mean loss of an empty batch is undefined, got N=0")
     check_shape("labels", labels, (batch,), "one class number per row of logits")
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":  # a duration is an integer too, to NumPy
         raise TypeError(f"labels must be integers, got dtype {labels.dtype}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels must be in [0, {classes - 1}] for {classes} classes, got {low if low < 0 else high}")
-    return fraction("label_smoothing", label_smoothing)
+    numbers = np.array(labels, np.int64)
+    wrong = (numbers < 0) | (numbers >= classes)  # so are those that were too large for it
+    if wrong.any():
+        raise ValueError(f"labels must be in [0, {classes - 1}] for {classes} classes, got {labels[wrong.argmax()]}")
+    return numbers, fraction("label_smoothing", label_smoothing)

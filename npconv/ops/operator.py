@@ -83,6 +83,8 @@ def _prepared(name: str, value: Any, half: bool, channels_last: bool | None) -> 
         return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
     if not isinstance(value, np.ndarray):
         return value
+    if type(value) is np.memmap:
+        value = value.view(np.ndarray)
     if not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     if half:

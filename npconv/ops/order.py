@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from npconv import backends
-from npconv.geometry import FLOAT_DTYPES, Array, check_array, check_dtypes
+from npconv.geometry import FLOAT_DTYPES, Array, check_array, check_dtypes, is_plain
 
 
 def channels_last(x: Array) -> Array:
@@ -47,6 +45,6 @@ def channels_last(x: Array) -> Array:
 
 def native_order(x: Array) -> Array:
     """x in the memory order in which the current backend computes, for who goes on with it; what is no map stays as it is."""
-    if not isinstance(x, np.ndarray) or x.ndim != 4 or backends.diverts_numbers() or x.dtype not in FLOAT_DTYPES:
+    if not is_plain(x) or x.ndim != 4 or backends.diverts_numbers() or x.dtype not in FLOAT_DTYPES:
         return x
     return backends.in_order(x, backends.computes_channels_last())
