@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.geometry import is_word, shown
 from npconv.memory import empty, empty_channels_last, is_channels_last
 
 BACKENDS = {"numpy": "npconv.reference", "numba": "npconv.kernels"}
@@ -29,8 +30,8 @@ _stands_in: ContextVar[bool] = ContextVar("npconv_stands_in", default=False)
 
 def _checked(name: str, source: str) -> str:
     """`name`, once it is known to be a backend that can run here; `source` says who asked for it."""
-    if name not in BACKENDS:
-        raise ValueError(f"{source} must be one of {', '.join(map(repr, BACKENDS))}, got {name!r}")
+    if not is_word(name, BACKENDS):
+        raise ValueError(f"{source} must be one of {', '.join(map(repr, BACKENDS))}, got {shown(name)}")
     if name == "numba" and not _numba_is_installed():
         raise ImportError(f"{source}='numba' needs Numba, which is not installed: pip install numba")
     return name
@@ -95,8 +96,8 @@ def winograd(tiles: str) -> Iterator[None]:
     ...     print(npconv.conv2d(x, w).max())
     144.0
     """
-    if tiles not in WINOGRAD:
-        raise ValueError(f"winograd must be one of {', '.join(map(repr, WINOGRAD))}, got {tiles!r}")
+    if not is_word(tiles, WINOGRAD):
+        raise ValueError(f"winograd must be one of {', '.join(map(repr, WINOGRAD))}, got {shown(tiles)}")
     if not _numba_is_installed():
         yield
         return

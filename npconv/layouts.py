@@ -24,9 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-import numpy as np
-
-from npconv.geometry import Array, Pair, check_array, integer, pair
+from npconv.geometry import Array, Pair, check_array, integer, is_sequence, pair, shown
 
 # --- maps --------------------------------------------------------------------------------------------------------
 
@@ -179,16 +177,16 @@ def onnx_to_padding(pads: Sequence[int]) -> tuple[Pair, Pair]:
 
 def _sides(padding: object) -> tuple[Pair, Pair]:
     if not _is_list(padding, 2) or not all(_is_list(side, 2) for side in padding):
-        raise ValueError(f"padding must be ((top, bottom), (left, right)), got {padding!r}")
+        raise ValueError(f"padding must be ((top, bottom), (left, right)), got {shown(padding)}")
     rows, columns = padding
     return pair("padding", rows, minimum=0), pair("padding", columns, minimum=0)
 
 
 def _four(name: str, pads: object, meaning: str) -> list[int]:
     if not _is_list(pads, 4):
-        raise ValueError(f"{name} must be the four ints {meaning}, got {pads!r}")
+        raise ValueError(f"{name} must be the four ints {meaning}, got {shown(pads)}")
     return [integer(f"{name}[{place}]", side, minimum=0) for place, side in enumerate(pads)]
 
 
 def _is_list(value: object, length: int) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) and len(value) == length
+    return is_sequence(value) and len(value) == length

@@ -13,7 +13,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 
 from npconv import backends
-from npconv.geometry import Array, fraction, integer, positive
+from npconv.geometry import Array, check_dtypes, check_shape, flag, fraction, integer, is_sequence, positive, shown
 from npconv.nn import Layer
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -117,16 +117,17 @@ class Optimizer(abc.ABC):
     def __init__(self, lr: float | Schedule, weight_decay: float, no_decay: NoDecay) -> None:
         self.lr = lr if callable(lr) else constant(lr)
         self.weight_decay = positive("weight_decay", weight_decay, zero=True)
-        named = isinstance(no_decay, Sequence) and not isinstance(no_decay, str)
+        named = is_sequence(no_decay)
         if not callable(no_decay) and not (named and all(isinstance(name, str) for name in no_decay)):
-            raise TypeError(f"no_decay must be a sequence of names or a function, got {no_decay!r}")
+            raise TypeError(f"no_decay must be a sequence of names or a function, got {shown(no_decay)}")
         self.no_decay = no_decay
         self.steps = 0
 
     def step(self, model: Layer) -> None:
         """Update all parameters of `model` in place, from the gradients that its last backward left.
 
-        Raises RuntimeError, before any update, where a parameter has no gradient.
+        Raises RuntimeError, before any update, where a parameter has no gradient, and ValueError or TypeError where one is not of
+        the parameter's shape and dtype.
         """
         updates = []
         for path, layer in model.named_layers():
@@ -134,6 +135,8 @@ class Optimizer(abc.ABC):
                 dotted, grad = f"{path}.{name}" if path else name, layer.grads.get(name)
                 if grad is None:
                     raise RuntimeError(f"step must come after a backward, got no gradient for {dotted}")
+                check_shape(f"the gradient of {dotted}", grad, param.shape, "that of the parameter")
+                check_dtypes([(dotted, param), (f"the gradient of {dotted}", grad)])
                 updates.append((dotted, param, grad))
         lr = positive("lr", self.lr(self.steps), zero=True)
         self.steps += 1
@@ -195,9 +198,9 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay, no_decay)
         self.momentum = fraction("momentum", momentum)
-        if nesterov and not momentum:
+        self.nesterov = flag("nesterov", nesterov)
+        if self.nesterov and not self.momentum:
             raise ValueError(f"momentum must be above 0 where nesterov is true, got momentum={momentum}")
-        self.nesterov = nesterov
         self._velocities: dict[str, Array] = {}
 
     def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
@@ -244,8 +247,8 @@ class Adam(Optimizer):
         no_decay: NoDecay = (),
     ) -> None:
         super().__init__(lr, weight_decay, no_decay)
-        if not isinstance(betas, Sequence) or len(betas) != 2:
-            raise TypeError(f"betas must be two numbers, got {betas!r}")
+        if not is_sequence(betas) or len(betas) != 2:
+            raise TypeError(f"betas must be two numbers, got {shown(betas)}")
         self.betas = (
             fraction("betas[0]", betas[0], below_one=True),
             fraction("betas[1]", betas[1], below_one=True),

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "files": (set(), set()),
     "printable": (set(), set()),
     "version": (set(), set()),
-    "backends": ({"version", "memory"}, set()),  # for the version that show_config prints
+    "backends": ({"version", "geometry", "memory"}, set()),  # for the version that show_config prints
     "reference": ({"geometry"}, set()),
     "kernels": ({"geometry", "memory"}, {"numba", "llvmlite"}),
     "ops": ({"backends", "geometry", "memory"}, set()),

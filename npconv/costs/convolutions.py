@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npconv.costs.cost import Cost, Direction, Shape, bilinear_cost, convolution_cost
 from npconv.costs.maps import add
-from npconv.geometry import Conv2dGeometry, IntOrPair, Padding, ghost_channels, integer, pair, shape
+from npconv.geometry import Conv2dGeometry, IntOrPair, Padding, flag, ghost_channels, integer, pair, shape
 
 
 def conv2d(
@@ -109,7 +109,7 @@ def linear(
         macs=batch * in_features * out_features,
         x=batch * in_features,
         w=out_features * in_features,
-        b=out_features if bias else 0,
+        b=out_features if flag("bias", bias) else 0,
         y=batch * out_features,
         direction=direction,
         itemsize=itemsize,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
-from npconv.geometry import Conv2dGeometry, integer
+from npconv.geometry import Conv2dGeometry, flag, integer, word
 
 Direction: TypeAlias = Literal["forward", "input_grad", "weight_grad"]
 Shape: TypeAlias = Sequence[int]
@@ -56,8 +56,7 @@ class Cost(NamedTuple):
 
 def check_options(direction: Direction, itemsize: int) -> None:
     """Raise unless there is such a direction, and numbers of so many bytes."""
-    if direction != "forward" and direction not in GRADIENTS:
-        raise ValueError(f"direction must be 'forward', 'input_grad' or 'weight_grad', got {direction!r}")
+    word("direction", direction, "forward", *GRADIENTS)
     integer("itemsize", itemsize, minimum=1)
 
 
@@ -94,9 +93,10 @@ def convolution_cost(
 ) -> Cost:
     """A convolution of any kind: ``N * O * C / groups`` times the pairs (p, r) of its rows and those (q, s) of its columns."""
     g = geometry
+    bias = flag("bias", bias)
     rows = g.out_height * g.kernel_height
     columns = g.out_width * g.kernel_width
-    if not count_padding:
+    if not flag("count_padding", count_padding):
         rows = _taps(g.in_height, g.out_height, g.kernel_height, g.stride_height, g.dilation_height, g.pad_top)
         columns = _taps(g.in_width, g.out_width, g.kernel_width, g.stride_width, g.dilation_width, g.pad_left)
     return bilinear_cost(

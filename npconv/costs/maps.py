@@ -11,8 +11,11 @@ from npconv.geometry import (
     Pool2dGeometry,
     UpsampleGeometry,
     check_shuffle_groups,
+    flag,
     integer,
+    is_sequence,
     shape,
+    shown,
 )
 
 
@@ -132,9 +135,11 @@ def batch_norm2d(
         return traffic(size, size, 4 * channels, itemsize, parameters=2 * channels)
     if direction == "input_grad":
         return traffic(2 * size, size, 3 * channels, itemsize)
-    return traffic(0, 0, (2 if batch_statistics else 4) * channels, itemsize)
+    return traffic(0, 0, (2 if flag("batch_statistics", batch_statistics) else 4) * channels, itemsize)
 
 
 def _any_shape(x_shape: Shape) -> tuple[int, ...]:
     """A shape with any number of axes, any of which may be empty."""
+    if not is_sequence(x_shape):
+        raise TypeError(f"x must be a tuple of ints, got {shown(x_shape)}")
     return tuple(integer(f"x[{axis}]", size, minimum=0) for axis, size in enumerate(x_shape))

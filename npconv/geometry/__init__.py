@@ -27,12 +27,17 @@ from npconv.geometry.checks import (
     check_dtypes,
     check_plain,
     check_shape,
+    flag,
     fraction,
     integer,
     is_plain,
+    is_sequence,
+    is_word,
     pair,
     positive,
     shape,
+    shown,
+    word,
 )
 from npconv.geometry.convolution import Conv2dGeometry
 from npconv.geometry.padding import Padding, effective_kernel, explicit_padding, same_padding
@@ -56,10 +61,13 @@ __all__ = [
     "check_shuffle_groups",
     "effective_kernel",
     "explicit_padding",
+    "flag",
     "fraction",
     "ghost_channels",
     "integer",
     "is_plain",
+    "is_sequence",
+    "is_word",
     "octave_channels",
     "octave_joints",
     "octave_paths",
@@ -68,4 +76,6 @@ __all__ = [
     "positive",
     "same_padding",
     "shape",
+    "shown",
+    "word",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from npconv.geometry.checks import IntOrPair, Pair, fraction, integer, pair
+from npconv.geometry.checks import IntOrPair, Pair, fraction, integer, pair, shown, word
 from npconv.geometry.convolution import Conv2dGeometry
 from npconv.geometry.pooling import Pool2dGeometry
 
@@ -57,13 +57,12 @@ def octave_paths(stride: IntOrPair, stride_mode: str) -> tuple[tuple[OctavePath,
     >>> paths[2], strides  # the low map has the high output's size already
     (OctavePath(name='lh', source=1, target=0, pool=1, repeat=1), (1, 1))
     """
-    if stride_mode not in ("pool", "conv"):
-        raise ValueError(f"stride_mode must be 'pool' or 'conv', got {stride_mode!r}")
+    word("stride_mode", stride_mode, "pool", "conv")
     strides = pair("stride", stride, minimum=1)
     if stride_mode == "conv" or strides == (1, 1):
         return _EQUATION_4, strides
     if strides != (2, 2):
-        raise ValueError(f"stride must be 1 or 2 in stride_mode 'pool', got stride={stride!r}")
+        raise ValueError(f"stride must be 1 or 2 in stride_mode 'pool', got stride={shown(stride)}")
     return _POOLED_FIRST, (1, 1)
 
 
@@ -118,6 +117,7 @@ def ghost_channels(out_channels: int, ratio: int) -> Pair:
 
 def check_shuffle_groups(channels: int, groups: int) -> int:
     """`groups` as an int that divides `channels`."""
+    channels = integer("channels", channels, minimum=0)
     groups = integer("groups", groups, minimum=1)
     if channels % groups:
         raise ValueError(f"groups must divide the channels, got groups={groups}, channels={channels}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -14,11 +15,47 @@ Array: TypeAlias = NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
 IntOrPair: TypeAlias = "int | Sequence[int]"
 
+LONGEST_SHOWN = 200  # characters of a value in a message
 LARGEST = 2**31 - 1  # of any size or step: products of two still fit the kernels' 64-bit indices
 FLOAT_DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 _BOOLS = bool, np.bool_
 _NUMBERS = int, float, np.integer, np.floating
 _SEQUENCES = Sequence, np.ndarray
+
+
+# --- values in general -------------------------------------------------------------------------------------------
+
+
+def shown(value: object) -> str:
+    """What an error says that it got: `value` as Python writes it, in one line, and cut where it is long.
+
+    >>> shown("same"), shown(np.zeros((1, 2, 2))), shown(10**5000)
+    ("'same'", 'array([[[0., 0.], [0., 0.]]])', 'int')
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of too many digits, or whatever a foreign class does
+        return type(value).__name__
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def is_word(value: object, words: Container[str]) -> bool:
+    """Whether `value` is one of `words`: a string, for an array would be compared with each, number by number."""
+    return isinstance(value, str) and value in words
+
+
+def word(name: str, value: object, *words: str) -> None:
+    """Raise ValueError unless `value` is one of two or more `words`."""
+    if not is_word(value, words):
+        listed = f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+        raise ValueError(f"{name} must be {listed}, got {shown(value)}")
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` as True or False, which it must be: what else is true in Python is more likely to be in the wrong place."""
+    if not isinstance(value, _BOOLS):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
@@ -33,18 +70,22 @@ def integer(name: str, value: object, *, minimum: int | None = None) -> int:
             raise TypeError
         result = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if minimum is not None and result < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {name}={result}")
+        raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
+    least = -LARGEST if minimum is None else minimum
+    if result < least:
+        raise ValueError(f"{name} must be at least {least}, got {name}={shown(result)}")
     if result > LARGEST:
-        raise ValueError(f"{name} must be at most {LARGEST}, got {name}={result}")
+        raise ValueError(f"{name} must be at most {LARGEST}, got {name}={shown(result)}")
     return result
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, _BOOLS) or not isinstance(value, _NUMBERS):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    if isinstance(value, (*_BOOLS, np.timedelta64)) or not isinstance(value, _NUMBERS):
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def positive(name: str, value: object, *, zero: bool = False) -> float:
@@ -66,7 +107,9 @@ def fraction(name: str, value: object, *, below_one: bool = False) -> float:
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether `value` has members to be looked at one by one, as a tuple, a list or an array has, and a string here has not."""
     kind = type(value)  # which says it sooner than an abstract class does
-    return kind is tuple or (kind is not int and isinstance(value, _SEQUENCES) and not isinstance(value, str))
+    if kind is tuple or kind is int:
+        return kind is tuple
+    return isinstance(value, _SEQUENCES) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
 
 
 def pair(name: str, value: object, *, minimum: int) -> Pair:
@@ -77,7 +120,7 @@ def pair(name: str, value: object, *, minimum: int) -> Pair:
         both = integer(name, value, minimum=minimum)
         return both, both
     if len(value) != 2:
-        raise ValueError(f"{name} must be an int or (rows, columns), got {value!r}")
+        raise ValueError(f"{name} must be an int or (rows, columns), got {shown(value)}")
     return integer(name, value[0], minimum=minimum), integer(name, value[1], minimum=minimum)
 
 
@@ -93,9 +136,9 @@ def shape(name: str, value: object, letters: str) -> tuple[int, ...]:
         else:
             return value  # that of an array that is not empty
     if not is_sequence(value):
-        raise TypeError(f"{name} must be a tuple of {len(letters)} ints, got {value!r}")
+        raise TypeError(f"{name} must be a tuple of {len(letters)} ints, got {shown(value)}")
     if len(value) != len(letters):
-        raise ValueError(f"{name} must have {len(letters)} sizes ({', '.join(letters)}), got {tuple(value)}")
+        raise ValueError(f"{name} must have {len(letters)} sizes ({', '.join(letters)}), got {shown(tuple(value))}")
     sizes = tuple(integer(f"{name}[{axis}]", size) for axis, size in enumerate(value))
     for letter, size in zip(letters, sizes, strict=True):
         if size < (0 if letter == "N" else 1):

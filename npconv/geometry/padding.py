@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from npconv.geometry.checks import Pair, is_sequence, pair
+from npconv.geometry.checks import Pair, is_sequence, is_word, pair, shown
 
 Padding: TypeAlias = "int | Sequence[int] | Sequence[Sequence[int]] | Literal['valid', 'same', 'same_lower']"
 Sides: TypeAlias = tuple[Pair, Pair]  # of padding: (top, bottom), (left, right)
@@ -30,14 +30,16 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int, *, lower: b
 def padding_form(padding: object) -> Sides | str:
     """Any form of `padding` as ((top, bottom), (left, right)), or as the string that it is."""
     if isinstance(padding, str):
-        if padding not in ("valid", "same", "same_lower"):
-            raise ValueError(f"padding must be 'valid', 'same' or 'same_lower' where it is a string, got {padding!r}")
+        if not is_word(padding, ("valid", "same", "same_lower")):
+            raise ValueError(
+                f"padding must be 'valid', 'same' or 'same_lower' where it is a string, got {shown(padding)}"
+            )
         return str(padding)
     if is_sequence(padding):
         nested = [is_sequence(side) for side in padding]
         if len(nested) != 2 or nested[0] != nested[1]:
             raise ValueError(
-                f"padding must be an int, (rows, columns), ((top, bottom), (left, right)) or a string, got {padding!r}"
+                f"padding must be an int, (rows, columns), ((top, bottom), (left, right)) or a string, got {shown(padding)}"
             )
         if nested[0]:
             return pair("padding", padding[0], minimum=0), pair("padding", padding[1], minimum=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from npconv.geometry.checks import IntOrPair, Pair, check_shape, kept, pair, shape
+from npconv.geometry.checks import IntOrPair, Pair, check_shape, flag, kept, pair, shape
 from npconv.geometry.padding import Padding, Sides, explicit_padding, output_size, padding_form
 
 
@@ -43,7 +43,9 @@ class Pool2dGeometry(NamedTuple):
         """
         kernels = pair("kernel", kernel, minimum=1)
         strides = kernels if stride is None else pair("stride", stride, minimum=1)
-        return _pooling(shape("x", x_shape, "NCHW"), kernels, strides, padding_form(padding), bool(ceil_mode))
+        return _pooling(
+            shape("x", x_shape, "NCHW"), kernels, strides, padding_form(padding), flag("ceil_mode", ceil_mode)
+        )
 
     @property
     def x_shape(self) -> tuple[int, int, int, int]:

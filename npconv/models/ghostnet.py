@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import fraction, integer, positive
+from npconv.geometry import fraction, integer, positive, word
 from npconv.models.blocks import classifier, conv_block, dropout_layer
 from npconv.nn import (
     BatchNorm2d,
@@ -329,6 +329,5 @@ def _pointwise_block(in_channels: int, out_channels: int, *, rng: np.random.Gene
 
 def _checked(variant: Variant) -> Variant:
     """`variant`, once it is known to be one."""
-    if variant not in ("torch", "tensorflow"):
-        raise ValueError(f"variant must be 'torch' or 'tensorflow', got {variant!r}")
+    word("variant", variant, "torch", "tensorflow")
     return variant

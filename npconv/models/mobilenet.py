@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Padding, fraction, integer, positive
+from npconv.geometry import Padding, fraction, integer, positive, word
 from npconv.models.blocks import classifier, conv_block
 from npconv.nn import BatchNorm2d, DepthwiseConv2d, Layer, PointwiseConv2d, ReLU, ReLU6, Sequential
 
@@ -358,8 +358,7 @@ def _network(
 ) -> Sequential:
     """A stem, a `block` for each of `rows`, all (channels, stride), and a classifier; `options` are those of a block."""
     activations: dict[str, type[Layer]] = {"relu6": ReLU6, "relu": ReLU}
-    if activation not in activations:
-        raise ValueError(f"activation must be 'relu6' or 'relu', got {activation!r}")
+    word("activation", activation, "relu6", "relu")
     num_classes = integer("num_classes", num_classes, minimum=1)
     dropout = fraction("dropout", dropout, below_one=True)
     made: dict[str, Any] = {"rng": rng, "dtype": dtype}

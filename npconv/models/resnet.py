@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, Padding, check_shape, integer
+from npconv.geometry import Array, Padding, check_shape, integer, word
 from npconv.models.blocks import classifier, conv_block, stage
 from npconv.nn import (
     BatchNorm2d,
@@ -65,8 +65,7 @@ def basic_block(
     TypeError, ValueError
         An argument of the wrong type or out of range; "zeros" with fewer output than input channels.
     """
-    if shortcut not in ("projection", "zeros"):
-        raise ValueError(f"shortcut must be 'projection' or 'zeros', got {shortcut!r}")
+    word("shortcut", shortcut, "projection", "zeros")
     main = two_convolutions(in_channels, out_channels, stride=stride, rng=rng, dtype=dtype)
     around: Layer | None = None
     if (stride, in_channels) != (1, out_channels):
@@ -126,8 +125,7 @@ def bottleneck_block(
     The shortcut is the identity at stride 1 with in_channels = out_channels, else a 1x1 convolution with the stride. In
     version "v2" it has its own batch norm and ReLU before it, as in the code of Drop an Octave; the paper shares main's.
     """
-    if version not in ("v1", "v2"):
-        raise ValueError(f"version must be 'v1' or 'v2', got {version!r}")
+    word("version", version, "v1", "v2")
     made: dict[str, Any] = {"bias": False, "rng": rng, "dtype": dtype}
     strides = (1, stride) if stride_last else (stride, 1)
     convolutions: tuple[Layer, ...] = (
@@ -300,8 +298,8 @@ def resnet(
       bn: BatchNorm2d(256)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
-    if depth not in BLOCKS:
-        raise ValueError(f"depth must be one of {', '.join(map(str, BLOCKS))}, got {depth!r}")
+    if integer("depth", depth, minimum=1) not in BLOCKS:
+        raise ValueError(f"depth must be one of {', '.join(map(str, BLOCKS))}, got {depth}")
     channels = integer("channels", channels, minimum=1)
     groups = integer("groups", groups, minimum=1)
     bottleneck = integer("group_width", group_width, minimum=1) * groups * channels // 64

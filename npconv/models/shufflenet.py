@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import integer, positive
+from npconv.geometry import integer, is_word, positive, shown
 from npconv.models.blocks import classifier, conv_block
 from npconv.nn import (
     AvgPool2d,
@@ -91,8 +91,9 @@ def shuffle_unit(
         raise ValueError(
             f"out_channels must be a multiple of 4 * groups, got out_channels={out_channels}, groups={groups}"
         )
-    if stride not in (1, 2):
-        raise ValueError(f"stride must be 1 or 2, got stride={stride!r}")
+    stride = integer("stride", stride, minimum=1)
+    if stride > 2:
+        raise ValueError(f"stride must be 1 or 2, got stride={shown(stride)}")
     if stride == 1 and in_channels != out_channels:
         raise ValueError(
             f"in_channels must be out_channels = {out_channels} at stride 1, got in_channels={in_channels}"
@@ -101,8 +102,8 @@ def shuffle_unit(
         raise ValueError(
             f"in_channels must be below out_channels = {out_channels} at stride 2, got in_channels={in_channels}"
         )
-    if shuffle not in (True, False, "inverse"):
-        raise ValueError(f"shuffle must be True, False or 'inverse', got shuffle={shuffle!r}")
+    if not isinstance(shuffle, bool | np.bool_) and not is_word(shuffle, ("inverse",)):
+        raise ValueError(f"shuffle must be True, False or 'inverse', got shuffle={shown(shuffle)}")
     reduction = integer("reduction", reduction, minimum=1)
     bottleneck = out_channels // 4
     made = out_channels if stride == 1 else out_channels - in_channels

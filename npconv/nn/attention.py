@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, integer
+from npconv.geometry import Array, integer, word
 from npconv.nn.activations import HardSigmoid, ReLU
 from npconv.nn.containers import Sequential
 from npconv.nn.convolution import PointwiseConv2d
@@ -94,8 +94,7 @@ class SqueezeExcite(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        if squash not in _SQUASHES:
-            raise ValueError(f"squash must be 'hard_sigmoid' or 'clip', got {squash!r}")
+        word("squash", squash, *_SQUASHES)
         self.channels = integer("channels", channels, minimum=1)
         self.reduced = integer("reduced", reduced, minimum=1)
         self.squash = squash

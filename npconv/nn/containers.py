@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.geometry import shown
 from npconv.nn.layer import Layer
 from npconv.ops import OctaveMap, relu6_backward, relu_backward
 from npconv.ops.branches import add, concatenate, concatenate_backward, diverted
@@ -196,7 +197,7 @@ def check_parts(parts: Mapping[str, Layer]) -> None:
     """Raise unless all `parts` are layers, no layer in two places: one keeps a single last forward."""
     for name, layer in parts.items():
         if not isinstance(layer, Layer):
-            raise TypeError(f"{name} must be a Layer, got {layer!r}")
+            raise TypeError(f"{name} must be a Layer, got {shown(layer)}")
     places: dict[int, str] = {}
     for name, part in parts.items():
         for path, layer in part.named_layers():

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel, integer, pair
+from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel, flag, integer, pair
 from npconv.nn.initialization import constant, he_normal
 from npconv.nn.layer import OperatorLayer
 from npconv.ops import (
@@ -92,7 +92,13 @@ class Conv2d(_Convolution):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.kernel = in_channels, out_channels, kernel
-        self.stride, self.padding, self.dilation, self.groups, self.bias = stride, padding, dilation, groups, bias
+        self.stride, self.padding, self.dilation, self.groups, self.bias = (
+            stride,
+            padding,
+            dilation,
+            groups,
+            flag("bias", bias),
+        )
         shape = kernel_shape(in_channels, out_channels, kernel, stride, padding, dilation, groups)
         self._draw(rng, dtype, w=shape)
 
@@ -135,7 +141,7 @@ class DepthwiseConv2d(_Convolution):
     ) -> None:
         super().__init__()
         self.channels, self.kernel, self.multiplier = channels, kernel, multiplier
-        self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
+        self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, flag("bias", bias)
         self._draw(rng, dtype, w=depthwise_kernel_shape(channels, kernel, multiplier, stride, padding, dilation))
 
 
@@ -167,7 +173,7 @@ class PointwiseConv2d(_Convolution):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.stride, self.groups, self.bias = stride, groups, bias
+        self.stride, self.groups, self.bias = stride, groups, flag("bias", bias)
         self._draw(rng, dtype, w=kernel_shape(in_channels, out_channels, 1, stride, 0, 1, groups))
 
 
@@ -205,7 +211,7 @@ class SeparableConv2d(_Convolution):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel, self.multiplier = kernel, multiplier
-        self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
+        self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, flag("bias", bias)
         in_channels = integer("in_channels", in_channels, minimum=1)
         depthwise = depthwise_kernel_shape(in_channels, kernel, multiplier, stride, padding, dilation)
         pointwise = kernel_shape(depthwise[0], out_channels, 1, 1, 0, 1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, IntOrPair, check_shape, ghost_channels, pair
+from npconv.geometry import Array, IntOrPair, check_shape, flag, ghost_channels, pair
 from npconv.nn.activations import ReLU
 from npconv.nn.containers import Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d
@@ -71,7 +71,7 @@ class GhostModule(Layer):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.kernel, self.ratio = in_channels, out_channels, kernel, ratio
-        self.cheap_kernel, self.stride, self.activation = cheap_kernel, stride, activation
+        self.cheap_kernel, self.stride, self.activation = cheap_kernel, stride, flag("activation", activation)
         maps, self._ghosts = ghost_channels(out_channels, ratio)
         rows, columns = pair("kernel", kernel, minimum=1)
         self.primary = self._part(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import FLOAT_DTYPES, Array
+from npconv.geometry import FLOAT_DTYPES, Array, shown
 
 
 def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike) -> Array:
@@ -42,8 +42,8 @@ def check_rng(rng: object) -> np.random.Generator:
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """`dtype` as a NumPy dtype, one that the operators know."""
-    with contextlib.suppress(TypeError):  # what NumPy knows no dtype for is refused below
+    with contextlib.suppress(Exception):  # NumPy has many kinds for what it knows no dtype for, which is refused below
         known = np.dtype(dtype)
         if known in FLOAT_DTYPES:
             return known
-    raise TypeError(f"dtype must be float16, float32 or float64, got {dtype!r}")
+    raise TypeError(f"dtype must be float16, float32 or float64, got {shown(dtype)}")

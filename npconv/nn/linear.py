@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, check_dtypes, check_shape, integer
+from npconv.geometry import Array, check_dtypes, check_shape, flag, integer
 from npconv.nn.initialization import uniform
 from npconv.nn.layer import Layer, OperatorLayer
 from npconv.ops import linear, linear_backward
@@ -40,9 +40,9 @@ class Linear(OperatorLayer):
         super().__init__()
         self.in_features = integer("in_features", in_features, minimum=1)
         self.out_features = integer("out_features", out_features, minimum=1)
-        self.bias = bias
+        self.bias = flag("bias", bias)
         self.params["w"] = uniform((self.out_features, self.in_features), self.in_features, rng, dtype)
-        if bias:
+        if self.bias:
             self.params["b"] = uniform((self.out_features,), self.in_features, rng, dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, fraction, integer, positive
+from npconv.geometry import Array, flag, fraction, integer, positive, word
 from npconv.nn.initialization import constant
 from npconv.nn.layer import Layer
 from npconv.ops import batch_norm2d, batch_norm2d_backward
@@ -64,13 +64,12 @@ class BatchNorm2d(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        if momentum_convention not in ("pytorch", "tensorflow"):
-            raise ValueError(f"momentum_convention must be 'pytorch' or 'tensorflow', got {momentum_convention!r}")
+        word("momentum_convention", momentum_convention, "pytorch", "tensorflow")
         self.channels = integer("channels", channels, minimum=1)
         self.eps = positive("eps", eps)
         self.momentum = fraction("momentum", momentum)
         self.momentum_convention = momentum_convention
-        self.unbiased = unbiased
+        self.unbiased = flag("unbiased", unbiased)
         shape = (self.channels,)
         self.params = {"gamma": constant(shape, 1, dtype), "beta": constant(shape, 0, dtype)}
         self.buffers = {"running_mean": constant(shape, 0, dtype), "running_var": constant(shape, 1, dtype)}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, IntOrPair, Padding, fraction, octave_channels, octave_paths
+from npconv.geometry import Array, IntOrPair, Padding, flag, fraction, octave_channels, octave_paths
 from npconv.nn.containers import Identity, check_parts
 from npconv.nn.convolution import depthwise_kernel_shape, kernel_shape
 from npconv.nn.initialization import constant, he_normal
@@ -141,7 +141,7 @@ class OctaveConv2d(_OctaveConvolution):
         self.in_channels, self.out_channels, self.kernel = in_channels, out_channels, kernel
         self.alpha_in, self.alpha_out = alpha_in, alpha_out
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.bias, self.stride_mode = bias, stride_mode
+        self.bias, self.stride_mode = flag("bias", bias), stride_mode
         whole = kernel_shape(in_channels, out_channels, kernel, stride, padding, dilation, groups)
         inputs = octave_channels(in_channels, fraction("alpha_in", alpha_in))
         outputs = octave_channels(out_channels, fraction("alpha_out", alpha_out))
@@ -193,7 +193,7 @@ class OctaveDepthwiseConv2d(_OctaveConvolution):
         super().__init__()
         self.channels, self.kernel, self.alpha, self.multiplier = channels, kernel, alpha, multiplier
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.bias, self.stride_mode = bias, stride_mode
+        self.bias, self.stride_mode = flag("bias", bias), stride_mode
         high, low = octave_channels(channels, alpha)
         self._low_in = self._low_out = low
         octave_paths(stride, stride_mode)  # the rule for strides is there

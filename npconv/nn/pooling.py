@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv.geometry import IntOrPair, Padding, Pool2dGeometry, pair
+from npconv.geometry import IntOrPair, Padding, Pool2dGeometry, flag, pair
 from npconv.nn.layer import OperatorLayer
 from npconv.ops import (
     avg_pool2d,
@@ -39,7 +39,10 @@ class AvgPool2d(OperatorLayer):
         super().__init__()
         _check_pool(kernel, stride, padding)
         self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.ceil_mode, self.count_include_pad = (
+            flag("ceil_mode", ceil_mode),
+            flag("count_include_pad", count_include_pad),
+        )
 
 
 class MaxPool2d(OperatorLayer):
@@ -63,7 +66,7 @@ class MaxPool2d(OperatorLayer):
     ) -> None:
         super().__init__()
         _check_pool(kernel, stride, padding)
-        self.kernel, self.stride, self.padding, self.ceil_mode = kernel, stride, padding, ceil_mode
+        self.kernel, self.stride, self.padding, self.ceil_mode = kernel, stride, padding, flag("ceil_mode", ceil_mode)
 
 
 class GlobalAvgPool2d(OperatorLayer):

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from npconv.geometry import explicit_padding, fraction, pair
+from npconv.geometry import explicit_padding, fraction, is_sequence, is_word, pair, shown
 from npconv.nn.activations import HardSigmoid, HardSwish, ReLU, ReLU6
 from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
@@ -114,8 +114,8 @@ def replace_convs(
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a Layer, got {type(model).__name__}")
-    if kind not in _OPTIONS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, _OPTIONS))}, got {kind!r}")
+    if not is_word(kind, _OPTIONS):
+        raise ValueError(f"kind must be one of {', '.join(map(repr, _OPTIONS))}, got {shown(kind)}")
     for name in options:
         if name not in _OPTIONS[kind]:
             raise TypeError(f"the options of {kind!r} must be among {', '.join(_OPTIONS[kind])}, got {name}")
@@ -161,8 +161,8 @@ def _chosen(
 
 def _matching(name: str, patterns: Sequence[str], paths: Collection[str]) -> set[str]:
     """The paths that match one of the patterns, each of which must have one."""
-    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise TypeError(f"{name} must be a sequence of patterns, got {patterns!r}")
+    if not is_sequence(patterns) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(f"{name} must be a sequence of patterns, got {shown(patterns)}")
     found = {pattern: {path for path in paths if fnmatchcase(path, pattern)} for pattern in patterns}
     for pattern, matches in found.items():
         if not matches:

@@ -31,7 +31,7 @@ def add(x: Array, other: Array, *, activation: NormActivation | None = None) -> 
     return backends.join("add", x, other, activation)
 
 
-@operator("parts")
+@operator("parts", trees=("parts",))
 def concatenate(parts: tuple[Array, ...], *, activation: NormActivation | None = None) -> Array:
     """``activation(concatenate(parts))``, along axis 1; the parts have one size on all others.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from npconv import backends
-from npconv.geometry import Array, check_array, check_shape, positive
+from npconv.geometry import Array, check_array, check_shape, is_word, positive, shown
 from npconv.ops.operator import operator
 
 NormActivation: TypeAlias = Literal["relu", "relu6"]
@@ -105,7 +105,7 @@ def batch_norm2d_batch(
     return y, mean, var
 
 
-@operator("dy", "x", "gamma", "beta", "mean", "var", "batch_statistics")
+@operator("dy", "x", "gamma", "beta", "mean", "var", "batch_statistics", trees=("batch_statistics",))
 def batch_norm2d_backward(
     dy: Array,
     x: Array,
@@ -152,8 +152,8 @@ def _check(
     x: Array, gamma: Array, beta: Array, mean: Array | None, var: Array | None, eps: float, activation: object
 ) -> float:
     x_shape = check_array("x", x, "NCHW")
-    if activation not in (None, "relu", "relu6"):
-        raise ValueError(f"activation must be None, 'relu' or 'relu6', got {activation!r}")
+    if activation is not None and not is_word(activation, ("relu", "relu6")):
+        raise ValueError(f"activation must be None, 'relu' or 'relu6', got {shown(activation)}")
     if (mean is None) != (var is None):
         raise ValueError(
             "mean and var must be given together or not at all, got "

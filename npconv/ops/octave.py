@@ -41,7 +41,7 @@ class OctaveBias(NamedTuple):
     low: Array | None
 
 
-@operator("x", "w", "b")
+@operator("x", "w", "b", trees=("x", "w", "b"))
 def octave_conv2d(
     x: OctaveMap | tuple[Array | None, Array | None],
     w: OctaveWeight,
@@ -107,7 +107,7 @@ def octave_conv2d(
     return _forward(plan, x, w, b)
 
 
-@operator("dy", "x", "w", "b")
+@operator("dy", "x", "w", "b", trees=("dy", "x", "w", "b"))
 def octave_conv2d_backward(
     dy: OctaveMap | tuple[Array | None, Array | None],
     x: OctaveMap | tuple[Array | None, Array | None],
@@ -141,7 +141,7 @@ def octave_conv2d_backward(
     return _backward(plan, dy, x, w, b)
 
 
-@operator("x", "w", "b")
+@operator("x", "w", "b", trees=("x", "w", "b"))
 def octave_depthwise_conv2d(
     x: OctaveMap | tuple[Array | None, Array | None],
     w: OctaveWeight,
@@ -177,7 +177,7 @@ def octave_depthwise_conv2d(
     return _forward(plan, x, w, b)
 
 
-@operator("dy", "x", "w", "b")
+@operator("dy", "x", "w", "b", trees=("dy", "x", "w", "b"))
 def octave_depthwise_conv2d_backward(
     dy: OctaveMap | tuple[Array | None, Array | None],
     x: OctaveMap | tuple[Array | None, Array | None],

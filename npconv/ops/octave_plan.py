@@ -22,6 +22,7 @@ from npconv.geometry import (
     octave_joints,
     octave_paths,
     octave_pooling,
+    shown,
 )
 
 Maps: TypeAlias = "tuple[Array | None, Array | None]"
@@ -164,7 +165,7 @@ def _plan(
     if high and low and low[2:] != _octave_below(high):
         raise ValueError(
             f"padding must keep the outputs an octave apart: low must be {_octave_below(high)} for a high output of "
-            f"{high[2:]}, got {low[2:]} with padding={padding!r}"
+            f"{high[2:]}, got {low[2:]} with padding={shown(padding)}"
         )
     names = [path.name for path, _ in chosen]
     steps = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -19,8 +19,11 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Make a function an operator on the arguments in `array_names`: arrays, tuples of arrays, or None where that is the default.
+def operator(
+    *array_names: str, trees: Collection[str] = ()
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Make a function an operator on the arguments in `array_names`: arrays, tuples of arrays for those that are among `trees`
+    too, or None where that is the default.
 
     Before the function runs, the arrays are known to share one of float16, float32 and float64 (TypeError otherwise), are
     of the machine's byte order, and those that are maps (N, C, H, W), whose names do not begin with w, have the memory
@@ -44,7 +47,7 @@ def operator(*array_names: str) -> Callable[[Callable[Parameters, Result]], Call
                 value = args[place] if place < len(args) else kwargs.get(name)
                 if value is None and (name in optional or (name not in kwargs and place >= len(args))):
                     continue  # a missing required argument is left to Python's own message
-                if isinstance(value, tuple):
+                if isinstance(value, tuple) and name in trees:
                     arrays.extend(_named_leaves(name, value))
                 else:
                     arrays.append((name, value))

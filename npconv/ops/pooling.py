@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npconv import backends
-from npconv.geometry import Array, IntOrPair, Padding, Pool2dGeometry, check_array, check_shape
+from npconv.geometry import Array, IntOrPair, Padding, Pool2dGeometry, check_array, check_shape, flag
 from npconv.ops.operator import operator
 
 
@@ -54,7 +54,7 @@ def avg_pool2d(
     geometry = Pool2dGeometry.of(
         check_array("x", x, "NCHW"), kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
-    return backends.call("avg_pool2d", x, bool(count_include_pad), geometry)
+    return backends.call("avg_pool2d", x, flag("count_include_pad", count_include_pad), geometry)
 
 
 @operator("dy", "x")
@@ -78,7 +78,7 @@ def avg_pool2d_backward(
         check_array("x", x, "NCHW"), kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
     geometry.check_dy(dy)
-    return backends.call("avg_pool2d_input_grad", dy, bool(count_include_pad), geometry)
+    return backends.call("avg_pool2d_input_grad", dy, flag("count_include_pad", count_include_pad), geometry)
 
 
 @operator("x")

@@ -23,14 +23,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+LARGEST_EXPONENT = 709.0  # of e in a float64
+
 
 def unit_roundoff(dtype: DTypeLike) -> float:
     """The largest relative error of rounding to `dtype`: half the gap between 1 and the next number.
 
+    Raises TypeError for what is no dtype of floats.
+
     >>> unit_roundoff(np.float32) == 2.0**-24
     True
     """
-    return float(np.finfo(dtype).eps) / 2
+    try:
+        return float(np.finfo(dtype).eps) / 2
+    except Exception:  # NumPy has many kinds for what is no dtype of floats
+        raise TypeError(f"dtype must be one of floats, got {type(dtype).__name__}") from None
 
 
 def gamma(terms: int, roundoff: float) -> float:
@@ -42,8 +49,8 @@ def gamma(terms: int, roundoff: float) -> float:
     >>> gamma(3, 0.25)
     3.0
     """
-    product = terms * roundoff
-    if not 0 <= product < 1:
+    product = _checked("terms", terms) * _checked("roundoff", roundoff)
+    if not product < 1:
         raise ValueError(f"terms * roundoff must be in [0, 1), got terms={terms}, roundoff={roundoff}")
     return product / (1 - product)
 
@@ -53,10 +60,29 @@ def probable_gamma(terms: int, roundoff: float, deviations: float = 6.0) -> floa
 
     If rounding errors are independent and of mean 0, an inner product of K terms stays within it with a probability of
     at least ``1 - 2*K*exp(-deviations**2 / 2)`` (to first order in u): at 6 deviations and K = 1000 that is 0.99997.
+    Raises TypeError for what is no number and ValueError for a negative or infinite one.
     A result beyond it is right by `gamma`, and suspicious: a sum in a lower precision, a bias of one sign.
     Source: Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis, SIAM J. Sci. Comput. 41 (2019), theorem 2.4.
     """
-    return math.expm1(deviations * math.sqrt(terms) * roundoff + terms * roundoff**2 / (1 - roundoff))
+    count, u = _checked("terms", terms), _checked("roundoff", roundoff)
+    if not u < 1:
+        raise ValueError(f"roundoff must be in [0, 1), got {u}")
+    exponent = _checked("deviations", deviations) * math.sqrt(count) * u + count * u**2 / (1 - u)
+    return math.expm1(exponent) if exponent < LARGEST_EXPONENT else math.inf
+
+
+def _checked(name: str, value: object) -> float:
+    """`value` as a finite float of at least 0."""
+    numbers = int | float | np.integer | np.floating
+    if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, numbers):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, got {number}")
+    return number
 
 
 def rigorous_bound(magnitude: ArrayLike, terms: int, dtype: DTypeLike) -> NDArray[np.float64]:
