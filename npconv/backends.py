@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.geometry import is_word, shown
+from npconv.geometry import SURE, check_fits, is_word, shown
 from npconv.memory import empty, empty_channels_last, is_channels_last
 
 BACKENDS = {"numpy": "npconv.reference", "numba": "npconv.kernels"}
@@ -172,12 +172,25 @@ def update(rule: str, param: Any, *arguments: Any) -> None:
 def _run(primitive: str, *arguments: Any) -> Any:
     """Neither backend warns of an invalid value: NumPy's matrix products would beside an infinity, where BLAS fills up with zeros."""
     name = current_backend()
+    first, last = arguments[0], arguments[-1]
+    numbers = _numbers(last, name == "numpy") if hasattr(last, "numbers") else first.size
+    if numbers * first.itemsize > SURE:
+        check_fits(f"what {primitive} works on", numbers, first.itemsize)
     with np.errstate(invalid="ignore") if name == "numpy" else contextlib.nullcontext():
         return getattr(_package(name), primitive)(*arguments)
 
 
+@functools.lru_cache(maxsize=4096)
+def _numbers(geometry: Any, laid_out: bool) -> int:
+    """How many numbers the largest array of a geometry has."""
+    numbers: int = geometry.numbers(laid_out)
+    return numbers
+
+
 def in_order(array: Any, channels_last: bool) -> Any:
     """A map (N, C, H, W) in channels-last or in C order: itself where it is, else a copy. No primitive either."""
+    if array.nbytes > SURE and 0 in array.strides:  # numbers that are not there yet
+        check_fits("a map", array.size, array.itemsize)
     if current_backend() == "numba":
         package = _package("numba")
         return package.channels_last(array) if channels_last else package.c_order(array)

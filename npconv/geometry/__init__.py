@@ -40,12 +40,14 @@ from npconv.geometry.checks import (
     word,
 )
 from npconv.geometry.convolution import Conv2dGeometry
+from npconv.geometry.fitting import SURE, check_fits
 from npconv.geometry.padding import Padding, effective_kernel, explicit_padding, same_padding
 from npconv.geometry.pooling import Pool2dGeometry, UpsampleGeometry
 
 __all__ = [
     "FLOAT_DTYPES",
     "LARGEST",
+    "SURE",
     "Array",
     "Conv2dGeometry",
     "IntOrPair",
@@ -56,6 +58,7 @@ __all__ = [
     "UpsampleGeometry",
     "check_array",
     "check_dtypes",
+    "check_fits",
     "check_plain",
     "check_shape",
     "check_shuffle_groups",

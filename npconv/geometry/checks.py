@@ -63,7 +63,8 @@ def flag(name: str, value: object) -> bool:
 
 def integer(name: str, value: object, *, minimum: int | None = None) -> int:
     """`value` as an int of at least `minimum`. Python and NumPy integers are welcome; bools and floats are not."""
-    if type(value) is int and (minimum is None or value >= minimum) and value <= LARGEST:
+    least = -LARGEST if minimum is None else minimum
+    if type(value) is int and least <= value <= LARGEST:
         return value  # nearly always; small convolutions wait for these checks
     try:
         if isinstance(value, _BOOLS):
@@ -71,7 +72,6 @@ def integer(name: str, value: object, *, minimum: int | None = None) -> int:
         result = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
-    least = -LARGEST if minimum is None else minimum
     if result < least:
         raise ValueError(f"{name} must be at least {least}, got {name}={shown(result)}")
     if result > LARGEST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -95,6 +96,21 @@ class Conv2dGeometry(NamedTuple):
     @property
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.batch, self.out_channels, self.out_height, self.out_width
+
+    def numbers(self, laid_out: bool) -> int:
+        """How many numbers the largest array has that the convolution and its gradients work on.
+
+        Where it is `laid_out`, as by the reference, padding is pixels of a larger map, and each window has its own ones, but for
+        a depthwise convolution's, which are looked at where they are.
+        """
+        largest = max(map(math.prod, (self.x_shape, self.w_shape, self.y_shape)))
+        if not laid_out:
+            return largest
+        height = self.pad_top + self.in_height + self.pad_bottom
+        width = self.pad_left + self.in_width + self.pad_right
+        windows = self.out_height * self.out_width * self.kernel_height * self.kernel_width
+        pixels = max(height * width, windows if self.in_channels_per_group > 1 else 0)
+        return max(largest, self.batch * self.in_channels * pixels)
 
     def check_bias(self, b: object) -> None:
         """Raise unless `b` is None or one number per output channel."""

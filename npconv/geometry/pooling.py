@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,15 @@ class Pool2dGeometry(NamedTuple):
     @property
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.batch, self.channels, self.out_height, self.out_width
+
+    def numbers(self, laid_out: bool) -> int:
+        """How many numbers the largest array has that the pooling and its gradient work on; padding too where it is `laid_out`."""
+        largest = max(math.prod(self.x_shape), math.prod(self.y_shape))
+        if not laid_out:
+            return largest
+        height = max(self.pad_top + self.in_height, (self.out_height - 1) * self.stride_height + self.kernel_height)
+        width = max(self.pad_left + self.in_width, (self.out_width - 1) * self.stride_width + self.kernel_width)
+        return max(largest, self.batch * self.channels * height * width)
 
     def check_dy(self, dy: object) -> None:
         """Raise unless `dy` has the shape of the output."""
@@ -114,6 +124,13 @@ class UpsampleGeometry(NamedTuple):
     @property
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.batch, self.channels, self.out_height, self.out_width
+
+    def numbers(self, laid_out: bool) -> int:
+        """How many numbers the larger map has; what is cropped too where it is `laid_out`."""
+        height, width = self.out_height, self.out_width
+        if laid_out:
+            height, width = self.in_height * self.scale_height, self.in_width * self.scale_width
+        return self.batch * self.channels * max(height * width, self.in_height * self.in_width)
 
     def check_dy(self, dy: object) -> None:
         """Raise unless `dy` has the shape of the output."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import FLOAT_DTYPES, Array, shown
+from npconv.geometry import FLOAT_DTYPES, Array, check_fits, shown
 
 
 def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike) -> Array:
@@ -18,19 +18,28 @@ def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dty
     He et al. (arXiv 1502.01852), equation 10: through such a convolution and a ReLU the forward signal keeps its size.
     """
     rng, dtype = check_rng(rng), check_dtype(dtype)
+    _check_fits(shape, dtype)
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
 
 
 def uniform(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike) -> Array:
     """Uniform numbers between plus and minus 1 / sqrt(fan_in): PyTorch's choice for the linear layer."""
     rng, dtype = check_rng(rng), check_dtype(dtype)
+    _check_fits(shape, dtype)
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(dtype)
 
 
 def constant(shape: tuple[int, ...], value: float, dtype: DTypeLike) -> Array:
     """An array of one number."""
-    return np.full(shape, value, check_dtype(dtype))
+    dtype = check_dtype(dtype)
+    _check_fits(shape, dtype)
+    return np.full(shape, value, dtype)
+
+
+def _check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise MemoryError where a parameter would not fit, of which there are two while it is drawn."""
+    check_fits(f"a parameter of the shape {shape}", math.prod(shape), np.dtype(np.float64).itemsize + dtype.itemsize)
 
 
 def check_rng(rng: object) -> np.random.Generator:

@@ -1,0 +1,127 @@
+"""Strides, dilations, kernels and scales up to 2^31: work and memory are those of what is read and written, or none is done."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import numpy as np
+import pytest
+
+import npconv
+from npconv import nn
+from npconv.geometry import LARGEST
+
+TERABYTES = 10**5  # of rows and of columns
+
+
+def f(*shape):
+    return np.ones(shape, np.float32)
+
+
+def virtual(*shape):
+    """Numbers that take no memory."""
+    return np.broadcast_to(np.float32(1), shape)
+
+
+# What a few pixels are enough for, on both backends.
+SMALL = {
+    "stride": lambda: npconv.conv2d_backward(f(1, 1, 1, 1), f(1, 4, 4, 4), f(1, 4, 3, 3), stride=LARGEST, padding=1),
+    "stride and padding": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 1, 1), stride=1000, padding=1500),
+    "depthwise": lambda: npconv.depthwise_conv2d_backward(
+        f(1, 2, 1, 1), f(1, 2, 4, 4), f(2, 1, 3, 3), stride=LARGEST, padding=1
+    ),
+    "pointwise": lambda: npconv.pointwise_conv2d_backward(f(1, 2, 1, 1), f(1, 4, 4, 4), f(2, 4, 1, 1), stride=LARGEST),
+    "separable": lambda: npconv.separable_conv2d(
+        f(1, 2, 4, 4), f(2, 1, 3, 3), f(2, 2, 1, 1), stride=LARGEST, padding=1
+    ),
+    "pool": lambda: npconv.max_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), 2, stride=LARGEST),
+    "dilation of one tap": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 1, 1), dilation=LARGEST),
+}
+
+# What the reference would lay out, and the kernels read where it is.
+WIDE = {
+    "dilation": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 3, 3), dilation=LARGEST, padding=LARGEST),
+    "dilation, same": lambda: npconv.conv2d_backward(
+        f(1, 1, 4, 4), f(1, 1, 4, 4), f(1, 1, 3, 3), dilation=LARGEST, padding="same"
+    ),
+    "padding": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 3, 3), padding=LARGEST, stride=LARGEST),
+    "depthwise dilation": lambda: npconv.depthwise_conv2d(
+        f(1, 2, 4, 4), f(2, 1, 3, 3), dilation=LARGEST, padding=LARGEST
+    ),
+    "max pool's kernel": lambda: npconv.max_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), LARGEST, ceil_mode=True),
+    "average pool's kernel": lambda: npconv.avg_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), LARGEST, ceil_mode=True),
+    "average pool's padding": lambda: npconv.avg_pool2d(
+        f(1, 2, 4, 4), LARGEST, padding=LARGEST - 1, stride=LARGEST, count_include_pad=True
+    ),
+    "scale": lambda: npconv.upsample_nearest2d(f(1, 1, 1, 1), LARGEST, size=1),
+}
+
+# What no machine has the memory for.
+TOO_LARGE = {
+    "padding": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 3, 3), padding=TERABYTES * 10),
+    "padding of a pool": lambda: npconv.max_pool2d(f(1, 1, 4, 4), TERABYTES * 10, padding=TERABYTES * 10 - 1, stride=1),
+    "scale": lambda: npconv.upsample_nearest2d(f(1, 1, 4, 4), TERABYTES * 10),
+    "output channels": lambda: npconv.pointwise_conv2d(f(1, 1, 99, 99), virtual(LARGEST, 1, 1, 1)),
+    "x_shape": lambda: npconv.conv2d_input_grad(
+        f(1, 1, 1, 1), f(1, 1, 1, 1), (1, 1, TERABYTES * 10, TERABYTES * 10), stride=LARGEST
+    ),
+    "w_shape": lambda: npconv.conv2d_weight_grad(
+        f(1, 1, 1, 1), f(1, 1, 4, 4), (1, 1, TERABYTES * 20, TERABYTES * 20), padding=TERABYTES * 10 - 2
+    ),
+    "relu of virtual numbers": lambda: npconv.relu(virtual(1, 1, TERABYTES * 10, TERABYTES * 10)),
+    "a virtual map": lambda: npconv.global_avg_pool2d_backward(
+        f(1, 1, 1, 1), virtual(1, 1, TERABYTES * 10, TERABYTES * 10)
+    ),
+    "a layer": lambda: nn.Conv2d(TERABYTES, TERABYTES, 9, rng=np.random.default_rng(0)),
+    "a linear layer": lambda: nn.Linear(LARGEST, LARGEST, rng=np.random.default_rng(0)),
+}
+
+
+def taken(call):
+    """Seconds and bytes that it takes."""
+    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    call()
+    return time.perf_counter() - start, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory)
+
+
+@pytest.mark.parametrize("call", SMALL.values(), ids=SMALL)
+def test_work_is_that_of_the_pixels(backend, call):
+    call()  # compiles
+    seconds, bytes_taken = taken(call)
+    assert seconds < 2
+    assert bytes_taken < 2**27
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", WIDE.values(), ids=WIDE)
+def test_the_kernels_read_no_padding(call):
+    with npconv.backend("numba"):
+        call()
+        seconds, bytes_taken = taken(call)
+    assert seconds < 2
+    assert bytes_taken < 2**27
+
+
+@pytest.mark.parametrize("call", WIDE.values(), ids=WIDE)
+def test_the_reference_refuses_what_it_would_have_to_lay_out(call):
+    with (
+        npconv.backend("numpy"),
+        pytest.raises(MemoryError, match=r"works on must fit into memory, got \d+\.\d GiB for"),
+    ):
+        call()
+
+
+@pytest.mark.parametrize("call", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_does_not_fit_is_refused_before_work(backend, call):
+    with pytest.raises(MemoryError, match=r"must fit into memory, got \d+\.\d GiB for"):
+        taken(call)
+
+
+def test_the_same_numbers_as_at_the_size_that_is_enough(backend):
+    """At one output pixel the stride does not matter, at one tap the dilation."""
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-4, 5, (2, 3, 4, 4)).astype(np.float32), rng.integers(-4, 5, (2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(npconv.conv2d(x, w, stride=LARGEST), npconv.conv2d(x, w))
+    w = w[:, :, :1, :1]
+    np.testing.assert_array_equal(npconv.conv2d(x, w, dilation=LARGEST), npconv.conv2d(x, w))
