@@ -342,6 +342,12 @@ def _cast(dtype: Any) -> Callable[[np.ndarray], Any]:
     return change
 
 
+def _matrix(array: np.ndarray) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asmatrix(array)
+
+
 def _filled(value: float) -> Callable[[np.ndarray], Any]:
     def change(array: np.ndarray) -> Any:
         changed = array.copy()
@@ -378,14 +384,14 @@ ARRAY_CHANGES: list[Callable[[np.ndarray], Any]] = [
     lambda a: np.ma.masked_array(a, mask=True),
     lambda a: a.view(Subclass),
     lambda a: np.recarray(a.shape, a.dtype),
-    lambda a: np.asmatrix(a) if a.ndim == 2 else a,
+    lambda a: _matrix(a) if a.ndim == 2 else a,
     lambda a: a.tolist(),
     lambda a: list(a) if a.ndim else a,
     lambda a: tuple(a) if a.ndim else a,
     lambda a: memoryview(np.ascontiguousarray(a)),
-    lambda a: np.broadcast_to(np.zeros((), a.dtype), (2**31, *a.shape[1:])) if a.ndim else a,
-    lambda a: np.broadcast_to(np.zeros((), a.dtype), (*a.shape[:-1], 2**31)) if a.ndim else a,
-    lambda a: np.broadcast_to(np.zeros((), a.dtype), (2**15, 2**15, 2**15, 2**15)),
+    lambda a: np.broadcast_to(np.zeros((), "f4"), (2**31, *a.shape[1:])) if a.ndim else a,
+    lambda a: np.broadcast_to(np.zeros((), "f4"), (*a.shape[:-1], 2**31)) if a.ndim else a,
+    lambda a: np.broadcast_to(np.zeros((), "f4"), (2**15, 2**15, 2**15, 2**15)),
     lambda a: np.broadcast_to(np.zeros((), a.dtype), (0, *a.shape[1:])) if a.ndim else a,
 ]
 

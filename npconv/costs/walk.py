@@ -15,6 +15,8 @@ from npconv.costs import convolutions, maps
 from npconv.costs.cost import GRADIENTS, Cost, Direction, Shape, convolution_cost, map_cost, traffic
 from npconv.geometry import Array, Conv2dGeometry, shape
 
+LARGEST_MAP = 2**56  # numbers: NumPy counts bytes in 63 bits
+
 
 class Model(Protocol):
     """What `count` needs of a model. Every layer of `npconv.nn` is one, and has `named_layers` besides."""
@@ -171,7 +173,7 @@ def count(model: Model, input_shape: Shape, *, count_padding: bool = True) -> Mo
     copied.eval()
     walk = _Walk(copied, params, count_padding)
     with backends.divert(walk.call):
-        copied.forward(np.zeros(sizes, dtype))
+        copied.forward(_zeros(sizes, dtype))
     walk.end()
     weights = sum(array.size for array in params.values() if array.ndim > 1)
     return ModelCost(tuple(walk.layers), sum(array.size for array in params.values()), weights)
@@ -205,7 +207,7 @@ class _Walk:
         row = call_cost(primitive, arguments, count_padding=self._count_padding)
         self._running[-1].append(row)
         dtype = arguments[0].dtype
-        result = np.zeros(row.out_shape, dtype)
+        result = _zeros(row.out_shape, dtype)
         more = _MORE_RESULTS.get(primitive, 0)
         return (result, *(np.zeros(row.in_shape[1:2], dtype) for _ in range(more))) if more else result
 
@@ -299,6 +301,13 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
         case _:
             raise ValueError(f"primitive must be one that npconv.backends records, got {primitive!r}")
     return CallCost(primitive, kind, first.shape, out_shape, groups, cost)
+
+
+def _zeros(sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A map that nobody reads or writes, so it takes no memory; NumPy has a limit for those too."""
+    if prod(sizes) > LARGEST_MAP:
+        raise ValueError(f"input_shape must give maps of at most {LARGEST_MAP} numbers, got one of the shape {sizes}")
+    return np.zeros(sizes, dtype)
 
 
 def _kind(geometry: Conv2dGeometry) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import fraction, integer, positive, word
+from npconv.geometry import flag, fraction, integer, positive, word
 from npconv.models.blocks import classifier, conv_block, dropout_layer
 from npconv.nn import (
     BatchNorm2d,
@@ -108,7 +108,7 @@ def ghost_bottleneck(
     if stride != 1:
         main["depthwise"] = depthwise(expanded_channels)
         main["bn"] = BatchNorm2d(expanded_channels, dtype=dtype)
-    if squeeze_excite:
+    if flag("squeeze_excite", squeeze_excite):
         torch = variant == "torch"
         reduced = make_divisible(expanded_channels / 4) if torch else max(expanded_channels // 4, 1)
         squash: Squash = "hard_sigmoid" if torch else "clip"

@@ -23,7 +23,8 @@ def scaled_channels(channels: int, width: float) -> int:
     >>> [scaled_channels(32, width) for width in (1, 0.75, 0.5, 0.1)]
     [32, 24, 16, 8]
     """
-    return max(int(integer("channels", channels, minimum=1) * positive("width", width)), 8)
+    scaled = integer("channels", channels, minimum=1) * positive("width", width)
+    return max(integer("width * channels", int(min(scaled, 2.0**63))), 8)  # infinite at a width of 1e308
 
 
 def separable_block(

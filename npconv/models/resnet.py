@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, Padding, check_shape, integer, word
+from npconv.geometry import Array, Padding, check_shape, flag, integer, word
 from npconv.models.blocks import classifier, conv_block, stage
 from npconv.nn import (
     BatchNorm2d,
@@ -127,7 +127,7 @@ def bottleneck_block(
     """
     word("version", version, "v1", "v2")
     made: dict[str, Any] = {"bias": False, "rng": rng, "dtype": dtype}
-    strides = (1, stride) if stride_last else (stride, 1)
+    strides = (1, stride) if flag("stride_last", stride_last) else (stride, 1)
     convolutions: tuple[Layer, ...] = (
         PointwiseConv2d(in_channels, bottleneck, **made),
         Conv2d(bottleneck, bottleneck, 3, stride=strides[0], padding=1, groups=groups, **made),
@@ -144,7 +144,7 @@ def bottleneck_block(
             main[f"bn{place}"] = BatchNorm2d(in_channels if place == 1 else bottleneck, dtype=dtype)
             main[f"relu{place}"] = ReLU()
             main[f"conv{place}"] = conv
-    if squeeze_excite:
+    if flag("squeeze_excite", squeeze_excite):
         main["squeeze_excite"] = SqueezeExcite(out_channels, max(out_channels // 16, 1), rng=rng, dtype=dtype)
     shortcut = None
     if (stride, in_channels) != (1, out_channels):
@@ -351,5 +351,5 @@ def ghost_resnet50(
     The multiply-accumulates are the table's; its 13.0 and 6.5 million parameters are not those of this network.
     """
     plain = resnet(50, num_classes, in_channels, rng=rng, dtype=dtype)
-    keep = ("*.shortcut.conv",) if keep_projections else ()
+    keep = ("*.shortcut.conv",) if flag("keep_projections", keep_projections) else ()
     return replace_convs(plain, "ghost", ratio=ratio, cheap_kernel=cheap_kernel, keep=keep, rng=rng)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import integer, is_word, positive, shown
+from npconv.geometry import flag, integer, is_word, positive, shown
 from npconv.models.blocks import classifier, conv_block
 from npconv.nn import (
     AvgPool2d,
@@ -109,7 +109,12 @@ def shuffle_unit(
     made = out_channels if stride == 1 else out_channels - in_channels
     main = Sequential(
         compress=PointwiseConv2d(
-            in_channels, bottleneck, groups=groups if group_first else 1, bias=False, rng=rng, dtype=dtype
+            in_channels,
+            bottleneck,
+            groups=groups if flag("group_first", group_first) else 1,
+            bias=False,
+            rng=rng,
+            dtype=dtype,
         ),
         bn1=BatchNorm2d(bottleneck, dtype=dtype),
         relu=ReLU(),
@@ -127,7 +132,7 @@ def shuffle_unit(
         pool = AvgPool2d(3, stride=2, padding=1, count_include_pad=True)
         unit["concat"] = Concat(shortcut=pool, main=main)
     unit["relu"] = ReLU()
-    if squeeze_excite:
+    if flag("squeeze_excite", squeeze_excite):
         unit["squeeze_excite"] = SqueezeExcite(out_channels, max(out_channels // reduction, 1), rng=rng, dtype=dtype)
     return Sequential(**unit)
 
@@ -211,7 +216,7 @@ def shufflenet_v1(
         raise ValueError(f"groups must be 1, 2, 3, 4 or 8, got groups={groups}")
     scale = positive("scale", scale)
     num_classes = integer("num_classes", num_classes, minimum=1)
-    stage2 = round(STAGE2_CHANNELS[groups] * scale)
+    stage2 = round(min(STAGE2_CHANNELS[groups] * scale, 2.0**63))  # which no array has
     if stage2 == 0 or stage2 % (4 * groups):
         raise ValueError(
             f"scale must make the {STAGE2_CHANNELS[groups]} channels of stage 2 a multiple of 4 * groups, "
@@ -232,7 +237,7 @@ def shufflenet_v1(
         "reduction": reduction,
         **made,
     }
-    repeats = (2, 4, 2) if shallow else (4, 8, 4)
+    repeats = (2, 4, 2) if flag("shallow", shallow) else (4, 8, 4)
     return Sequential(
         stem=conv_block(in_channels, stem_channels, stride=2, **made),
         pool=MaxPool2d(3, stride=2, padding=1),

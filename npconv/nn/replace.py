@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from npconv.geometry import explicit_padding, fraction, is_sequence, is_word, pair, shown
+from npconv.geometry import explicit_padding, flag, fraction, is_sequence, is_word, pair, shown
 from npconv.nn.activations import HardSigmoid, HardSwish, ReLU, ReLU6
 from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
@@ -151,8 +151,10 @@ def _chosen(
     kept = _matching("keep", keep, convolutions)
     chosen = {
         path
-        for path, layer in list(convolutions.items())[1 if keep_first else 0 :]
-        if isinstance(layer, kinds) and path not in kept and not (keep_pointwise and _is_pointwise(layer))
+        for path, layer in list(convolutions.items())[1 if flag("keep_first", keep_first) else 0 :]
+        if isinstance(layer, kinds)
+        and path not in kept
+        and not (flag("keep_pointwise", keep_pointwise) and _is_pointwise(layer))
     }
     if not chosen:
         raise ValueError("model must have a convolution to replace, got none that is not kept")

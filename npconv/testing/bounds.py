@@ -85,16 +85,24 @@ def _checked(name: str, value: object) -> float:
     return number
 
 
+def _numbers(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """`value` as float64."""
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be numbers, got {type(value).__name__}") from None
+
+
 def rigorous_bound(magnitude: ArrayLike, terms: int, dtype: DTypeLike) -> NDArray[np.float64]:
     """The bound of sums of `terms` products in `dtype`, per output; `magnitude` is the sums of the products' absolute values."""
-    return gamma(terms, unit_roundoff(dtype)) * np.asarray(magnitude, np.float64)
+    return gamma(terms, unit_roundoff(dtype)) * _numbers("magnitude", magnitude)
 
 
 def probabilistic_bound(
     magnitude: ArrayLike, terms: int, dtype: DTypeLike, deviations: float = 6.0
 ) -> NDArray[np.float64]:
     """As `rigorous_bound`, with `probable_gamma`: smaller from about ``deviations**2`` terms on, and only all but certain."""
-    return probable_gamma(terms, unit_roundoff(dtype), deviations) * np.asarray(magnitude, np.float64)
+    return probable_gamma(terms, unit_roundoff(dtype), deviations) * _numbers("magnitude", magnitude)
 
 
 def error_in_bounds(got: ArrayLike, exact: ArrayLike, bound: ArrayLike) -> NDArray[np.float64]:
@@ -105,10 +113,10 @@ def error_in_bounds(got: ArrayLike, exact: ArrayLike, bound: ArrayLike) -> NDArr
     >>> error_in_bounds([1.0, 2.5, np.nan], [1.0, 2.0, 2.0], [0.25, 0.25, 0.25])
     array([ 0.,  2., inf])
     """
-    got, exact = np.asarray(got, np.float64), np.asarray(exact, np.float64)
+    got, exact, bound = _numbers("got", got), _numbers("exact", exact), _numbers("bound", bound)
     equal = (got == exact) | (np.isnan(got) & np.isnan(exact))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        ratio = np.abs(got - exact) / np.asarray(bound, np.float64)
+        ratio = np.abs(got - exact) / bound
     return np.where(equal, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 

@@ -100,3 +100,29 @@ def test_shapes_must_agree():
 
 def test_nothing_is_within_any_bound():
     assert_within_bound(np.zeros((0, 3)), np.zeros((0, 3)), 0.0)
+
+
+def test_more_roundings_than_can_be_counted():
+    assert probable_gamma(2**64, 2.0**-24, 1e300) == np.inf
+    with pytest.raises(ValueError, match=r"roundoff must be in \[0, 1\), got 1\.0"):
+        probable_gamma(2, 1.0)
+
+
+@pytest.mark.parametrize("value", [True, "1", None, 1j, np.timedelta64(1), [1]])
+def test_a_bound_of_what_is_no_number(value):
+    for call in (lambda: gamma(value, 0.1), lambda: gamma(1, value), lambda: probable_gamma(1, 0.1, value)):
+        with pytest.raises(TypeError, match=r"(terms|roundoff|deviations) must be a number, got "):
+            call()
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 10**400])
+def test_a_bound_of_a_number_out_of_range(value):
+    for call in (lambda: gamma(value, 0.1), lambda: gamma(1, value), lambda: probable_gamma(value, 0.1)):
+        with pytest.raises(ValueError, match=r"(terms|roundoff) must be finite and at least 0, got "):
+            call()
+
+
+def test_a_dtype_that_has_no_roundoff():
+    for dtype in (int, bool, object, "9" * 5000, "nothing"):
+        with pytest.raises(TypeError, match="dtype must be one of floats, got "):
+            unit_roundoff(dtype)
