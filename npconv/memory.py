@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.geometry import Array
+from npconv.geometry import SURE, Array, check_fits
 
 CACHE_LINE = 64  # bytes
 PAGE = 4096
@@ -23,6 +23,8 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     size = math.prod(shape)
     if size * dtype.itemsize < PAGE:
         return np.empty(shape, dtype)
+    if size * dtype.itemsize > SURE:
+        check_fits(f"an array of the shape {shape}", size, dtype.itemsize)
     flat = np.empty(size + CACHE_LINE // dtype.itemsize, dtype)
     address = ctypes.addressof(ctypes.c_char.from_buffer(flat.data))  # flat.ctypes.data takes 0.8 us, this 0.4
     start = -address % CACHE_LINE // dtype.itemsize

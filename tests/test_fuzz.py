@@ -57,6 +57,8 @@ CORPUS = [
     ("models.resnet", {"squeeze_excite": AMBIGUOUS}),
     ("models.resnet", {"depth": AMBIGUOUS}),
     ("models.resnet", {"version": AMBIGUOUS}),
+    ("models.oct_mobilenet_v1", {"stride_mode": AMBIGUOUS}),
+    ("ghost_conv2d", {"padding": 2**31 - 1}),
     ("models.mobilenet_v1", {"width": 1e308}),
     ("models.mobilenet_v1", {"activation": AMBIGUOUS}),
     ("models.shufflenet_v1", {"scale": 1e308}),

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Sequence
 from typing import Any
+
+from npconv.geometry import integer, shown
+
+LONGEST_LITERAL = 200  # characters: Python's parser can be made to run out of its stack
 
 
 def parse_options(texts: Sequence[str], **given: Any) -> dict[str, Any]:
@@ -21,16 +26,20 @@ def _parse_option(text: str) -> tuple[str, Any]:
     """NAME=VALUE: numbers, true, false, none and (a, b) are what they look like, anything else is a string."""
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
+        raise ValueError(f"--option must be NAME=VALUE, got {shown(text)}")
     words = {"true": True, "false": False, "none": None}
     if value.lower() in words:
         return name, words[value.lower()]
+    if len(value) > LONGEST_LITERAL:
+        return name, value
     try:
-        literal = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, about numbers that it nearly cannot read
+            literal = ast.literal_eval(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return name, value
     if not isinstance(literal, int | float | str | tuple):
-        raise ValueError(f"--option must be a number, a word or a tuple, got {text!r}")
+        raise ValueError(f"--option must be a number, a word or a tuple, got {shown(text)}")
     return name, literal
 
 
@@ -40,7 +49,5 @@ def parse_size(text: str) -> tuple[int, int]:
     try:
         size = int(rows), int(columns if by else rows)
     except ValueError:
-        raise ValueError(f"--size must be pixels such as 224 or 49x10, got {text!r}") from None
-    if min(size) < 1:
-        raise ValueError(f"--size must be at least 1, got {text}")
-    return size
+        raise ValueError(f"--size must be pixels such as 224 or 49x10, got {shown(text)}") from None
+    return integer("--size", size[0], minimum=1), integer("--size", size[1], minimum=1)

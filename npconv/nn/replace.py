@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from npconv.geometry import explicit_padding, flag, fraction, is_sequence, is_word, pair, shown
+from npconv.geometry import explicit_padding, flag, fraction, is_sequence, is_word, pair, shown, word
 from npconv.nn.activations import HardSigmoid, HardSwish, ReLU, ReLU6
 from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
@@ -286,6 +286,7 @@ def _octave(
     model: Layer, replaced: set[str], rng: np.random.Generator, *, alpha: float, plain: Sequence[str], stride_mode: Any
 ) -> _Replace:
     alpha = fraction("alpha", alpha)
+    word("stride_mode", stride_mode, "pool", "conv")
     frequencies = _Frequencies(model, replaced, _matching("plain", plain, replaced))
     if not any(frequencies.two(end) for ends in frequencies.ends.values() for end in ends):
         raise ValueError(
