@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any, Literal
 
+LONGEST_WAIT = 1e6  # seconds; systems count them in 31 bits of milliseconds
 START_TIMEOUT = 60.0  # seconds that a new process has to call back: nothing but Python and this file is loaded by then
 _ADDRESS = "NPCONV_WORKER_ADDRESS"
 _KEY = "NPCONV_WORKER_KEY"
@@ -73,7 +74,7 @@ class Worker:
         seconds = self.timeout if timeout is None else timeout
         try:
             connection.send((function, args, kwargs))
-            if not connection.poll(seconds):
+            if not connection.poll(min(seconds, LONGEST_WAIT)):
                 self.close()
                 raise WorkerError("hang", f"{function} was not done after {seconds:g} s")
             succeeded, answer = connection.recv()

@@ -81,3 +81,8 @@ def test_a_process_that_cannot_start_is_a_death(monkeypatch):
     with Worker() as worker, pytest.raises(WorkerError, match="a new process") as caught:
         worker.call("os:getpid")
     assert caught.value.kind == "death"
+
+
+def test_any_number_of_seconds_may_be_waited():
+    with Worker(timeout=1e308) as worker:
+        assert worker.call("operator:add", 1, 2) == 3
