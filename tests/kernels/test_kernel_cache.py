@@ -14,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 
 import npconv
 from npconv import kernels
-from npconv.kernels.jit import releases
+from npconv.kernels.jit import cache, releases
 from npconv.kernels.jit.cache import LoopCache
 
 FACTOR = """
@@ -113,6 +113,32 @@ def test_processes_may_compile_at_once(package: Package) -> None:
     assert [package.run(RUN, dtype) for dtype in dtypes] == 2 * ["2 read"]
 
 
+def test_what_others_can_write_is_not_read(package: Package) -> None:
+    """It is unpickled, so it could be a program. Neither a file nor a folder that others can write is used, or written to."""
+    package.run()
+    (file,) = package.files()
+    assert (file.stat().st_mode | file.parent.stat().st_mode) & 0o022 == 0
+    for path in (file, file.parent):
+        before = path.stat().st_mode
+        path.chmod(before | 0o020)
+        assert package.run() == "2 compiled"
+        path.chmod(before)
+    file.unlink()
+    file.parent.chmod(0o777)
+    assert package.run() == "2 compiled"
+    assert package.files() == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "expected"),
+    [(1000, 0o755, True), (0, 0o700, True), (1001, 0o755, False), (1000, 0o775, False), (1000, 0o757, False)],
+)
+def test_whose_files_are_trusted(monkeypatch: pytest.MonkeyPatch, owner: int, mode: int, expected: bool) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    status = os.stat_result((0o100000 | mode, 1, 1, 1, owner, 1000, 0, 0, 0, 0))
+    assert cache._nobody_else_writes(status) is expected
+
+
 CONFIG = "import npconv; npconv.show_config()"
 
 
@@ -127,7 +153,7 @@ def test_a_folder_that_cannot_be_written_is_replaced_by_the_users(package: Packa
     del package.environment["NUMBA_CACHE_DIR"]
     package.environment["XDG_CACHE_HOME"] = str(package.cache)
     assert [package.run(), package.run()] == ["2 compiled", "2 read"]
-    assert package.files()[0].parent == Path(shown_folder(package))
+    assert package.files()[0].parent.parent == Path(shown_folder(package))
 
 
 def test_without_any_folder_kernels_run(package: Package) -> None:
