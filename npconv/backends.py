@@ -10,6 +10,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
@@ -34,6 +35,8 @@ def _checked(name: str, source: str) -> str:
         raise ValueError(f"{source} must be one of {', '.join(map(repr, BACKENDS))}, got {shown(name)}")
     if name == "numba" and not _numba_is_installed():
         raise ImportError(f"{source}='numba' needs Numba, which is not installed: pip install numba")
+    if name == "numba" and _compiler_is_off():
+        raise ImportError(f"{source}='numba' needs Numba's compiler, which the variable NUMBA_DISABLE_JIT turns off")
     return name
 
 
@@ -42,11 +45,21 @@ def _numba_is_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def _compiler_is_off() -> bool:
+    """Whether the environment asks Numba to run Python instead of what it compiles, which kernels are not made for."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
+
+
 @functools.cache
 def _default() -> str:
     from_environment = os.environ.get("NPCONV_BACKEND")
     if from_environment:
         return _checked(from_environment, "NPCONV_BACKEND")
+    if _numba_is_installed() and _compiler_is_off():
+        warnings.warn(
+            "npconv computes with NumPy: the variable NUMBA_DISABLE_JIT turns Numba's compiler off", stacklevel=3
+        )
+        return "numpy"
     return "numba" if _numba_is_installed() else "numpy"
 
 
@@ -54,7 +67,7 @@ def current_backend() -> str:
     """The name of the backend that the next operator of this thread will use: "numba" or "numpy".
 
     It is, in this order: the innermost ``with npconv.backend(...)``, the environment variable ``NPCONV_BACKEND``,
-    "numba" where Numba is installed, "numpy".
+    "numba" where Numba is installed and its compiler is not turned off, "numpy".
     """
     return _chosen.get() or _default()
 
@@ -98,7 +111,7 @@ def winograd(tiles: str) -> Iterator[None]:
     """
     if not is_word(tiles, WINOGRAD):
         raise ValueError(f"winograd must be one of {', '.join(map(repr, WINOGRAD))}, got {shown(tiles)}")
-    if not _numba_is_installed():
+    if not _numba_is_installed() or _compiler_is_off():
         yield
         return
     token = _winograd_tiles().set(tiles)
@@ -262,7 +275,7 @@ def show_config() -> None:
         "backend": current_backend(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
     }
-    if _numba_is_installed():
+    if _numba_is_installed() and not _compiler_is_off():
         rows |= _package("numba").configuration() | {"Winograd": _winograd_tiles().get()}
     for label, value in rows.items():
         print(f"{label:<16} {value}")

@@ -226,3 +226,42 @@ def test_the_reference_does_not_warn_beside_an_infinity(processor: str | None) -
     command = [sys.executable, "-c", BESIDE_INFINITY]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+DISABLED = """
+import os, warnings
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ.pop("NPCONV_BACKEND", None)
+import numpy as np, npconv
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    y = npconv.relu(np.array([-1.0, 2.0]))
+    npconv.relu(y)
+with npconv.winograd("off"):
+    npconv.show_config()
+try:
+    with npconv.backend("numba"):
+        pass
+except ImportError as error:
+    print(error)
+print(y, *(warning.message for warning in caught), sep="\\n")
+"""
+
+
+def test_without_numbas_compiler_numpy_computes_and_says_so():
+    """NUMBA_DISABLE_JIT is for those who debug their own kernels; ours would run as Python, if at all."""
+    out = subprocess.run([sys.executable, "-c", DISABLED], capture_output=True, text=True, timeout=120)
+    assert out.stderr == ""
+    lines = out.stdout.splitlines()
+    assert "backend          numpy" in lines
+    assert lines[-3:] == [
+        "backend='numba' needs Numba's compiler, which the variable NUMBA_DISABLE_JIT turns off",
+        "[0. 2.]",
+        "npconv computes with NumPy: the variable NUMBA_DISABLE_JIT turns Numba's compiler off",
+    ]
+
+
+@pytest.mark.parametrize(("value", "off"), [("", False), ("0", False), (" 0 ", False), ("1", True), ("2", True)])
+def test_when_numbas_compiler_is_off(monkeypatch, value, off):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
+    assert backends._compiler_is_off() is off
