@@ -213,3 +213,31 @@ def test_the_optimizer_asks_the_schedule_step_by_step():
 def test_bad_arguments(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(("make", "weight_decay"), [(optim.Adam, 0.0), (optim.AdamW, 0.01)])
+def test_the_defaults_are_pytorchs(make, weight_decay):
+    optimizer = make()
+    assert (optimizer.lr(0), optimizer.lr(10**6)) == (1e-3, 1e-3)
+    assert (optimizer.betas, optimizer.eps, optimizer.weight_decay) == ((0.9, 0.999), 1e-8, weight_decay)
+
+
+@pytest.mark.parametrize(
+    ("grad", "error", "message"),
+    [
+        (np.zeros(3, np.float32), ValueError, r"the gradient of w must have the shape \(3, 2\) \(that of the parameter\), got \(3,\)"),
+        (np.zeros((3, 2)), TypeError, "the gradient of w must have the dtype of w, got float64 with w float32"),
+        ([[0, 0]] * 3, TypeError, "the gradient of w must be a NumPy array, got list"),
+    ],
+)  # fmt: skip
+def test_a_gradient_must_be_one_of_its_parameter(grad, error, message):
+    """Otherwise half of the model would have been updated, or all of it by a broadcast number."""
+    layer = nn.Linear(2, 3, rng=np.random.default_rng(0))
+    layer.grads = {"w": grad, "b": np.zeros(3, np.float32)}
+    before = {name: array.copy() for name, array in layer.params.items()}
+    sgd = optim.SGD(0.1)
+    with pytest.raises(error, match=message):
+        sgd.step(layer)
+    assert sgd.steps == 0
+    for name, array in layer.params.items():
+        np.testing.assert_array_equal(array, before[name])

@@ -310,3 +310,14 @@ X, W = (1, 8, 6, 6), (8, 8, 3, 3)
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "padding", "counted", "without_padding"),
+    [((3, 1), (1, 0), 3 * 2 * (5 * 3) * 4, 3 * 2 * (5 * 3 - 2) * 4), ((1, 3), (0, 1), 3 * 2 * 5 * (4 * 3), 3 * 2 * 5 * (4 * 3 - 2))],
+)  # fmt: skip
+def test_kernels_of_one_row_or_column(kernel, padding, counted, without_padding):
+    """Rows and columns are not exchanged: x has 5 rows and 4 columns, and padding is on two sides of one axis."""
+    shapes = (1, 2, 5, 4), (3, 2, *kernel)
+    assert costs.conv2d(*shapes, padding=padding).macs == counted
+    assert costs.conv2d(*shapes, padding=padding, count_padding=False).macs == without_padding

@@ -302,3 +302,10 @@ def test_errors():
         costs.count(Handmade(), (3, 8, 8))
     with pytest.raises(ValueError, match=r"primitive must be one that npconv\.backends records, got 'convolve'"):
         costs.call_cost("convolve", (np.zeros((1, 1)),))
+
+
+def test_the_groups_of_a_layer_are_the_most_of_its_calls():
+    """A separable convolution is depthwise first, whose groups are its channels, and then pointwise, of one group."""
+    (layer,) = costs.count(nn.SeparableConv2d(4, 6, 3, padding=1, rng=np.random.default_rng(0)), (1, 4, 6, 6)).layers
+    assert [call.groups for call in layer.calls] == [4, 1]
+    assert layer.groups == 4

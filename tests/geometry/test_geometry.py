@@ -153,3 +153,16 @@ def test_ghost_has_the_fewest_primary_maps_that_suffice(out_channels, ratio):
     primary, ghosts = ghost_channels(out_channels, ratio)
     assert ghosts == primary * (ratio - 1)
     assert (primary - 1) * ratio < out_channels <= primary + ghosts
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_pools_padding_on_one_side_must_be_smaller_than_the_kernel(side):
+    """On any one, for a window there would hold no pixel; and of unequal sides each is that side's."""
+    kernel = (2, 3)
+    most = [kernel[side // 2] - 1 if place == side else 0 for place in range(4)]
+    geometry = Pool2dGeometry.of((1, 1, 8, 9), kernel, padding=((most[0], most[1]), (most[2], most[3])))
+    assert [geometry.pad_top, geometry.pad_bottom, geometry.pad_left, geometry.pad_right] == most
+    most[side] += 1
+    axis = "height" if side < 2 else "width"
+    with pytest.raises(ValueError, match=rf"got padding .* with a kernel {axis} of {kernel[side // 2]}$"):
+        Pool2dGeometry.of((1, 1, 8, 9), kernel, padding=((most[0], most[1]), (most[2], most[3])))

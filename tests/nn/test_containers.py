@@ -242,3 +242,10 @@ def test_no_layer_has_no_gradients():
     net.backward_params(X)
     with pytest.raises(RuntimeError, match="backward must come after a forward"):
         nn.Sequential(pointwise(2)).backward_params(X)
+
+
+def test_a_concatenation_of_one_branch_is_that_branch(backend):
+    net = nn.Concat(nn.ReLU())
+    x = np.array([-1.0, 2.0, 3.0, -4.0]).reshape(1, 2, 1, 2)
+    np.testing.assert_array_equal(net(x).ravel(), [0, 2, 3, 0])
+    np.testing.assert_array_equal(net.backward(np.full_like(x, 5)).ravel(), [0, 5, 5, 0])
