@@ -27,14 +27,9 @@ from npconv.kernels.activations import (
     relu6_input_grad,
     relu_input_grad,
 )
-from npconv.kernels.branches import accumulate as accumulate  # for npconv.backends, not a primitive
-from npconv.kernels.branches import add as add  # for npconv.backends, not primitives
-from npconv.kernels.branches import concatenate as concatenate
-from npconv.kernels.branches import gate_grad as gate_grad
-from npconv.kernels.branches import part_grad as part_grad
-from npconv.kernels.branches import place as place  # likewise
-from npconv.kernels.branches import scale as scale
+from npconv.kernels.branches import add, concatenate, concatenate_input_grad, scale, scale_gate_grad
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.kernels.ghost import ghost_conv2d, ghost_conv2d_grad
 from npconv.kernels.jit import configuration as configuration  # for npconv.show_config, not a primitive
 from npconv.kernels.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
 from npconv.kernels.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
@@ -45,8 +40,8 @@ from npconv.kernels.normalization import (
     batch_norm2d_fixed_grad,
     batch_statistics2d,
 )
-from npconv.kernels.optimization import adam_update as adam_update  # for npconv.backends, not primitives
-from npconv.kernels.optimization import sgd_update as sgd_update
+from npconv.kernels.octave import octave_conv2d, octave_conv2d_grad
+from npconv.kernels.optimization import adam_update, sgd_update
 from npconv.kernels.orders import c_order as c_order  # for npconv.backends, not primitives
 from npconv.kernels.orders import channels_last as channels_last
 from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
@@ -58,11 +53,14 @@ from npconv.kernels.pooling import (
     max_pool2d,
     max_pool2d_input_grad,
 )
+from npconv.kernels.separable import separable_conv2d, separable_conv2d_grad
 from npconv.kernels.shuffle import channel_shuffle, channel_unshuffle
 from npconv.kernels.standard import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
 from npconv.kernels.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
 
 __all__ = [
+    "adam_update",
+    "add",
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "batch_norm2d",
@@ -72,6 +70,8 @@ __all__ = [
     "batch_statistics2d",
     "channel_shuffle",
     "channel_unshuffle",
+    "concatenate",
+    "concatenate_input_grad",
     "conv2d",
     "conv2d_bias_grad",
     "conv2d_input_grad",
@@ -79,6 +79,8 @@ __all__ = [
     "depthwise_conv2d",
     "depthwise_conv2d_input_grad",
     "depthwise_conv2d_weight_grad",
+    "ghost_conv2d",
+    "ghost_conv2d_grad",
     "global_avg_pool2d",
     "global_avg_pool2d_input_grad",
     "hard_sigmoid",
@@ -91,6 +93,8 @@ __all__ = [
     "linear_weight_grad",
     "max_pool2d",
     "max_pool2d_input_grad",
+    "octave_conv2d",
+    "octave_conv2d_grad",
     "pointwise_conv2d",
     "pointwise_conv2d_input_grad",
     "pointwise_conv2d_weight_grad",
@@ -98,6 +102,11 @@ __all__ = [
     "relu6",
     "relu6_input_grad",
     "relu_input_grad",
+    "scale",
+    "scale_gate_grad",
+    "separable_conv2d",
+    "separable_conv2d_grad",
+    "sgd_update",
     "softmax_cross_entropy",
     "softmax_cross_entropy_input_grad",
     "upsample_nearest2d",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from npconv.backends import call_layer
 from npconv.geometry import Array
 from npconv.ops.order import native_order
 
@@ -62,19 +64,26 @@ class Layer(abc.ABC):
         self.backward(dy)
 
     def taken_over(self, behind: Layer) -> Any:
-        """What this layer's `forward_activated` may be given so that the layer `behind` it need not run, or None.
-
-        By default None, and there is no such method.
-        """
+        """What this layer's `forward_activated` may be given so that the layer `behind` it need not run; by default None."""
         return None
 
     def as_activation(self) -> Any:
         """The name of the activation that this layer is, where one before it can run it in the same sweep, or None."""
         return None
 
-    def __call__(self, x: Any) -> Any:
-        """The same as `forward`."""
-        return self.forward(x)
+    def __call__(self, x: Any, activation: Any = None) -> Any:
+        """``forward(x)``, or ``forward_activated(x, activation)`` with an activation that `taken_over` gave.
+
+        So containers call their layers: whoever watches (`watch_layers`) sees the call.
+        """
+        forward = self.forward
+        if activation is not None:
+            forward = functools.partial(self.forward_activated, activation=activation)
+        return call_layer(self, forward, x)
+
+    def forward_activated(self, x: Any, activation: Any) -> Any:
+        """``activation(forward(x))`` in one sweep, of layers that give an activation in `taken_over`."""
+        raise NotImplementedError(f"{type(self).__name__} runs no activation along")
 
     def _keep(self, *values: Any) -> None:
         """Keep what the backward of this forward needs."""
