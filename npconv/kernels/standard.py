@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels import lane_sums, winograd
+from npconv.kernels import depthwise_rows, lane_sums, winograd
 from npconv.kernels.channel_sums import sums_of_channels
 from npconv.kernels.orders import of_channels_last_maps
 from npconv.kernels.outer_products import weight_grad
@@ -22,7 +24,9 @@ def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Arr
 
 def conv2d_into(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, y: Array) -> None:
     """The convolution of x, written to y. Both may be slices of channels of channels-last maps."""
-    if _lanes_pay(x, geometry, forward=True):
+    if depthwise_rows.pays(geometry, forward=True):
+        depthwise_rows.convolve_rows(x, w, b, geometry, None, True, y)
+    elif _lanes_pay(x, geometry, forward=True):
         lane_sums.convolve_lanes(x, w, b, geometry, None, y)
     elif not (winograd.pays(geometry) and winograd.convolve(x, w, b, geometry, None, y)):
         convolve(x, w, b, geometry, None, y)
@@ -38,7 +42,9 @@ def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
 
 def conv2d_input_grad_into(dy: Array, w: Array, geometry: Conv2dGeometry, dx: Array) -> None:
     """The input gradient, written to dx. Both may be slices of channels of channels-last maps."""
-    if _lanes_pay(dy, geometry, forward=False):
+    if depthwise_rows.pays(geometry, forward=False) and np.isfinite(w).all():  # padding is multiplied: 0 times infinity
+        depthwise_rows.convolve_rows(dy, w, None, geometry, None, False, dx)
+    elif _lanes_pay(dy, geometry, forward=False):
         lane_sums.convolve_lanes_back(dy, w, geometry, dx)
     elif not (winograd.pays_back(geometry) and winograd.convolve_back(dy, w, geometry, dx)):
         convolve_back(dy, w, geometry, dx)
