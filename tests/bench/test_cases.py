@@ -103,7 +103,9 @@ def test_every_process_draws_the_same_numbers():
 def test_a_backward_is_its_two_halves(case):
     arrays = case.arrays(0, np.float64)
     made = {direction: Npconv(1).work(case, direction, arrays) for direction in case.directions}
-    with npconv.backend("numba"):  # whose primitives take the channels-last maps that operators of the other one would not
+    with npconv.backend(
+        "numba"
+    ):  # whose primitives take the channels-last maps that operators of the other one would not
         values = {direction: work.numpy(work.run()) for direction, work in made.items()}
     for whole, half in zip(values["backward"], values["input_grad"] + values["weight_grad"], strict=True):
         assert np.array_equal(whole, half)
