@@ -18,8 +18,9 @@ import numpy as np
 
 from npconv.geometry import Array
 
-FUNCTIONS = {"sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs}
+FUNCTIONS = {"sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs, "max": max, "min": min}
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "dgamma": "dγ", "dbeta": "dβ", "eps": "ε", "xhat": "x̂"}
+LONG = 90  # characters: what has more is set smaller
 OVER = re.compile(r"\b(sum|max) over\b")
 
 
@@ -73,8 +74,9 @@ class Formula:
     def _repr_html_(self) -> str:
         """The formula as MathML, which browsers set without a script or a font of ours."""
         inside = f"{_markup(self._left)}<mo>=</mo>{_markup(self._right)}"
+        size = "110%" if len(self.text) < LONG else "90%"
         return (
-            '<div class="npconv-formula" style="overflow-x: auto; padding: .4rem 0">'
+            f'<div class="npconv-formula" style="overflow-x: auto; padding: .4rem 0; font-size: {size}">'
             f'<math display="block" alttext="{escape(self.text)}"><mrow>{inside}</mrow></math></div>'
         )
 
@@ -274,7 +276,7 @@ def _markup(node: ast.AST, inside: int = 0) -> str:
         case ast.BinOp(left=left, op=operator, right=right):
             sign, strength = _OPERATORS[type(operator)]
             text = f"{_markup(left, strength)}<mo>{sign}</mo>{_markup(right, strength + 1)}"
-            return f"<mo>(</mo>{text}<mo>)</mo>" if strength < inside else text
+            return _parentheses(text) if strength < inside else text
         case ast.Compare(left=left, ops=[comparison], comparators=[right]):
             return f"{_markup(left)}<mo>{escape(_COMPARISONS[type(comparison)])}</mo>{_markup(right)}"
         case ast.BoolOp(values=values):
@@ -291,12 +293,24 @@ def _markup(node: ast.AST, inside: int = 0) -> str:
                 _name(name) + (f"<mo>&lt;</mo>{_markup(limit)}" if limit is not None else "")
                 for name, limit in _indices(over)
             )
-            where = "" if isinstance(condition, ast.Constant) else f"<mtext> : </mtext>{_markup(condition)}"
-            text = f"<munder>{sign}<mrow>{names}{where}</mrow></munder><mspace width='.2em'/>{_markup(term, 2)}"
-            return f"<mo>(</mo>{text}<mo>)</mo>" if inside else text
+            rows = [] if isinstance(condition, ast.Constant) else _conditions(condition)
+            where = "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in (names, *map(_markup, rows)))
+            names = f'<mtable rowspacing=".1em">{where}</mtable>' if rows else f"<mrow>{names}</mrow>"
+            text = f"<munder>{sign}{names}</munder><mspace width='.2em'/>{_markup(term, 2)}"
+            return _parentheses(text) if inside else text
         case ast.Call(args=arguments):
             return f"<mi>{_called(node)}</mi><mo>(</mo>{_list(ast.Tuple(arguments))}<mo>)</mo>"
     raise ValueError(f"a formula must be made of numbers, names, elements and sums, got {ast.unparse(node)!r}")
+
+
+def _parentheses(text: str) -> str:
+    stretchy = "true" if "<mfrac>" in text else "false"
+    return f'<mo stretchy="{stretchy}">(</mo>{text}<mo stretchy="{stretchy}">)</mo>'
+
+
+def _conditions(condition: ast.expr) -> list[ast.expr]:
+    """What is joined by ``and``, one by one: each gets a line."""
+    return condition.values if isinstance(condition, ast.BoolOp) else [condition]
 
 
 def _name(name: str) -> str:
