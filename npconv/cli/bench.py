@@ -22,7 +22,7 @@ from npconv.bench.peers import NETWORK_PEERS, PEERS, TORCH_LAYOUTS
 from npconv.bench.plot import roofline
 from npconv.bench.run import Plan, Row, installed, run
 from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.errors import FAILED, INTERRUPTED, check_output, one_line
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
 
@@ -125,14 +125,14 @@ def _time(plan: Plan, json_file: Path | None, plot: Path | None) -> None:
             interrupted = True
     if rows:
         _print(console, rows, machines, plan.dtype)
-        with one_line(OSError):
+        with one_line(OSError, status=FAILED):
             if json_file is not None:
                 json_file.write_text(json.dumps(report.as_json(rows, machines, plan.dtype), indent=1), encoding="utf-8")
             if plot is not None:
                 roofline(plot, rows, machines[max(machines)], plan.dtype)
     if interrupted:
         print(f"interrupted after {len(rows) // len(plan.threads)} of {len(plan.rows)} cases", file=sys.stderr)
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: str) -> None:

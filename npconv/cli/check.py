@@ -19,7 +19,7 @@ from rich.table import Table
 from npconv import __version__
 from npconv.backends import current_backend
 from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.errors import FAILED, INTERRUPTED, check_output, one_line
 from npconv.geometry import integer, positive
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other com
     from npconv.check.isolation import Description, Isolated
 
 DTYPES = "float16", "float32", "float64"
-BAD_USAGE, INTERRUPTED = 2, 130  # exit statuses
 
 
 def check(
@@ -95,7 +94,7 @@ def check(
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 class Checking:
@@ -303,4 +302,4 @@ def _print_adapters(console: Console) -> None:
 
 def _bad_usage() -> contextlib.AbstractContextManager[None]:
     """What the command cannot do is not what it finds: that has an exit status of its own."""
-    return one_line(ValueError, TypeError, ImportError, OSError, status=BAD_USAGE)
+    return one_line(ValueError, TypeError, ImportError, OSError)

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from npconv import __version__, backends, costs, optim, training, weights
 from npconv.cli import curves
-from npconv.cli.errors import one_line
+from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.data import Dataset, batch_count, digits, load_npz, random_shift
 from npconv.geometry import integer, positive
 from npconv.models import MODELS
@@ -75,13 +75,13 @@ def train(
                         raise ValueError(f"--backend must be one of {', '.join(backends.BACKENDS)}, got {backend!r}")
                     stack.enter_context(backends.backend(backend))
                 run = Run(Settings(model, data, seed, epochs, batch, lr, backends.current_backend()), out)
-            with one_line(ValueError, FloatingPointError, OSError):
+            with one_line(ValueError, FloatingPointError, OSError, status=FAILED):
                 run.introduce()
                 run.fit()
                 run.finish()
     except KeyboardInterrupt:
         print("interrupted before training began: nothing was kept" if run is None else run.interrupt())
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class Run:

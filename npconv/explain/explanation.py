@@ -64,7 +64,12 @@ class Explanation(NamedTuple):
 
     def values(self) -> dict[str, Any]:
         """The example's arrays and numbers, by the names that the formulas have for them."""
-        arrays = [leaf for name, value in self.arguments.items() for leaf in _leaves(name, value)]
+        arrays = [
+            leaf
+            for name, value in self.arguments.items()
+            if not isinstance(value, int)
+            for leaf in _leaves(name, value)
+        ]
         return dict(arrays) | dict(_leaves("dy", self.dy)) | dict(self.letters)
 
     def computed(self) -> Iterator[tuple[Formula, Array]]:

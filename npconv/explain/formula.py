@@ -293,10 +293,10 @@ def _markup(node: ast.AST, inside: int = 0) -> str:
                 _name(name) + (f"<mo>&lt;</mo>{_markup(limit)}" if limit is not None else "")
                 for name, limit in _indices(over)
             )
-            rows = [] if isinstance(condition, ast.Constant) else _conditions(condition)
-            where = "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in (names, *map(_markup, rows)))
-            names = f'<mtable rowspacing=".1em">{where}</mtable>' if rows else f"<mrow>{names}</mrow>"
-            text = f"<munder>{sign}{names}</munder><mspace width='.2em'/>{_markup(term, 2)}"
+            lines = [names, *(_markup(one) for one in _conditions(condition))]
+            rows = "".join(f"<mtr><mtd>{line}</mtd></mtr>" for line in lines)
+            below = f'<mtable rowspacing=".1em">{rows}</mtable>' if len(lines) > 1 else f"<mrow>{names}</mrow>"
+            text = f"<munder>{sign}{below}</munder><mspace width='.2em'/>{_markup(term, 2)}"
             return _parentheses(text) if inside else text
         case ast.Call(args=arguments):
             return f"<mi>{_called(node)}</mi><mo>(</mo>{_list(ast.Tuple(arguments))}<mo>)</mo>"
@@ -309,7 +309,9 @@ def _parentheses(text: str) -> str:
 
 
 def _conditions(condition: ast.expr) -> list[ast.expr]:
-    """What is joined by ``and``, one by one: each gets a line."""
+    """What is joined by ``and``, one by one: each gets a line; nothing where there is no condition."""
+    if isinstance(condition, ast.Constant):
+        return []
     return condition.values if isinstance(condition, ast.BoolOp) else [condition]
 
 

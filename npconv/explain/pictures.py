@@ -47,7 +47,7 @@ def draw_numbers(
         face = colour or ("0.92" if padding else "white")
         cell = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=face, edgecolor="0.6", alpha=0.45 if colour else 1)
         axes.add_patch(cell)
-        text = number if isinstance(number, str) else f"{number:.4g}"
+        text = number if isinstance(number, str) else f"{number + 0.0:.4g}"  # and no minus before a 0
         axes.text(column, row, text, ha="center", va="center_baseline", color="0.55" if padding else "black")
     for (row, column), colour in (frames or {}).items():
         axes.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor=colour, linewidth=2.5))

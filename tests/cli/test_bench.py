@@ -92,7 +92,7 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
 )  # fmt: skip
 def test_a_wrong_option_is_one_line(words, sentence):
     result = call("ops", *words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert sentence in result.stderr
@@ -101,5 +101,5 @@ def test_a_wrong_option_is_one_line(words, sentence):
 def test_a_peer_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setattr(bench, "installed", lambda peer: False)
     result = call("ops", "--peers", "jax")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--peers must be installed frameworks, got 'jax'" in result.stderr

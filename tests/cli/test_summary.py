@@ -148,7 +148,7 @@ def test_every_network_has_a_summary(name):
 )
 def test_errors_are_one_line(words, message):
     result = call(*words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith(f"npconv: {message}")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""

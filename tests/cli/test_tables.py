@@ -71,7 +71,7 @@ def test_tables_draw(tmp_path, paper):
 )
 def test_tables_errors_are_one_line(words, message):
     result = call("tables", *words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.endswith(message)
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""

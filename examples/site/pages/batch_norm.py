@@ -112,14 +112,17 @@ print(
 assert np.abs(gradients @ np.ones(3)).max() < 1e-10
 assert np.abs(gradients @ normalised).max() < 1e-8
 
-figure = plt.figure(figsize=(5, 4.4))
+figure = plt.figure(figsize=(6, 5))
 axes = figure.add_subplot(projection="3d")
-axes.scatter(*some.T, s=8, color=BLUE, alpha=0.4, label="dy, any")
-axes.scatter(*gradients.T, s=8, color=RED, label="dx, always on one line")
-for direction, name in [(np.ones(3), "(1, 1, 1)"), (normalised, "xhat")]:
-    axes.plot(*np.stack([-1.6 * direction, 1.6 * direction]).T, color="0.4", linestyle="--")
-    axes.text(*(1.75 * direction), name)
+scaled = gradients * x.std()  # dx is dy's part, divided by the standard deviation
+axes.scatter(*some.T, s=8, color=BLUE, alpha=0.35, label="dy, any")
+axes.scatter(*scaled.T, s=8, color=RED, label="dx, always on one line")
+for direction, style, name in [(np.ones(3), "--", "along (1, 1, 1)"), (normalised, ":", "along xhat")]:
+    ends = np.stack([-2 * direction, 2 * direction])
+    axes.plot(*ends.T, color="0.3", linestyle=style, label=name)
 axes.set(xlabel="pixel 0", ylabel="pixel 1", zlabel="pixel 2")
+axes.set(xlim=(-3, 3), ylim=(-3, 3), zlim=(-3, 3))
+axes.view_init(elev=22, azim=25)
 axes.legend(loc="upper left")
 
 # %%

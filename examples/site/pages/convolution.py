@@ -115,7 +115,7 @@ assert (input_gradient.evaluate(x.shape, dy=dy, w=w, **one) == dx).all()
 # weight 4, the last has ``dy = 2`` and read it with weight 1: ``1*4 + 2*1 = 6``. So each output
 # lays its ``dy`` times the whole kernel over the pixels that it read:
 
-figure, panels = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
+figure, panels = plt.subplots(1, 3, figsize=(8, 3.5), layout="constrained")
 first, last = np.zeros((3, 3)), np.zeros((3, 3))
 first[:2, :2], last[1:, 1:] = 1 * w[0, 0], 2 * w[0, 0]
 draw_numbers(panels[0], first, "1 · w, where the\nfirst output read", colours=window(0, 0, w, BLUE))

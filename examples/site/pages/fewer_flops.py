@@ -9,10 +9,10 @@ only. The times on this page were measured on the machine that built it; downloa
 measure your own.
 """
 
-import os
 import time
 
 import matplotlib.pyplot as plt
+import numba
 import numpy as np
 
 import npconv
@@ -59,14 +59,14 @@ for formula, cost in [
 #
 # The roofline
 # ------------
-# Measure how fast this machine multiplies and adds in registers, and how fast it copies. Work that
+# Measure how fast a core multiplies and adds in registers, and how fast it copies. Work that
 # has an intensity below their quotient cannot be done at the speed of the first: it waits for
 # numbers.
 
-threads = int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count()))
-peak = peaks.flops_per_second(threads, "float32")
-copies = {moved: peaks.bytes_per_second(threads, moved) for moved in (2**21, 2**26)}
-in_cache, in_memory = copies.values()
+numba.set_num_threads(1)  # all on one core
+peak = max(peaks.flops_per_second(1, "float32") for _ in range(3))
+in_cache = max(peaks.bytes_per_second(1, 2**power) for power in (18, 20, 21, 22))
+in_memory = max(peaks.bytes_per_second(1, 2**27) for _ in range(3))
 print(f"peak {peak / 1e9:.0f} GF/s; copies {in_cache / 1e9:.0f} GB/s in cache, {in_memory / 1e9:.0f} in memory")
 print(f"so work needs {peak / in_cache:.0f} to {peak / in_memory:.0f} FLOPs per byte to run at the peak")
 

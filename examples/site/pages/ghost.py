@@ -69,11 +69,11 @@ print("share missed by the best 3 x 3 filter from another map:", [f"{miss:.0%}" 
 # %%
 # The best three pairs: a map, the map wanted, and the ghost that the filter makes of the first.
 
-figure, panels = plt.subplots(3, 3, figsize=(5, 5.2), layout="constrained")
+figure, panels = plt.subplots(3, 3, figsize=(6, 6), layout="constrained")
 for row, (miss, a, b) in zip(panels, pairs[:3], strict=True):
     taps, _ = fit(maps[:, a], maps[:, b])
     ghost = npconv.depthwise_conv2d(maps[:1, [a]], taps.reshape(1, 1, 3, 3), padding=1)
-    reach = {"vmin": 0, "vmax": maps[0, b].max(), "cmap": "gray"}
+    reach = {"vmin": maps[0, b].min(), "vmax": maps[0, b].max(), "cmap": "gray"}
     row[0].imshow(maps[0, a], cmap="gray")
     row[1].imshow(maps[0, b], **reach)
     row[2].imshow(ghost[0, 0], **reach)

@@ -61,7 +61,7 @@ frames = {}
 for output, colour in chosen.items():
     p, q = divmod(output, out)
     frames |= window(2 * p, 2 * q, (kernel, kernel), colour)
-draw_numbers(left, image, "5 x 5 pixels and their padding; the windows of three outputs", border=1, frames=frames)
+draw_numbers(left, image, "5 x 5 pixels, padded; three windows", border=1, frames=frames)
 colours = {(row, column): colour for row, colour in chosen.items() for column in range(kernel**2)}
 draw_numbers(right, pixels, "the table: which pixel, for each output (row) and tap (column)", colours=colours)
 for output in range(out * out):

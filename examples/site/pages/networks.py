@@ -14,7 +14,6 @@ from npconv.papers.walks import Walk
 KINDS = {
     "standard": "#4477aa",
     "pointwise": "#ee6677",
-    "group": "#228833",
     "depthwise": "#ccbb44",
     "linear": "#aa3377",
 }
@@ -43,7 +42,7 @@ for panel, (name, walk) in zip(panels, NETWORKS.items(), strict=True):
     )
     panel.set(ylabel="million MACs", xlim=(-0.8, len(layers) - 0.2))
     assert sum(layer.cost.macs for layer in layers) == cost.macs
-panels[0].legend(ncols=5)
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
 panels[-1].set_xlabel("layer")
 
 # %%

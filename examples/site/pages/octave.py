@@ -152,19 +152,17 @@ assert (errors["pooled"] == 0).all()
 assert (errors["every second pixel"] == 0.5).all()
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-axes.step(np.arange(16), spread[0, 0, 0], where="mid", color="black", label="the dot, at full resolution")
-axes.step(2 * np.arange(8) + 0.5, pooled[0] - 0.03, where="mid", color=BLUE, label="pooled: at the same place")
-axes.step(
-    2 * np.arange(8) + 0.5,
-    strided[0] + 0.03,
-    where="mid",
-    color=RED,
-    linestyle="--",
-    label="every second pixel: half a pixel too far",
-)
-axes.vlines(true[0], 0, 1.1, color="0.6", linestyle=":")
-axes.set(xlabel="high pixel", ylim=(-0.1, 1.9), yticks=[])
+figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+wide = 2 * np.arange(8) + 0.5  # the middles of the low pixels
+for middles, row, size, colour, style, name in [
+    (np.arange(16), spread[0, 0, 0], 0.5, "black", "-", "at full resolution"),
+    (wide, pooled[0], 1, BLUE, "-", "pooled: at the same place"),
+    (wide, strided[0], 1, RED, "--", "every second pixel: half a pixel too far"),
+]:
+    edges = np.append(middles - size, middles[-1] + size)
+    axes.stairs(row, edges, color=colour, linestyle=style, linewidth=2, label=name)
+    axes.axvline((row * middles).sum() / row.sum(), color=colour, linestyle=style, alpha=0.6)
+axes.set(xlabel="high pixel (upright lines: where the dot is)", xlim=(-0.5, 13), ylim=(0, 0.42), yticks=[])
 axes.legend(loc="upper right")
 
 # %%
@@ -196,7 +194,7 @@ for alpha in (0.125, 0.25, 0.5, 0.75):
         costs.octave_conv2d((1, 64, 28, 28), (64, 64, 3, 3), padding=1, alpha_in=alpha, alpha_out=alpha).macs / standard
     )
     axes.plot(alpha, counted, "o", color=BLUE)
-    axes.annotate(f"{counted:.0%}", (alpha, counted), (6, 6), textcoords="offset points")
+    axes.annotate(f"{counted:.0%}", (alpha, counted), (-7, -13), textcoords="offset points", ha="center")
 axes.set(xlabel="alpha, the share of low channels", ylabel="relative to alpha = 0", ylim=(0, 1.08))
 axes.grid(alpha=0.3)
 axes.legend()

@@ -81,9 +81,9 @@ for d in np.eye(4):
 
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.9), layout="constrained", width_ratios=[4, 3, 4])
 for panel, matrix, title in [
-    (panels[0], winograd.B_T, "B^T: pixels"),
-    (panels[1], winograd.G, "G: weights"),
-    (panels[2], winograd.A_T, "A^T: products to outputs"),
+    (panels[0], winograd.B_T, "$B^T$: pixels"),
+    (panels[1], winograd.G, "$G$: weights"),
+    (panels[2], winograd.A_T, "$A^T$: products to outputs"),
 ]:
     signs = {(r, c): BLUE if value > 0 else RED for (r, c), value in np.ndenumerate(matrix) if value}
     draw_numbers(panel, matrix, title, colours=signs)
