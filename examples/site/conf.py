@@ -6,6 +6,8 @@ are MathML, and the theme brings its own scripts and fonts.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -27,6 +29,35 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
+MODULES = (
+    "npconv",
+    "npconv.nn",
+    "npconv.models",
+    "npconv.optim",
+    "npconv.training",
+    "npconv.data",
+    "npconv.weights",
+    "npconv.onnx",
+    "npconv.layouts",
+    "npconv.costs",
+    "npconv.papers",
+    "npconv.check",
+    "npconv.testing",
+    "npconv.explain",
+)
+
+
+def public_names(name: str) -> list[str]:
+    """What a module exports: what it lists, or else the functions and classes that are its own."""
+    module = importlib.import_module(name)
+    own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == name]
+    listed = getattr(module, "__all__", [key for key in own if not key.startswith("_")])
+    found = [getattr(module, key) for key in listed]
+    return [key for key, value in zip(listed, found, strict=True) if inspect.isroutine(value) or inspect.isclass(value)]
+
+
+templates_path = ["_templates"]
+autosummary_context = {"public": {name: public_names(name) for name in MODULES}}
 exclude_patterns = ["pages/*.rst", "pages/*.py"]
 default_role = "py:obj"
 autosummary_generate = True

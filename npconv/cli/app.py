@@ -19,7 +19,7 @@ from npconv.cli.summary import summary
 from npconv.cli.tables import tables
 from npconv.cli.train import train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(train)
 app.command()(predict)
 app.command()(summary)

@@ -20,6 +20,7 @@ from npconv import __version__
 from npconv.backends import current_backend
 from npconv.cli.console import table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, check_output, one_line
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import integer, positive
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
@@ -46,7 +47,8 @@ def check(
     modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
     fingerprint: Annotated[bool, typer.Option(help="Find out which arithmetic the convolution uses.")] = True,
-    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
 ) -> None:
@@ -60,7 +62,7 @@ def check(
 
     The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
     """
-    console = table_console()
+    console = table_console(quiet=as_json)
     if list_:
         _print_adapters(console)
         return
@@ -73,7 +75,7 @@ def check(
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
-            check_output("--json", as_json)
+            check_output("--out", out)
             check_output("--html", html)
             current_backend()  # which a word in the environment may have made impossible
             isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
@@ -87,8 +89,7 @@ def check(
             checking.interrupted = True
         checking.conclude()
         with _bad_usage():
-            if as_json is not None:
-                as_json.write_text(json.dumps(checking.as_dict(), indent=2) + "\n", encoding="utf-8")
+            write_json(checking.as_dict(), as_json, out)
             if html is not None:
                 html.write_text(checking.as_html(), encoding="utf-8")
     if checking.interrupted:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
 from npconv.cli.console import table_console
-from npconv.cli.errors import one_line
+from npconv.cli.errors import check_output, one_line
 from npconv.cli.names import one_of
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.explain import EXPLANATIONS, Explanation
 from npconv.geometry import Array
 
@@ -21,16 +21,18 @@ def explain(
     op: Annotated[
         str, typer.Argument(metavar="OP", help="An operator, such as conv2d.", autocompletion=lambda: [*EXPLANATIONS])
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Explain an operator: formulas, where the gradients come from, what it costs, and an example in small numbers.
 
     The numbers are computed, and those of each formula, term by term, are those of npconv.
     """
-    with one_line(ValueError):
+    with one_line(ValueError, OSError):
         told = EXPLANATIONS[one_of("OP", op, EXPLANATIONS)]
+        check_output("--out", out)
+        write_json(_described(told), as_json, out)
     if as_json:
-        print(json.dumps(_described(told), indent=2))
         return
     console = table_console()
     console.print(f"{told.op}: {told.idea}\n")
