@@ -20,7 +20,6 @@ import npconv  # noqa: E402  after its path and its backend
 
 project = "npconv"
 version = release = npconv.__version__
-copyright = "BSD-3-Clause"
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -69,6 +68,8 @@ copybutton_prompt_is_regexp = True
 html_theme = "pydata_sphinx_theme"
 html_title = "npconv"
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
+html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["npconv.css"]
 html_theme_options = {
@@ -77,7 +78,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
     "show_toc_level": 2,
-    "footer_start": ["copyright"],
+    "footer_start": [],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc", "sg_download_links"],
 }
