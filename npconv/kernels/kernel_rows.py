@@ -29,11 +29,14 @@ def rows_as_channels(x: Array, geometry: Conv2dGeometry) -> tuple[Array, Conv2dG
     """A copy of x with its padding, read as (N, kernel_width * C, height, width), and the geometry of the same outputs."""
     g = geometry
     height, width = g.in_height + g.pad_top + g.pad_bottom, g.in_width + g.pad_left + g.pad_right
-    padded = empty((g.batch * height, width * g.in_channels_per_group), x.dtype)
-    _pad(pixels_from(x), pitch_of(x), g, padded)
     channels, size = g.kernel_width * g.in_channels_per_group, x.itemsize
-    pixel, row = g.in_channels_per_group * size, padded.shape[1] * size
-    view = as_strided(padded, (g.batch, channels, height, width - g.kernel_width + 1), (height * row, size, row, pixel))
+    rows, row = g.batch * height, width * g.in_channels_per_group
+    padded = empty(
+        (rows * row + channels,), x.dtype
+    )  # the last pixels of the last row have channels beyond it, which nobody reads
+    _pad(pixels_from(x), pitch_of(x), g, padded[: rows * row].reshape(rows, row))
+    strides = height * row * size, size, row * size, g.in_channels_per_group * size
+    view = as_strided(padded, (g.batch, channels, height, width), strides)
     wide = g._replace(
         in_channels_per_group=channels, in_height=height, in_width=width, kernel_width=1, pad_top=0, pad_bottom=0, pad_left=0,
         pad_right=0,

@@ -77,12 +77,13 @@ def test_an_output_has_the_bits_of_its_place_in_no_tile(size):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_rows_of_a_kernel_as_channels_are_the_reference(channels, dtype):
     """Forward and weight gradient, of whole maps and of slices of channels."""
-    large = npconv.channels_last(whole((2, 9, 11, 12), dtype))
-    for x in (large[:, :channels].copy(), large[:, 2 : 2 + channels]):
+    large, narrow = npconv.channels_last(whole((2, 9, 11, 12), dtype)), whole((2, channels, 9, 1), dtype)
+    for x in (large[:, :channels].copy(), large[:, 2 : 2 + channels], narrow):
         for kernel, stride, padding in itertools.product([(3, 3), (1, 2), (5, 4)], [1, (2, 3)], [0, ((0, 3), (2, 1))]):
             w, b = whole((6, channels, *kernel), dtype), whole((6,), dtype)
-            geometry = Conv2dGeometry.of(x.shape, w.shape, stride=stride, padding=padding, dilation=(2, 1))
-            if geometry.out_height < 1:
+            try:
+                geometry = Conv2dGeometry.of(x.shape, w.shape, stride=stride, padding=padding, dilation=(2, 1))
+            except ValueError:  # the kernel is wider than the padded map
                 continue
             assert kernel_rows.pays(geometry)
             assert_array_equal(standard.conv2d(x, w, b, geometry), reference.conv2d(x, w, b, geometry))
