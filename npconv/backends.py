@@ -1,6 +1,7 @@
 """Which arithmetic runs: "numpy" is `npconv.reference`, "numba" is `npconv.kernels`, each imported on first use.
 
-Operators name a primitive; this file finds it. Nothing here knows what a convolution is.
+Operators call `primitives`; who wants to see, or to stand in for, what is computed, does it here. Nothing here knows what a
+convolution is.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from npconv.geometry import SURE, check_fits, is_word, shown
-from npconv.memory import empty, empty_channels_last, is_channels_last
+from npconv.memory import is_channels_last
 
 BACKENDS = {"numpy": "npconv.reference", "numba": "npconv.kernels"}
 WINOGRAD = ("off", "2x2")
@@ -131,62 +132,38 @@ def _package(name: str) -> ModuleType:
     return importlib.import_module(BACKENDS[name])
 
 
-def call(primitive: str, *arguments: Any, out: Any = None, add: bool = False) -> Any:
-    """Run `primitive` on the current backend. The arguments are right: whoever calls has checked them.
+class _Primitives:
+    """Every primitive by its name, which runs on the backend that is chosen at the moment of the call."""
 
-    Some primitives can write their result into the array `out`, which overlaps no argument, or add it to what is there;
-    then the caller goes on with what is returned, which is `out` unless the call is diverted.
-    """
-    run = _diverted.get()
-    result = _run(primitive, *arguments) if run is None else run(primitive, *arguments)
-    if out is None:
-        return result
-    if add:
-        return accumulate(out, result)
-    place(result, out)
-    return out
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in _package("numpy").__all__:
+            raise AttributeError(f"{name!r} is no primitive: npconv.reference has none of that name")
 
+        def primitive(*arguments: Any) -> Any:
+            run = _diverted.get()
+            return _run(name, *arguments) if run is None else run(name, *arguments)
 
-def place(part: Any, target: Any) -> None:
-    """Copy a map to where it belongs, a slice of channels of a larger one. No primitive either, like `accumulate`."""
-    if _diverted.get() is not None:
-        target[...] = part
-    else:
-        _package(current_backend()).place(part, target)
+        setattr(self, name, primitive)
+        return primitive
 
 
-def accumulate(total: Any, part: Any) -> Any:
-    """The sum of two maps of one shape, which is `total` itself unless the calls are diverted: what made it owns it then.
+# What operators call, as `primitives.conv2d(x, w, b, geometry)`: to editors and type checkers it is the reference. The
+# arguments are right, for whoever calls has checked them, and are never modified, but by an optimiser's update.
+if TYPE_CHECKING:
+    from npconv import reference
 
-    Adding is no primitive: `record` does not list it, and `npconv.costs` counts it apart.
-    """
-    if _diverted.get() is not None:
-        return total + part
-    _package(current_backend()).accumulate(total, part)
-    return total
-
-
-def join(function: str, *arguments: Any) -> Any:
-    """What adds, concatenates or scales the maps of branches: no primitive either, and NumPy's where calls are diverted."""
-    name = current_backend() if _diverted.get() is None else "numpy"
-    return getattr(_package(name), function)(*arguments)
-
-
-def update(rule: str, param: Any, *arguments: Any) -> None:
-    """Run an optimiser's rule, "sgd_update" or "adam_update", which moves its arrays in place: no primitive either.
-
-    The few numbers of a bias or a batch norm are NumPy's on either backend: 32 take it 1.4 us, calling a kernel 4.6; 4096 take it
-    2.6 us by SGD and 11.3 by Adam, and kernels 5.2 and 6.9.
-    """
-    name = current_backend() if param.size >= 1 << 12 else "numpy"
-    getattr(_package(name), rule)(param, *arguments)
+    primitives = reference
+else:
+    primitives = _Primitives()
 
 
 def _run(primitive: str, *arguments: Any) -> Any:
     """Neither backend warns of an invalid value: NumPy's matrix products would beside an infinity, where BLAS fills up with zeros."""
     name = current_backend()
     first, last = arguments[0], arguments[-1]
-    numbers = _numbers(last, name == "numpy") if hasattr(last, "numbers") else first.size
+    if isinstance(first, tuple):  # an octave map
+        first = next(part for part in first if part is not None)
+    numbers = _numbers(last, name == "numpy") if isinstance(last, tuple) else first.size
     if numbers * first.itemsize > SURE:
         check_fits(f"what {primitive} works on", numbers, first.itemsize)
     with np.errstate(invalid="ignore") if name == "numpy" else contextlib.nullcontext():
@@ -195,13 +172,14 @@ def _run(primitive: str, *arguments: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _numbers(geometry: Any, laid_out: bool) -> int:
-    """How many numbers the largest array of a geometry has."""
-    numbers: int = geometry.numbers(laid_out)
-    return numbers
+    """How many numbers the largest array has that a geometry, or one of those that it is made of, is about."""
+    if hasattr(geometry, "numbers"):
+        return int(geometry.numbers(laid_out))
+    return max((_numbers(part, laid_out) for part in geometry), default=0) if isinstance(geometry, tuple) else 0
 
 
 def in_order(array: Any, channels_last: bool) -> Any:
-    """A map (N, C, H, W) in channels-last or in C order: itself where it is, else a copy. No primitive either."""
+    """A map (N, C, H, W) in channels-last or in C order: itself where it is, else a copy. No primitive: its numbers are the same."""
     if array.nbytes > SURE and 0 in array.strides:  # numbers that are not there yet
         check_fits("a map", array.size, array.itemsize)
     if current_backend() == "numba":
@@ -217,16 +195,6 @@ def in_order(array: Any, channels_last: bool) -> Any:
 def computes_channels_last() -> bool:
     """Whether the current backend computes maps in channels-last order; the other one does in C order."""
     return current_backend() == "numba"
-
-
-def empty_map(shape: tuple[int, ...], dtype: Any) -> Any:
-    """A map, of no numbers yet, in the order in which the current backend computes."""
-    return (empty_channels_last if computes_channels_last() else empty)(shape, dtype)
-
-
-def diverted() -> bool:
-    """Whether something stands in the backend's place in the calls that this thread makes, or lists them."""
-    return _diverted.get() is not None
 
 
 def diverts_numbers() -> bool:
@@ -260,6 +228,39 @@ def record() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
 
     with divert(run, stands_in=False):
         yield calls
+
+
+Forward: TypeAlias = "Callable[[Any], Any]"
+
+_watcher: ContextVar[Callable[[Any, Forward, Any], Any] | None] = ContextVar("npconv_layer_watcher", default=None)
+
+
+@contextlib.contextmanager
+def watch_layers(run: Callable[[Any, Forward, Any], Any]) -> Iterator[None]:
+    """Let ``run(layer, forward, x)`` stand for ``forward(x)`` of every layer that this thread calls inside the block.
+
+    It sees layers inside others, too, the outer ones first. A layer that another one runs along in the same sweep, such as the
+    ReLU after a batch norm in training, is not called.
+
+    >>> import numpy as np
+    >>> from npconv import nn
+    >>> seen = []
+    >>> with nn.watch_layers(lambda layer, forward, x: seen.append(type(layer).__name__) or forward(x)):
+    ...     y = nn.Sequential(nn.Identity(), nn.Flatten())(np.ones((1, 2, 1, 1)))
+    >>> seen
+    ['Sequential', 'Identity', 'Flatten']
+    """
+    token = _watcher.set(run)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def call_layer(layer: Any, forward: Forward, x: Any) -> Any:
+    """``forward(x)``, by whoever watches the layers of this thread, if anyone does."""
+    run = _watcher.get()
+    return forward(x) if run is None else run(layer, forward, x)
 
 
 def show_config() -> None:

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, check_dtypes, check_shape, flag, fraction, integer, is_sequence, positive, shown
 from npconv.nn import Layer
 
@@ -209,7 +209,7 @@ class SGD(Optimizer):
             if name not in self._velocities:
                 self._velocities[name] = np.zeros_like(param)
             velocity = self._velocities[name]
-        backends.update("sgd_update", param, grad, velocity, lr, self.momentum, self.nesterov, weight_decay)
+        primitives.sgd_update(param, grad, velocity, lr, self.momentum, self.nesterov, weight_decay)
 
 
 class Adam(Optimizer):
@@ -259,8 +259,8 @@ class Adam(Optimizer):
     def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
         if name not in self._moments:
             self._moments[name] = np.zeros_like(param), np.zeros_like(param)
-        options = self.betas, self.eps, weight_decay, self.decoupled
-        backends.update("adam_update", param, grad, *self._moments[name], self.steps, lr, *options)
+        m, v = self._moments[name]
+        primitives.adam_update(param, grad, m, v, self.steps, lr, self.betas, self.eps, weight_decay, self.decoupled)
 
 
 class AdamW(Adam):

@@ -163,7 +163,7 @@ def run_joins(guard: Guard, dtype: type) -> None:
         whole = np.ones((batch, 5, height, width), dtype)
         for x in (whole, whole[:, 1:4]):
             kernels.add(x, x, "relu6")
-            kernels.part_grad(
+            kernels.concatenate_input_grad(
                 kernels.concatenate((x, x, x), "relu"),
                 np.ones((batch, 3 * x.shape[1], height, width), dtype),
                 1,
@@ -172,7 +172,7 @@ def run_joins(guard: Guard, dtype: type) -> None:
             )
             kernels.scale(x, x[:, :, :1, :1], x)
             kernels.scale(x, x[:, :, :1, :1])
-            kernels.gate_grad(x, x)
+            kernels.scale_gate_grad(x, x)
             kernels.batch_norm2d_batch_grad(x, x.copy(), *np.ones((4, x.shape[1]), dtype), 1e-5, "relu")
 
 

@@ -14,7 +14,8 @@ from numpy.typing import DTypeLike
 from npconv.backends import backend, current_backend, divert
 from npconv.check.case import Case
 from npconv.check.hard import hard
-from npconv.check.layers import layers, zeros
+from npconv.check.layers import layers
+from npconv.costs import zeros_of
 from npconv.geometry import Array
 from npconv.testing import Problem, map_arrays
 
@@ -52,7 +53,7 @@ def filled(problem: Problem, label: str, dtype: DTypeLike = np.float32) -> Case:
     def whole(array: Array) -> Array:
         return np.asarray(rng.integers(-4, 4, array.shape, endpoint=True) * problem.unit, dtype)
 
-    with backend("numpy"), divert(zeros):
+    with backend("numpy"), divert(zeros_of):
         y = problem.forward()
     numbers = problem.map(whole)
     if problem.op == "batch_norm2d" and numbers.args[4] is not None:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npconv import costs, models, ops
-from npconv.backends import divert
+from npconv.backends import divert, watch_layers
 from npconv.check.case import divisible
 from npconv.geometry import Array
 from npconv.nn import BatchNorm2d, DepthwiseConv2d, GhostModule, Layer, PointwiseConv2d
@@ -63,25 +63,15 @@ def _calls(network: Layer) -> list[tuple[str, _Call]]:
     """The operators that the layers of `network` call on one image, each with the layer's path; nothing is computed."""
     calls: list[tuple[str, _Call]] = []
 
-    def watched(path: str, layer: Layer, forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def call(x: Any) -> Any:
-            calls.extend((path, call) for call in _calls_of(layer, x))
-            return forward(x)
+    paths = {id(layer): path for path, layer in network.named_layers()}
 
-        return call
+    def watched(layer: Layer, forward: Callable[[Any], Any], x: Any) -> Any:
+        calls.extend((paths[id(layer)], call) for call in _calls_of(layer, x))
+        return forward(x)
 
-    every = list(network.named_layers())
-    for path, layer in every:
-        layer.forward = watched(path, layer, layer.forward)  # type: ignore[assignment, method-assign]
-    with divert(zeros):
-        network.forward(np.zeros((1, 3, 224, 224), np.float32))
+    with divert(costs.zeros_of), watch_layers(watched):
+        network(np.zeros((1, 3, 224, 224), np.float32))
     return calls
-
-
-def zeros(primitive: str, *arguments: Any) -> Any:
-    """In the place of a backend: a result of the right shape."""
-    result = np.zeros(costs.call_cost(primitive, arguments).out_shape, arguments[0].dtype)
-    return (result, *np.zeros((2, result.shape[1]), result.dtype)) if primitive == "batch_norm2d_batch" else result
 
 
 def _calls_of(layer: Any, x: Tree) -> Iterator[_Call]:

@@ -20,6 +20,7 @@ from npconv import backends, nn, reference
 from npconv.check.adapters import Unsupported
 from npconv.geometry import Array, integer
 from npconv.models import NETWORKS
+from npconv.testing import map_arrays
 from npconv.testing.bounds import unit_roundoff
 from npconv.workers import Worker, WorkerError
 
@@ -32,8 +33,16 @@ DISTURBED = 8  # runs whose logits tell the deviation
 IMAGES = {"ds_cnn": (1, 49, 10)}  # where the network takes no images of `IMAGE`
 IMAGE = 3, 32, 32
 
-_SUMS = {"conv2d", "pointwise_conv2d", "depthwise_conv2d", "linear"}
-_MOVES = {"relu", "relu6", "max_pool2d", "upsample_nearest2d", "channel_shuffle", "channel_unshuffle"}  # round nothing
+_SUMS = {"conv2d", "pointwise_conv2d", "depthwise_conv2d", "linear", "octave_conv2d"}
+_MOVES = {
+    "relu",
+    "relu6",
+    "max_pool2d",
+    "upsample_nearest2d",
+    "channel_shuffle",
+    "channel_unshuffle",
+    "concatenate",
+}  # round nothing
 
 
 class NetworkResult(NamedTuple):
@@ -175,11 +184,20 @@ def _disturbed(rng: np.random.Generator, primitive: str, *arguments: Any) -> Any
     roundoff = unit_roundoff(np.float32)
     if primitive in _SUMS:
         x, w, _, *geometry = arguments
-        terms = math.prod(w.shape[1:])
-        squares = getattr(reference, primitive)(x**2, w**2, None, *geometry)
-        deviation = roundoff * np.sqrt(terms / 2 * squares + terms / 3 * y**2 + y**2)
-    else:  # a few roundings of numbers as large as the result, or as most of it
-        deviation = 2 * roundoff * np.sqrt(y**2 + np.mean(y**2))
+        squares = getattr(reference, primitive)(map_arrays(np.square, x), map_arrays(np.square, w), None, *geometry)
+        if primitive == "octave_conv2d":  # each output adds up what all kernels that lead to it bring
+            into = [[w.hh, w.lh], [w.hl, w.ll]]
+            terms = [sum(math.prod(kernel.shape[1:]) for kernel in kernels if kernel is not None) for kernels in into]
+            parts = zip(y, squares, terms, strict=True)
+            return type(y)(*(None if part is None else _off(rng, part, *rest) for part, *rest in parts))
+        return _off(rng, y, squares, math.prod(w.shape[1:]))
+    # a few roundings of numbers as large as the result, or as most of it
+    return y + 2 * roundoff * np.sqrt(y**2 + np.mean(y**2)) * rng.standard_normal(y.shape)
+
+
+def _off(rng: np.random.Generator, y: Array, squares: Array, terms: int) -> Array:
+    """y, sums of so many products whose squares add up to `squares`, rounded as in float32."""
+    deviation = unit_roundoff(np.float32) * np.sqrt(terms / 2 * squares + terms / 3 * y**2 + y**2)
     return y + deviation * rng.standard_normal(y.shape)
 
 

@@ -33,7 +33,7 @@ JOINS: dict[str, Callable[[Array], tuple[Any, ...]]] = {
     "add": lambda x: (x, x, None),
     "concatenate": lambda x: ((x, x), None),
     "scale": lambda x: (x, x[:, :, :1, :1]),
-    "gate_grad": lambda x: (x, x),
+    "scale_gate_grad": lambda x: (x, x),
 }
 
 
@@ -79,10 +79,10 @@ def run(op: str, dtype: str) -> None:
     with backends.backend("numba"):
         if op in UPDATES:
             arrays, numbers = UPDATES[op]
-            backends.update(op, *np.ones((arrays, 1 << 13), dtype), *numbers)
+            getattr(backends.primitives, op)(*np.ones((arrays, 1 << 13), dtype), *numbers)
             return
         if op in JOINS:
-            backends.join(op, *JOINS[op](np.ones((1, 8, 4, 4), dtype)))
+            getattr(backends.primitives, op)(*JOINS[op](np.ones((1, 8, 4, 4), dtype)))
             return
         for args, options in examples(dtype)[op]:
             y = getattr(ops, op)(*args, **options)

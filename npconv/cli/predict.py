@@ -14,7 +14,9 @@ from rich.table import Table
 from npconv import backends, files, nn, weights
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
+from npconv.cli.names import network_name
 from npconv.cli.options import parse_options, parse_size
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import Array, integer, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.papers.walks import SIZES, all_options
@@ -53,7 +55,7 @@ def predict(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
+        typer.Option("--option", "-O", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
     ] = None,
     names: Annotated[
         str | None,
@@ -81,6 +83,8 @@ def predict(
     std: Annotated[
         str | None, typer.Option(metavar="S,...", help="Of each channel.", show_default="ImageNet's, or as trained")
     ] = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Print the most probable classes of an image, by a network with trained weights.
 
@@ -88,6 +92,7 @@ def predict(
     """
     with one_line(ValueError, TypeError, ImportError, OSError):
         integer("--top", top, minimum=1)
+        files.check_target("--out", out)
         if names not in (None, *weights.SOURCES):
             raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")
         network, preparation = _network(weights_file, model, parse_options(option or ()))
@@ -100,13 +105,25 @@ def predict(
         if not np.isfinite(logits).all():
             raise ValueError(f"the network must give finite numbers, got others for {image} with {weights_file}")
         classes = None if labels is None else _labels(labels, len(logits))
-    probabilities = _softmax(logits)
+        probabilities = _softmax(logits)
+        ranked = np.argsort(-probabilities, kind="stable")[:top]
+        told = [
+            {
+                "class": int(which),
+                "probability": float(probabilities[which]),
+                "label": classes[which] if classes else None,
+            }
+            for which in ranked
+        ]
+        write_json(told, as_json, out)
+    if as_json:
+        return
     table = Table(box=None, pad_edge=False)
     for heading in ("rank", "class", "probability"):
         table.add_column(heading, justify="right")
     if classes:
         table.add_column("label")
-    for rank, which in enumerate(np.argsort(-probabilities, kind="stable")[:top], 1):
+    for rank, which in enumerate(ranked, 1):
         label = [classes[which]] if classes else []
         table.add_row(str(rank), str(which), f"{probabilities[which]:.4f}", *label)
     console = table_console()
@@ -120,7 +137,7 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
     if about is None:
         if model is None:
             raise ValueError(f"--model must be given where the weights do not say it themselves, got none for {path}")
-        options = all_options("--model", model, options)
+        options = all_options("--model", network_name("--model", model), options)
         channels = options["in_channels"]
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
         return NETWORKS[model](**options, rng=rng), Preparation(SIZES.get(model, (224, 224)), CROP, WHITE, mean, std)

@@ -20,7 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from npconv import __version__, backends, costs, files, optim, training, weights
 from npconv.cli import curves
 from npconv.cli.console import line_console
-from npconv.cli.errors import one_line
+from npconv.cli.errors import FAILED, INTERRUPTED, one_line
+from npconv.cli.names import tiny_name
 from npconv.data import Dataset, batch_count, digits, load_npz, random_shift
 from npconv.geometry import integer, positive
 from npconv.models import MODELS
@@ -59,8 +60,12 @@ def train(
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write to.", show_default="runs/MODEL-DATA-seedSEED")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="The folder to write to.", show_default="runs/MODEL-DATA-seedSEED"
+        ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of text.")] = False,
 ) -> None:
     """Train a tiny network on real handwritten digits, or on your own images.
 
@@ -74,23 +79,24 @@ def train(
                     if backend not in backends.BACKENDS:
                         raise ValueError(f"--backend must be one of {', '.join(backends.BACKENDS)}, got {backend!r}")
                     stack.enter_context(backends.backend(backend))
-                run = Run(Settings(model, data, seed, epochs, batch, lr, backends.current_backend()), out)
-            with one_line(ValueError, FloatingPointError, OSError):
+                name = tiny_name("--model", model)
+                run = Run(Settings(name, data, seed, epochs, batch, lr, backends.current_backend()), out, quiet=as_json)
+            with one_line(ValueError, FloatingPointError, OSError, status=FAILED):
                 run.introduce()
                 run.fit()
                 run.finish()
+            if as_json:
+                print((run.folder / "summary.json").read_text(encoding="utf-8"), end="")
     except KeyboardInterrupt:
         print("interrupted before training began: nothing was kept" if run is None else run.interrupt())
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class Run:
     """One training and its folder. All is written as soon as it is known, so that an interrupted run leaves what it had."""
 
-    def __init__(self, settings: Settings, out: Path | None) -> None:
+    def __init__(self, settings: Settings, out: Path | None, *, quiet: bool = False) -> None:
         """Make everything ready, the folder last: what is wrong is found before there is anything on disk."""
-        if settings.model not in MODELS:
-            raise ValueError(f"--model must be one of {', '.join(MODELS)}, got {settings.model!r}")
         integer("--epochs", settings.epochs, minimum=1)
         integer("--batch", settings.batch, minimum=1)
         integer("--seed", settings.seed, minimum=0)
@@ -110,7 +116,7 @@ class Run:
         self.macs = costs.count(self.network, (1, *image)).macs
         self.epochs: list[training.Epoch] = []
         self.test_accuracy: float | None = None
-        self.console = line_console()
+        self.console = line_console(quiet=quiet)
         self.started = time.perf_counter()
         try:
             self.folder = _new_folder(out, f"{settings.model}-{self.dataset.name}-seed{settings.seed}")

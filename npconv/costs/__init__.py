@@ -22,6 +22,7 @@ Pooling, batch norm, activations, shuffles, up-sampling and additions cost no mu
 papers, but they do move memory. `count` walks a whole model, layer by layer, without computing it.
 """
 
+from npconv.costs.calls import call_cost, calls_of, zeros_of
 from npconv.costs.convolutions import (
     conv2d,
     depthwise_conv2d,
@@ -30,7 +31,7 @@ from npconv.costs.convolutions import (
     pointwise_conv2d,
     separable_conv2d,
 )
-from npconv.costs.cost import Cost, Direction, Shape
+from npconv.costs.cost import CallCost, Cost, Direction, Shape
 from npconv.costs.maps import (
     activation,
     add,
@@ -54,7 +55,7 @@ from npconv.costs.papers import (
     separable_ratio,
     shufflenet_unit_macs,
 )
-from npconv.costs.walk import CallCost, LayerCost, Model, ModelCost, call_cost, count
+from npconv.costs.walk import LayerCost, Model, ModelCost, count
 
 __all__ = [
     "CallCost",
@@ -69,6 +70,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm2d",
     "call_cost",
+    "calls_of",
     "channel_shuffle",
     "conv2d",
     "count",
@@ -92,4 +94,5 @@ __all__ = [
     "separable_ratio",
     "shufflenet_unit_macs",
     "upsample_nearest2d",
+    "zeros_of",
 ]

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from npconv.costs.composites import ghost_calls, separable_calls, total
 from npconv.costs.cost import Cost, Direction, Shape, bilinear_cost, convolution_cost
-from npconv.costs.maps import add
-from npconv.geometry import Conv2dGeometry, IntOrPair, Padding, flag, ghost_channels, integer, pair, shape
+from npconv.geometry import (
+    Conv2dGeometry,
+    GhostGeometry,
+    IntOrPair,
+    Padding,
+    SeparableGeometry,
+    flag,
+    ghost_channels,
+    integer,
+    pair,
+    shape,
+)
 
 
 def conv2d(
@@ -139,14 +150,15 @@ def separable_conv2d(
     """
     standard = Conv2dGeometry.of(x_shape, w_shape, stride=stride, padding=padding, dilation=dilation)
     filters = standard.in_channels * integer("multiplier", multiplier, minimum=1)
-    kernel = standard.kernel_height, standard.kernel_width
-    depthwise = Conv2dGeometry.of_depthwise(
-        x_shape, (filters, 1, *kernel), stride=stride, padding=padding, dilation=dilation
+    geometry = SeparableGeometry.of(
+        x_shape,
+        (filters, 1, standard.kernel_height, standard.kernel_width),
+        (standard.out_channels, filters, 1, 1),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
     )
-    pointwise = Conv2dGeometry.of(depthwise.y_shape, (standard.out_channels, filters, 1, 1))
-    return convolution_cost(depthwise, False, direction, count_padding, itemsize) + convolution_cost(
-        pointwise, bias, direction, count_padding, itemsize
-    )
+    return total(separable_calls(geometry, bias, direction, count_padding, itemsize))
 
 
 def ghost_conv2d(
@@ -174,14 +186,14 @@ def ghost_conv2d(
     """
     standard = Conv2dGeometry.of(x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
     maps, ghosts = ghost_channels(standard.out_channels, ratio)
-    primary = Conv2dGeometry.of(
-        x_shape, (maps, *standard.w_shape[1:]), stride=stride, padding=padding, dilation=dilation, groups=groups
+    geometry = GhostGeometry.of(
+        x_shape,
+        (maps, *standard.w_shape[1:]),
+        (ghosts, 1, *pair("cheap_kernel", cheap_kernel, minimum=1)) if ghosts else None,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        out_channels=standard.out_channels,
     )
-    total = convolution_cost(primary, False, direction, count_padding, itemsize)
-    if ghosts:
-        cheap_shape = (ghosts, 1, *pair("cheap_kernel", cheap_kernel, minimum=1))
-        cheap = Conv2dGeometry.of_depthwise(primary.y_shape, cheap_shape, padding="same")
-        total += convolution_cost(cheap, False, direction, count_padding, itemsize)
-        if direction == "input_grad":  # a primary map is read by the output and by its ghosts
-            total += add(primary.y_shape, itemsize=itemsize)
-    return total
+    return total(ghost_calls(geometry, direction, count_padding, itemsize))

@@ -54,6 +54,21 @@ class Cost(NamedTuple):
         return Cost(*(a + b for a, b in zip(self, other, strict=True)))
 
 
+class CallCost(NamedTuple):
+    """One call of a primitive: its name, the kind of work, the shapes of the map it read first and of its output, its cost.
+
+    A convolution's kind tells what it is, not how it was called: "depthwise" for one input channel per group and more
+    than one group, else "pointwise" for a 1 x 1 kernel, else "group" or "standard".
+    """
+
+    primitive: str
+    kind: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    groups: int
+    cost: Cost
+
+
 def check_options(direction: Direction, itemsize: int) -> None:
     """Raise unless there is such a direction, and numbers of so many bytes."""
     word("direction", direction, "forward", *GRADIENTS)

@@ -8,15 +8,7 @@ Imports nothing else of npconv.
 
 from __future__ import annotations
 
-from npconv.geometry.channels import (
-    OctavePath,
-    check_shuffle_groups,
-    ghost_channels,
-    octave_channels,
-    octave_joints,
-    octave_paths,
-    octave_pooling,
-)
+from npconv.geometry.channels import check_shuffle_groups, ghost_channels, octave_channels
 from npconv.geometry.checks import (
     FLOAT_DTYPES,
     LARGEST,
@@ -39,8 +31,18 @@ from npconv.geometry.checks import (
     shown,
     word,
 )
+from npconv.geometry.composites import GhostGeometry, SeparableGeometry
 from npconv.geometry.convolution import Conv2dGeometry
 from npconv.geometry.fitting import SURE, check_fits
+from npconv.geometry.octave import (
+    OctaveBias,
+    OctaveGeometry,
+    OctaveMap,
+    OctavePath,
+    OctaveStep,
+    OctaveWeight,
+    octave_paths,
+)
 from npconv.geometry.padding import Padding, effective_kernel, explicit_padding, same_padding
 from npconv.geometry.pooling import Pool2dGeometry, UpsampleGeometry
 
@@ -50,11 +52,18 @@ __all__ = [
     "SURE",
     "Array",
     "Conv2dGeometry",
+    "GhostGeometry",
     "IntOrPair",
+    "OctaveBias",
+    "OctaveGeometry",
+    "OctaveMap",
     "OctavePath",
+    "OctaveStep",
+    "OctaveWeight",
     "Padding",
     "Pair",
     "Pool2dGeometry",
+    "SeparableGeometry",
     "UpsampleGeometry",
     "check_array",
     "check_dtypes",
@@ -72,9 +81,7 @@ __all__ = [
     "is_sequence",
     "is_word",
     "octave_channels",
-    "octave_joints",
     "octave_paths",
-    "octave_pooling",
     "pair",
     "positive",
     "same_padding",

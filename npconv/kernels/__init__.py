@@ -6,8 +6,12 @@ Every map is channels-last: whoever calls has seen to it (`npconv.ops.operator`)
 |--|--|--|
 | forward, input gradient | sums of pixels: lanes are output channels, pixels are found by a table | `sums`, `indirection`, `tiles` |
 | weight gradient | outer products of pixels, by the same table | `outer_products` |
-| the three of a 3x3 kernel at stride 1, 32 channels or more on both sides | Winograd's transforms around the two above | `winograd`, `transforms` |
-| the three of groups with few channels, depthwise ones above all | several groups in the lanes of a vector | `lane_sums`, `lane_tiles` |
+| the three of a 3x3 kernel at stride 1, 32 channels or more on both sides, 25 tiles or more | Winograd's transforms around the two above | `winograd`, `transforms` |
+| forward and weight gradient of up to 4 channels, images | a kernel row is one run of numbers of a padded copy, then the two above | `kernel_rows` |
+| depthwise 3x3 or 5x5 at stride 1 or 2: forward, and input gradient at stride 1 | rows read where they stand, borders by a table | `depthwise_rows` |
+| the rest of depthwise, and groups with few channels | several groups in the lanes of a vector | `lane_sums`, `lane_tiles` |
+| octave convolution | paths that meet are one convolution, of maps side by side | `octave` |
+| ghost convolution | both halves are written and read where they stand in the output | `ghost` |
 | linear | dot products of rows, sums of rows | `linear` |
 | everything else | bare loops over pixels, whose innermost runs over channels | a file each |
 
@@ -27,14 +31,9 @@ from npconv.kernels.activations import (
     relu6_input_grad,
     relu_input_grad,
 )
-from npconv.kernels.branches import accumulate as accumulate  # for npconv.backends, not a primitive
-from npconv.kernels.branches import add as add  # for npconv.backends, not primitives
-from npconv.kernels.branches import concatenate as concatenate
-from npconv.kernels.branches import gate_grad as gate_grad
-from npconv.kernels.branches import part_grad as part_grad
-from npconv.kernels.branches import place as place  # likewise
-from npconv.kernels.branches import scale as scale
+from npconv.kernels.branches import add, concatenate, concatenate_input_grad, scale, scale_gate_grad
 from npconv.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.kernels.ghost import ghost_conv2d, ghost_conv2d_grad
 from npconv.kernels.jit import configuration as configuration  # for npconv.show_config, not a primitive
 from npconv.kernels.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
 from npconv.kernels.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
@@ -45,8 +44,8 @@ from npconv.kernels.normalization import (
     batch_norm2d_fixed_grad,
     batch_statistics2d,
 )
-from npconv.kernels.optimization import adam_update as adam_update  # for npconv.backends, not primitives
-from npconv.kernels.optimization import sgd_update as sgd_update
+from npconv.kernels.octave import octave_conv2d, octave_conv2d_grad
+from npconv.kernels.optimization import adam_update, sgd_update
 from npconv.kernels.orders import c_order as c_order  # for npconv.backends, not primitives
 from npconv.kernels.orders import channels_last as channels_last
 from npconv.kernels.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
@@ -58,11 +57,14 @@ from npconv.kernels.pooling import (
     max_pool2d,
     max_pool2d_input_grad,
 )
+from npconv.kernels.separable import separable_conv2d, separable_conv2d_grad
 from npconv.kernels.shuffle import channel_shuffle, channel_unshuffle
 from npconv.kernels.standard import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
 from npconv.kernels.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
 
 __all__ = [
+    "adam_update",
+    "add",
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "batch_norm2d",
@@ -72,6 +74,8 @@ __all__ = [
     "batch_statistics2d",
     "channel_shuffle",
     "channel_unshuffle",
+    "concatenate",
+    "concatenate_input_grad",
     "conv2d",
     "conv2d_bias_grad",
     "conv2d_input_grad",
@@ -79,6 +83,8 @@ __all__ = [
     "depthwise_conv2d",
     "depthwise_conv2d_input_grad",
     "depthwise_conv2d_weight_grad",
+    "ghost_conv2d",
+    "ghost_conv2d_grad",
     "global_avg_pool2d",
     "global_avg_pool2d_input_grad",
     "hard_sigmoid",
@@ -91,6 +97,8 @@ __all__ = [
     "linear_weight_grad",
     "max_pool2d",
     "max_pool2d_input_grad",
+    "octave_conv2d",
+    "octave_conv2d_grad",
     "pointwise_conv2d",
     "pointwise_conv2d_input_grad",
     "pointwise_conv2d_weight_grad",
@@ -98,6 +106,11 @@ __all__ = [
     "relu6",
     "relu6_input_grad",
     "relu_input_grad",
+    "scale",
+    "scale_gate_grad",
+    "separable_conv2d",
+    "separable_conv2d_grad",
+    "sgd_update",
     "softmax_cross_entropy",
     "softmax_cross_entropy_input_grad",
     "upsample_nearest2d",

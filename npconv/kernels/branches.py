@@ -55,10 +55,10 @@ def concatenate(parts: tuple[Array, ...], activation: str | None) -> Array:
 
 
 @of_channels_last_maps
-def part_grad(dy: Array, y: Array, first: int, last: int, activation: str | None) -> Array:
+def concatenate_input_grad(dy: Array, y: Array, first: int, last: int, activation: str | None) -> Array:
     """Channels are copied out of dy where y is between the limits, elsewhere they are 0."""
     if dy.ndim != 4:
-        part = part_grad(as_map(dy), as_map(y), first, last, activation)
+        part = concatenate_input_grad(as_map(dy), as_map(y), first, last, activation)
         return part.reshape(len(dy), last - first, *dy.shape[2:])
     part = empty_channels_last((len(dy), last - first, *dy.shape[2:]), dy.dtype)
     _limit(dy[:, first:last], y[:, first:last], activation, (0.0, 0.0), part)
@@ -169,16 +169,16 @@ def _scale(x, gate, more, adds, y):
 
 
 @of_channels_last_maps
-def gate_grad(dy: Array, x: Array) -> Array:
+def scale_gate_grad(dy: Array, x: Array) -> Array:
     """Of each plane the sum of products, kept in float64."""
     batch, channels = x.shape[:2]
     sums = np.zeros((batch, channels))
-    _gate_grad(pixel_rows(dy), pixel_rows(x), sums)
+    _scale_gate_grad(pixel_rows(dy), pixel_rows(x), sums)
     return sums.astype(x.dtype).reshape(batch, channels, 1, 1)
 
 
 @compiled
-def _gate_grad(dy, x, sums):
+def _scale_gate_grad(dy, x, sums):
     """sums[n, c] = the sum of dy[m, c] * x[m, c] over the pixels m of image n."""
     batch, channels = sums.shape
     pixels = len(x) // max(1, batch)

@@ -10,12 +10,20 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled, contiguous
+from npconv.reference import optimization as reference
+
+FEW = (
+    1 << 12
+)  # numbers below which NumPy is faster: 32 take it 1.4 us, calling a kernel 4.6; 4096 by Adam 11.3 us, and 6.9
 
 
 def sgd_update(
     param: Array, grad: Array, velocity: Array | None, lr: float, momentum: float, nesterov: bool, weight_decay: float
 ) -> None:
     """One sweep, where NumPy makes one for each operation: 4 MB of a parameter took 2.5 ms, and take 0.6 on two cores."""
+    if param.size < FEW:
+        reference.sgd_update(param, grad, velocity, lr, momentum, nesterov, weight_decay)
+        return
     moved = [param, np.empty(0, param.dtype) if velocity is None else velocity]
     _update(_sgd_update, moved, grad, [lr, momentum, nesterov, weight_decay])
 
@@ -46,6 +54,9 @@ def adam_update(
     decoupled: bool,
 ) -> None:
     """One sweep."""
+    if param.size < FEW:
+        reference.adam_update(param, grad, m, v, step, lr, betas, eps, weight_decay, decoupled)
+        return
     added, taken = (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
     rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
     _update(_adam_update, [param, m, v], grad, [rate, 1 - betas[0], 1 - betas[1], root, eps, added, 1 - taken])

@@ -32,12 +32,17 @@ def of_channels_last_maps(function: Primitive) -> Primitive:
         for place in places:
             if place < len(arguments):
                 argument = arguments[place]
-                turned = tuple(map(channels_last, argument)) if isinstance(argument, tuple) else channels_last(argument)
+                turned = _turned(argument) if isinstance(argument, tuple) else channels_last(argument)
                 if turned is not argument:
                     arguments = (*arguments[:place], turned, *arguments[place + 1 :])
         return function(*arguments)
 
     return run  # type: ignore[return-value]  # of the same arguments
+
+
+def _turned(maps: Any) -> Any:
+    turned = [channels_last(x) for x in maps]
+    return type(maps)(*turned) if hasattr(maps, "_fields") else tuple(turned)
 
 
 def channels_last(x: Array) -> Array:

@@ -18,7 +18,7 @@ from numba import prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, shares
 from npconv.kernels.jit import compiled, scratch, thread_count
-from npconv.kernels.sums import Sizes, inside, pitch_of, pixels_from
+from npconv.kernels.sums import Sizes, fill_addresses, inside, pitch_of, pixels_from
 from npconv.kernels.tiles import CHANNELS, outer_tiles, pack_pixels, transpose_sums
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
     sizes: Sizes  # of x, read, and of dy
     rows: Array  # (P, R): which row of x
-    columns: Array  # (Q, S)
+    columns: Array  # (S, Q)
     blocks: Array  # (blocks, 4): first channel, vectors, lanes of the last, where its sums begin
     items: Array  # (items, 4): first and last pixel, group, block; part after part
     bounds: Array  # (threads + 1,): whose items are whose
@@ -92,7 +92,7 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
     return Plan(
         sizes,
         inside(rows[0].reads, geometry.in_height),
-        inside(columns[0].reads, geometry.in_width),
+        np.ascontiguousarray(inside(columns[0].reads, geometry.in_width).T),
         np.array(blocks, np.int64),
         np.array(items, np.int64),
         shares(np.array([(end - begin) * blocks[block][1] for begin, end, _, block in items]), threads),
@@ -105,7 +105,7 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
 def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, sums, addresses, panels):
     depth, taps, groups = sizes.depth, sizes.taps, sizes.groups
     height, width, out_width, out_channels = sizes.in_height, sizes.in_width, sizes.out_width, sizes.out_channels
-    out_size, row_taps, column_taps = sizes.out_height * out_width, rows.shape[1], columns.shape[1]
+    out_size, row_taps, column_taps = sizes.out_height * out_width, rows.shape[1], columns.shape[0]
     x_pixel, dy_pixel, nothing = pitches[0] * x.itemsize, pitches[1] * x.itemsize, address_of(zeros)
     per_part = groups * len(blocks)
     for thread in prange(len(bounds) - 1):
@@ -121,15 +121,23 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
                 sums[part * groups + group, blocks[block, 3] : blocks[block, 3] + size] = 0
             for first in range(begin, end, CHUNK):
                 pixels = min(CHUNK, end - first)
-                for m in range(pixels):
-                    image, rest = (first + m) // out_size, (first + m) % out_size
-                    i, j = rest // out_width, rest % out_width
+                image, rest = first // out_size, first % out_size
+                i, j, m = rest // out_width, rest % out_width, 0
+                while m < pixels:  # a row, or what is left of it
+                    end_of_row = m + min(out_width - j, pixels - m)
                     start = address_of(x) + image * height * width * x_pixel
                     for r in range(row_taps):
+                        row = rows[i, r]
                         for s in range(column_taps):
-                            row, column = rows[i, r], columns[j, s]
-                            there = start + (row * width + column) * x_pixel
-                            table[(r * column_taps + s) * pixels + m] = there if row >= 0 and column >= 0 else nothing
+                            target = (r * column_taps + s) * pixels
+                            fill_addresses(
+                                columns[s, j:], row, start + row * width * x_pixel, x_pixel, nothing,
+                                table[target + m : target + end_of_row],
+                            )  # fmt: skip
+                    m, j, i = end_of_row, 0, i + 1
+                    if i * out_width == out_size:
+                        image, i = image + 1, 0
+                for m in range(pixels):
                     table[taps * pixels + m] = address_of(dy) + (first + m) * dy_pixel
                 for item in range(number, until):
                     group, block = items[item, 2], items[item, 3]

@@ -14,7 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array, Conv2dGeometry
@@ -144,7 +144,7 @@ def plan_of(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -
                     *(
                         keep(columns.places),
                         len(columns.places),
-                        keep(inside(columns.reads, read[2])),
+                        keep(np.ascontiguousarray(inside(columns.reads, read[2]).T)),
                         len(columns.taps),
                     ),
                     keep(both),
@@ -218,6 +218,17 @@ def pack(w, order, blocks, sizes, groups, outer, runs, packed):
                 )  # fmt: skip
 
 
+@njit
+def fill_addresses(columns, row, first, pixel, nothing, target):
+    """target[k] = where column k of a row is that begins at `first`; `nothing` for padding, which is -1. LLVM makes vectors of it."""
+    if row < 0:
+        target[:] = nothing
+        return
+    for k in range(len(target)):
+        column = columns[k]
+        target[k] = first + column * pixel if column >= 0 else nothing
+
+
 @compiled
 def _sum_pixels(x, zeros, w, bias, limits, y, pitches, sizes, tables, phases, blocks, items, bounds, addresses):
     depth, out_channels, width = sizes.depth, sizes.out_channels, sizes.in_width
@@ -234,26 +245,26 @@ def _sum_pixels(x, zeros, w, bias, limits, y, pitches, sizes, tables, phases, bl
             if known < 0 or items[known, 0] != phase or items[known, 1] != begin:
                 # table[t * pixels + m]: the address of what pixel m reads at tap t, and after the taps its own.
                 known = number
-                image, i, j = (
-                    begin // (row_count * column_count),
-                    begin // column_count % row_count,
-                    begin % column_count,
-                )
-                for m in range(pixels):
+                image, rest = begin // (row_count * column_count), begin % (row_count * column_count)
+                i, j, m = rest // column_count, rest % column_count, 0
+                while m < pixels:  # a row, or what is left of it
+                    until = m + min(column_count - j, pixels - m)
                     start = address_of(x) + image * in_size * x_pixel
                     for r in range(row_taps):
                         row = tables[row_reads + i * row_taps + r]
                         for s in range(column_taps):
-                            column = tables[column_reads + j * column_taps + s]
-                            there = start + (row * width + column) * x_pixel
-                            table[(r * column_taps + s) * pixels + m] = there if row >= 0 and column >= 0 else nothing
-                    there = image * out_size + tables[rows + i] * out_width + tables[columns + j]
-                    table[row_taps * column_taps * pixels + m] = address_of(y) + there * y_pixel
-                    j += 1
-                    if j == column_count:
-                        i, j = i + 1, 0
-                        if i == row_count:
-                            image, i = image + 1, 0
+                            target = (r * column_taps + s) * pixels
+                            source = column_reads + s * column_count + j
+                            fill_addresses(
+                                tables[source:], row, start + row * width * x_pixel, x_pixel, nothing,
+                                table[target + m : target + until],
+                            )  # fmt: skip
+                    target = row_taps * column_taps * pixels
+                    there = address_of(y) + (image * out_size + tables[rows + i] * out_width) * y_pixel
+                    fill_addresses(tables[columns + j :], 0, there, y_pixel, 0, table[target + m : target + until])
+                    m, j, i = until, 0, i + 1
+                    if i == row_count:
+                        image, i = image + 1, 0
             first, vectors, last, place = blocks[block]
             sum_tiles(
                 table, pixels, tables[taps:], row_taps * column_taps, depth, group * depth, w[group * packed + place :],

@@ -44,9 +44,9 @@ def sum_tiles(
     limits: (2,), between which results are cut; NaN cuts nothing
     lanes: of the last vector that are channels
     """
-    low, high = limits[0].splat(), limits[1].splat()
+    low, high, mask = limits[0].splat(), limits[1].splat(), code.first_lanes(lanes)
 
-    def tile(rows: int, count: int, mask: Mask, first: Int) -> None:
+    def tile(rows: int, count: int, first: Int) -> None:
         total, width = Registers(code), count * code.lanes
         masks = [None] * (count - 1) + [mask]
         # The last tile may have fewer pixels: it computes the last one again and again.
@@ -65,16 +65,20 @@ def sum_tiles(
                     number = x[i][c].splat()
                     for j in range(count):
                         total[i, j] = fma(number, weight[j], total[i, j])
-        for i in range(rows):
-            out = code.pointer_at(pixel[i][taps * pixels]) + out_channel
-            for j in range(count):
-                (out + j * code.lanes).store(total[i, j].limited(low, high), masks[j])
 
+        def store(limited: bool, last: Mask | None) -> None:
+            for i in range(rows):
+                out = code.pointer_at(pixel[i][taps * pixels]) + out_channel
+                for j in range(count):
+                    result = total[i, j].limited(low, high) if limited else total[i, j]
+                    (out + j * code.lanes).store(result, last if j == count - 1 else None)
+
+        code.either(plain, lambda: store(False, None), lambda: store(True, mask))
+
+    plain = mask.full.both(limits[0].is_nan()).both(limits[1].is_nan())
     for count, rows in ROWS.items():
-        with code.when(vectors.equals(count)):
-            mask = code.first_lanes(lanes)
-            with code.loop((pixels + (rows - 1)) // rows) as number:
-                tile(rows, count, mask, number * rows)
+        with code.when(vectors.equals(count)), code.loop((pixels + (rows - 1)) // rows) as number:
+            tile(rows, count, number * rows)
 
 
 @emitted

@@ -51,7 +51,7 @@ TILES = ("off", "2x2")
 POSITIONS = 16
 SCRATCH = 1 << 19  # bytes of a chunk's patches
 FEWEST = 32  # channels on either side,
-FEWEST_TILES = 16  # and tiles of an image, for which the transforms pay
+FEWEST_TILES = 25  # and tiles of an image, for which the transforms pay: fewer do not pay for transforming the weights
 
 _ONE_TAP = np.zeros(1, np.int64)
 

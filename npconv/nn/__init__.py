@@ -16,6 +16,7 @@
 Every argument is checked when a layer is made, everything random needs an `rng`, and `dtype` is that of the parameters.
 """
 
+from npconv.backends import watch_layers
 from npconv.nn.activations import HardSigmoid, HardSwish, ReLU, ReLU6
 from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
@@ -65,4 +66,5 @@ __all__ = [
     "fold_batch_norm",
     "predict",
     "replace_convs",
+    "watch_layers",
 ]

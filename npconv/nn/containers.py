@@ -15,7 +15,7 @@ import numpy as np
 from npconv.geometry import shown
 from npconv.nn.layer import Layer
 from npconv.ops import OctaveMap, relu6_backward, relu_backward
-from npconv.ops.branches import add, concatenate, concatenate_backward, diverted
+from npconv.ops.branches import add, concatenate, concatenate_backward
 from npconv.ops.normalization import NormActivation
 
 
@@ -42,7 +42,7 @@ class _Container(Layer):
 
 
 class Sequential(_Container):
-    """Layers one after the other: ``y = last(... second(first(x)))``; without any, the identity.
+    """Layers one after the other: ``y = last(...(second(first(x))))``; without any, the identity.
 
     A `Residual`, a `Concat` or, in training, a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the
     same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
@@ -75,7 +75,7 @@ class Sequential(_Container):
     def forward(self, x: Any) -> Any:
         steps = list(_steps(list(self._layers.values())))
         for layer, activation in steps:
-            x = layer.forward_activated(x, activation) if activation else layer.forward(x)
+            x = layer(x, activation)
         self._keep(*(layer for layer, _ in steps))
         return x
 
@@ -98,9 +98,7 @@ def _steps(layers: Sequence[Layer]) -> Iterator[tuple[Any, NormActivation | None
     for layer, behind in itertools.zip_longest(layers, layers[1:]):
         if layer is taken:
             continue
-        # A forward that was set on a layer itself is somebody's who wants to see it run.
-        seen = any("forward" in vars(one) for one in (layer, behind) if one)
-        activation = layer.taken_over(behind) if behind and not seen else None
+        activation = layer.taken_over(behind) if behind else None
         taken = behind if activation else None
         yield layer, activation
 
@@ -127,7 +125,7 @@ class Residual(Layer):
 
     def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
         """``activation(forward(x))``, the sum and its activation in one go over memory; so inside a `Sequential`."""
-        y, carried = self.main.forward(x), self.shortcut.forward(x)
+        y, carried = self.main(x), self.shortcut(x)
         shapes = _each(np.shape, y), _each(np.shape, carried)
         if shapes[0] != shapes[1]:
             raise ValueError(f"main and shortcut must give the same shape, got {shapes[0]} and {shapes[1]}")
@@ -136,9 +134,9 @@ class Residual(Layer):
         return total
 
     def taken_over(self, behind: Layer) -> NormActivation | None:
-        """The activation that `behind` is, but where a list is made of what runs in evaluation."""
+        """The activation that `behind` is."""
         activation: NormActivation | None = behind.as_activation()
-        return activation if type(self) is Residual and (self.training or not diverted()) else None
+        return activation if type(self) is Residual else None
 
     def backward(self, dy: Any) -> Any:
         """x was read twice: its gradient is the sum of both branches'. The activation's is seen in its output too."""
@@ -169,7 +167,7 @@ class Concat(_Container):
 
     def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
         """``activation(forward(x))`` in one go over memory; so inside a `Sequential`."""
-        parts = [branch.forward(x) for branch in self._layers.values()]
+        parts = [branch(x) for branch in self._layers.values()]
         shapes = [_each(np.shape, part) for part in parts]
         sizes = [_each(lambda shape: (shape[0], *shape[2:]), shape) for shape in shapes]
         if any(size != sizes[0] for size in sizes):
@@ -179,9 +177,9 @@ class Concat(_Container):
         return y
 
     def taken_over(self, behind: Layer) -> NormActivation | None:
-        """The activation that `behind` is, but where a list is made of what runs in evaluation."""
+        """The activation that `behind` is."""
         activation: NormActivation | None = behind.as_activation()
-        return activation if type(self) is Concat and (self.training or not diverted()) else None
+        return activation if type(self) is Concat else None
 
     def backward(self, dy: Any) -> Any:
         """Each branch gets its channels of dy; x was read by all, so its gradient is the sum of theirs."""

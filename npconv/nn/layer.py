@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from npconv.backends import call_layer
 from npconv.geometry import Array
 from npconv.ops.order import native_order
 
@@ -62,19 +65,26 @@ class Layer(abc.ABC):
         self.backward(dy)
 
     def taken_over(self, behind: Layer) -> Any:
-        """What this layer's `forward_activated` may be given so that the layer `behind` it need not run, or None.
-
-        By default None, and there is no such method.
-        """
+        """What this layer's `forward_activated` may be given so that the layer `behind` it need not run; by default None."""
         return None
 
     def as_activation(self) -> Any:
         """The name of the activation that this layer is, where one before it can run it in the same sweep, or None."""
         return None
 
-    def __call__(self, x: Any) -> Any:
-        """The same as `forward`."""
-        return self.forward(x)
+    def __call__(self, x: Any, activation: Any = None) -> Any:
+        """``forward(x)``, or ``forward_activated(x, activation)`` with an activation that `taken_over` gave.
+
+        So containers call their layers: whoever watches (`watch_layers`) sees the call.
+        """
+        forward = self.forward
+        if activation is not None:
+            forward = functools.partial(self.forward_activated, activation=activation)
+        return call_layer(self, forward, x)
+
+    def forward_activated(self, x: Any, activation: Any) -> Any:
+        """``activation(forward(x))`` in one sweep, of layers that give an activation in `taken_over`."""
+        raise NotImplementedError(f"{type(self).__name__} runs no activation along")
 
     def _keep(self, *values: Any) -> None:
         """Keep what the backward of this forward needs."""
@@ -185,6 +195,18 @@ class Layer(abc.ABC):
             first, *rest = repr(child).splitlines()
             lines += [f"  {name}: {first}", *(f"  {line}" for line in rest)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The tree of layers, for a notebook: what a layer is made of can be folded away."""
+        line = f"{escape(repr(self).partition(chr(10))[0])} <small>{self.parameter_count():,} parameters</small>"
+        children = self.children()
+        if not children:
+            return f"<div>{line}</div>"
+        inside = "".join(
+            f'<div style="margin-left: 1.5em"><b>{escape(name)}</b> {child._repr_html_()}</div>'
+            for name, child in children.items()
+        )
+        return f"<details open><summary>{line}</summary>{inside}</details>"
 
     def _arguments(self) -> Iterator[str]:
         """The constructor's arguments that the layer has as attributes of the same name."""

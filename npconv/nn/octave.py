@@ -226,7 +226,7 @@ class PerFrequency(Layer):
         check_parts({"high": self.high, "low": self.low})
 
     def forward(self, x: Array | OctaveMap) -> Array | OctaveMap:
-        return _each(self.high.forward, self.low.forward, x)
+        return _each(self.high, self.low, x)
 
     def as_activation(self) -> Any:
         """What both frequencies' layers are, where that is the same."""
@@ -242,13 +242,7 @@ class PerFrequency(Layer):
 
     def forward_activated(self, x: Array | OctaveMap, activation: Any) -> Array | OctaveMap:
         """``activation(forward(x))``: that of both frequencies' layers, which `taken_over` has asked."""
-        high: Any = self.high
-        low: Any = self.low
-        return _each(
-            lambda part: high.forward_activated(part, activation),
-            lambda part: low.forward_activated(part, activation),
-            x,
-        )
+        return _each(lambda part: self.high(part, activation), lambda part: self.low(part, activation), x)
 
     def backward(self, dy: Array | OctaveMap) -> Array | OctaveMap:
         return _each(self.high.backward, self.low.backward, dy)

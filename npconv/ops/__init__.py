@@ -4,6 +4,7 @@ One rule for every operator: the backward takes `dy` and then exactly what the f
 per array argument, in the forward's order.
 """
 
+from npconv.geometry import OctaveBias, OctaveMap, OctaveWeight
 from npconv.ops.activations import (
     hard_sigmoid,
     hard_sigmoid_backward,
@@ -20,9 +21,6 @@ from npconv.ops.linear import linear, linear_backward
 from npconv.ops.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from npconv.ops.normalization import batch_norm2d, batch_norm2d_backward, batch_statistics2d
 from npconv.ops.octave import (
-    OctaveBias,
-    OctaveMap,
-    OctaveWeight,
     octave_conv2d,
     octave_conv2d_backward,
     octave_depthwise_conv2d,

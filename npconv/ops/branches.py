@@ -8,15 +8,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, check_array, check_shape
 from npconv.ops.normalization import NormActivation
 from npconv.ops.operator import operator
-
-
-def diverted() -> bool:
-    """Whether calls of operators are listed, from which an activation would be missing that runs inside of a join."""
-    return backends.diverted()
 
 
 @operator("x", "other")
@@ -28,7 +23,7 @@ def add(x: Array, other: Array, *, activation: NormActivation | None = None) -> 
     array([4., 0.])
     """
     check_shape("other", other, x.shape, "that of x")
-    return backends.join("add", x, other, activation)
+    return primitives.add(x, other, activation)
 
 
 @operator("parts", trees=("parts",))
@@ -39,7 +34,7 @@ def concatenate(parts: tuple[Array, ...], *, activation: NormActivation | None =
     >>> concatenate((np.array([[1.0]]), np.array([[-2.0, 3.0]])), activation="relu")
     array([[1., 0., 3.]])
     """
-    return backends.join("concatenate", parts, activation)
+    return primitives.concatenate(parts, activation)
 
 
 @operator("dy", "y")
@@ -55,7 +50,9 @@ def concatenate_backward(
     seen = dy if y is None else y
     check_shape("dy", dy, seen.shape, "that of the output")
     ends = [0, *itertools.accumulate(channels)]
-    return tuple(backends.join("part_grad", dy, seen, *ends_of, activation) for ends_of in itertools.pairwise(ends))
+    return tuple(
+        primitives.concatenate_input_grad(dy, seen, *ends_of, activation) for ends_of in itertools.pairwise(ends)
+    )
 
 
 @operator("x", "gate", "more")
@@ -70,7 +67,7 @@ def scale_channels(x: Array, gate: Array, more: Array | None = None) -> Array:
     check_shape("gate", gate, (batch, channels, 1, 1), "one number per plane of x")
     if more is not None:
         check_shape("more", more, x.shape, "that of x")
-    return backends.join("scale", x, gate, more)
+    return primitives.scale(x, gate, more)
 
 
 @operator("dy", "x")
@@ -82,4 +79,4 @@ def scale_channels_gate_grad(dy: Array, x: Array) -> Array:
     array([5.])
     """
     check_shape("dy", dy, x.shape, "that of x")
-    return backends.join("gate_grad", dy, x)
+    return primitives.scale_gate_grad(dy, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array
 from npconv.ops.operator import operator
 
@@ -67,7 +67,7 @@ def depthwise_conv2d(
            [[30., 40.]]])
     """
     geometry = _geometry(x, w, b, stride, padding, dilation)
-    return backends.call("depthwise_conv2d", x, w, b, geometry)
+    return primitives.depthwise_conv2d(x, w, b, geometry)
 
 
 @operator("dy", "x", "w", "b")
@@ -95,7 +95,7 @@ def depthwise_conv2d_backward(
     """
     geometry = _geometry(x, w, b, stride, padding, dilation)
     geometry.check_dy(dy)
-    dx = backends.call("depthwise_conv2d_input_grad", dy, w, geometry)
-    dw = backends.call("depthwise_conv2d_weight_grad", dy, x, geometry)
-    db = None if b is None else backends.call("conv2d_bias_grad", dy)
+    dx = primitives.depthwise_conv2d_input_grad(dy, w, geometry)
+    dw = primitives.depthwise_conv2d_weight_grad(dy, x, geometry)
+    db = None if b is None else primitives.conv2d_bias_grad(dy)
     return dx, dw, db

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from npconv import backends
-from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array, check_shape, ghost_channels, integer
+from npconv.backends import primitives
+from npconv.geometry import Array, GhostGeometry, IntOrPair, Padding, check_array
 from npconv.ops.operator import operator
 
 
@@ -60,23 +60,17 @@ def ghost_conv2d(
     >>> ghost_conv2d(x, w_primary, np.full((2, 1, 1, 1), 10.0), out_channels=3).ravel()
     array([ 3.,  2., 30.])
     """
-    kept = _check(w_primary, w_cheap, out_channels)
-    geometry = Conv2dGeometry.of(
-        check_array("x", x, "NCHW"),
-        w_primary.shape,
+    geometry = _geometry(
+        x,
+        w_primary,
+        w_cheap,
         stride=stride,
         padding=padding,
         dilation=dilation,
         groups=groups,
+        out_channels=out_channels,
     )
-    if w_cheap is None:
-        return backends.call("conv2d", x, w_primary, None, geometry)
-    # Both halves are written where they belong: another copy of y takes as long as making the ghosts.
-    batch, maps, height, width = geometry.y_shape
-    y = backends.empty_map((batch, maps + len(w_cheap), height, width), x.dtype)
-    primary = backends.call("conv2d", x, w_primary, None, geometry, out=y[:, :maps])
-    backends.call("depthwise_conv2d", primary, w_cheap, None, _cheap(geometry, w_cheap), out=y[:, maps:])
-    return y[:, :kept]
+    return primitives.ghost_conv2d(x, w_primary, w_cheap, geometry)
 
 
 @operator("dy", "x", "w_primary", "w_cheap", "y")
@@ -107,57 +101,27 @@ def ghost_conv2d_backward(
     >>> dx.item(), dw_primary.item(), dw_cheap.item()
     (11.0, 22.0, 2.0)
     """
-    kept = _check(w_primary, w_cheap, out_channels)
-    geometry = Conv2dGeometry.of(
-        check_array("x", x, "NCHW"),
-        w_primary.shape,
+    geometry = _geometry(
+        x,
+        w_primary,
+        w_cheap,
         stride=stride,
         padding=padding,
         dilation=dilation,
         groups=groups,
+        out_channels=out_channels,
     )
-    batch, maps, height, width = geometry.y_shape
-    for name, array in (("dy", dy), ("y", dy if y is None else y)):
-        check_shape(name, array, (batch, kept, height, width), "that of the output")
-    dprimary, dw_cheap = dy, None
-    if w_cheap is not None:
-        primary = backends.call("conv2d", x, w_primary, None, geometry) if y is None else y[:, :maps]
-        dghosts = dy[:, maps:]
-        if kept < maps + len(w_cheap):
-            dghosts = np.zeros((batch, len(w_cheap), height, width), dy.dtype)
-            dghosts[:, : kept - maps] = dy[:, maps:]
-        cheap = _cheap(geometry, w_cheap)
-        dw_cheap = backends.call("depthwise_conv2d_weight_grad", dghosts, primary, cheap)
-        dprimary = backends.call("depthwise_conv2d_input_grad", dghosts, w_cheap, cheap)
-        dprimary = backends.accumulate(dprimary, dy[:, :maps])
-    dx = backends.call("conv2d_input_grad", dprimary, w_primary, geometry)
-    dw_primary = backends.call("conv2d_weight_grad", dprimary, x, geometry)
-    return dx, dw_primary, dw_cheap
+    geometry.check_output("dy", dy)
+    if y is not None:
+        geometry.check_output("y", y)
+    return primitives.ghost_conv2d_grad(dy, x, w_primary, w_cheap, y, geometry)
 
 
-def _cheap(primary: Conv2dGeometry, w_cheap: Array) -> Conv2dGeometry:
-    """The geometry of the cheap operation on the primary maps."""
-    return Conv2dGeometry.of_depthwise(primary.y_shape, w_cheap.shape, padding="same")
-
-
-def _check(w_primary: Array, w_cheap: Array | None, out_channels: int | None) -> int:
-    """The output's channels, once the two kernels and the cut are known to belong together."""
-    maps = check_array("w_primary", w_primary, "OCHW")[0]
-    ghosts = 0
-    if w_cheap is not None:
-        w_cheap_shape = check_array("w_cheap", w_cheap, "OCHW")
-        ghosts = w_cheap_shape[0]
-        if w_cheap_shape[1] != 1 or ghosts % maps:
-            raise ValueError(
-                f"w_cheap must have the shape (m * (ratio - 1), 1, dh, dw) with m = {maps} primary maps, got {w_cheap_shape}"
-            )
-    if out_channels is None:
-        return maps + ghosts
-    out_channels = integer("out_channels", out_channels, minimum=1)
-    ratio = 1 + ghosts // maps
-    if ghost_channels(out_channels, ratio)[0] != maps:
-        raise ValueError(
-            f"out_channels must be in [{(maps - 1) * ratio + 1}, {maps * ratio}] for {maps} primary maps at ratio {ratio}, "
-            f"got out_channels={out_channels}"
-        )
-    return out_channels
+def _geometry(x: Array, w_primary: Array, w_cheap: Array | None, **options: Any) -> GhostGeometry:
+    """The geometry of these arrays, once the two kernels and the cut are known to belong together."""
+    return GhostGeometry.of(
+        check_array("x", x, "NCHW"),
+        check_array("w_primary", w_primary, "OCHW"),
+        None if w_cheap is None else check_array("w_cheap", w_cheap, "OCHW"),
+        **options,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, check_array, check_shape
 from npconv.ops.operator import operator
 
@@ -34,7 +34,7 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     array([[21.5]])
     """
     _check(x, w, b)
-    return backends.call("linear", x, w, b)
+    return primitives.linear(x, w, b)
 
 
 @operator("dy", "x", "w", "b")
@@ -47,9 +47,9 @@ def linear_backward(dy: Array, x: Array, w: Array, b: Array | None = None) -> tu
     (array([[ 2., 20.]]), array([[2., 4.]]), None)
     """
     check_shape("dy", dy, _check(x, w, b), "that of the output")
-    dx = backends.call("linear_input_grad", dy, w)
-    dw = backends.call("linear_weight_grad", dy, x)
-    db = None if b is None else backends.call("linear_bias_grad", dy)
+    dx = primitives.linear_input_grad(dy, w)
+    dw = primitives.linear_weight_grad(dy, x)
+    db = None if b is None else primitives.linear_bias_grad(dy)
     return dx, dw, db
 
 

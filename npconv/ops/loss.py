@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, check_array, check_shape, fraction
 from npconv.ops.operator import operator
 
@@ -46,7 +46,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: floa
     np.float64(0.693147)
     """
     labels, smoothing = _check(logits, labels, label_smoothing)
-    return backends.call("softmax_cross_entropy", logits, labels, smoothing)
+    return primitives.softmax_cross_entropy(logits, labels, smoothing)
 
 
 @operator("dy", "logits")
@@ -61,7 +61,7 @@ def softmax_cross_entropy_backward(dy: Array, logits: Array, labels: Array, *, l
     """
     labels, smoothing = _check(logits, labels, label_smoothing)
     check_shape("dy", dy, (), "that of the loss")
-    return backends.call("softmax_cross_entropy_input_grad", dy, logits, labels, smoothing)
+    return primitives.softmax_cross_entropy_input_grad(dy, logits, labels, smoothing)
 
 
 def _check(logits: Array, labels: Array, label_smoothing: float) -> tuple[Array, float]:

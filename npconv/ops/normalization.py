@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, check_array, check_shape, is_word, positive, shown
 from npconv.ops.operator import operator
 
@@ -25,7 +25,7 @@ def batch_statistics2d(x: Array) -> tuple[Array, Array]:
     (array([2.]), array([1.]))
     """
     _check_not_empty(check_array("x", x, "NCHW"))
-    mean, var = backends.call("batch_statistics2d", x)
+    mean, var = primitives.batch_statistics2d(x)
     return mean, var
 
 
@@ -84,8 +84,8 @@ def batch_norm2d(
     """
     eps = _check(x, gamma, beta, mean, var, eps, activation)
     if mean is None or var is None:
-        return backends.call("batch_norm2d_batch", x, gamma, beta, eps, activation)[0]
-    return backends.call("batch_norm2d", x, gamma, beta, mean, var, eps, activation)
+        return primitives.batch_norm2d_batch(x, gamma, beta, eps, activation)[0]
+    return primitives.batch_norm2d(x, gamma, beta, mean, var, eps, activation)
 
 
 @operator("x", "gamma", "beta")
@@ -101,7 +101,7 @@ def batch_norm2d_batch(
     (array([-1.,  1.]), array([2.]), array([1.]))
     """
     eps = _check(x, gamma, beta, None, None, eps, activation)
-    y, mean, var = backends.call("batch_norm2d_batch", x, gamma, beta, eps, activation)
+    y, mean, var = primitives.batch_norm2d_batch(x, gamma, beta, eps, activation)
     return y, mean, var
 
 
@@ -135,16 +135,16 @@ def batch_norm2d_backward(
     if mean is not None and var is not None:
         if batch_statistics is not None:
             raise ValueError("batch_statistics must be None where mean and var are given, got both")
-        dx, dgamma, dbeta, dmean, dvar = backends.call(
-            "batch_norm2d_fixed_grad", dy, x, gamma, beta, mean, var, eps, activation
+        dx, dgamma, dbeta, dmean, dvar = primitives.batch_norm2d_fixed_grad(
+            dy, x, gamma, beta, mean, var, eps, activation
         )
         return dx, dgamma, dbeta, dmean, dvar
     if batch_statistics is None:
-        batch_statistics = backends.call("batch_statistics2d", x)
+        batch_statistics = primitives.batch_statistics2d(x)
     else:
         for name, array in zip(("batch_statistics[0]", "batch_statistics[1]"), batch_statistics, strict=True):
             check_shape(name, array, (x.shape[1],), "one number per channel")
-    dx, dgamma, dbeta = backends.call("batch_norm2d_batch_grad", dy, x, gamma, beta, *batch_statistics, eps, activation)
+    dx, dgamma, dbeta = primitives.batch_norm2d_batch_grad(dy, x, gamma, beta, *batch_statistics, eps, activation)
     return dx, dgamma, dbeta, None, None
 
 

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
-from npconv import backends
-from npconv.geometry import Array, IntOrPair, Padding
-from npconv.ops.octave_plan import DEPTHWISE, STANDARD, Maps, Plan, Step
+from npconv.backends import primitives
+from npconv.geometry import (
+    Array,
+    IntOrPair,
+    OctaveBias,
+    OctaveGeometry,
+    OctaveMap,
+    OctaveWeight,
+    Padding,
+    check_array,
+)
 from npconv.ops.operator import operator
 
 StrideMode: TypeAlias = Literal["pool", "conv"]
-
-
-class OctaveMap(NamedTuple):
-    """A feature map in two frequencies: high (N, Ch, H, W) and low (N, Cl, ceil(H / 2), ceil(W / 2)); an absent one is None."""
-
-    high: Array | None
-    low: Array | None
-
-
-class OctaveWeight(NamedTuple):
-    """The four kernels of an octave convolution, ``hl`` leading from high to low; an absent path is None.
-
-    hh (Oh, Ch / groups, kh, kw), hl (Ol, Ch / groups, kh, kw), lh (Oh, Cl / groups, kh, kw), ll (Ol, Cl / groups, kh, kw).
-    """
-
-    hh: Array | None = None
-    hl: Array | None = None
-    lh: Array | None = None
-    ll: Array | None = None
-
-
-class OctaveBias(NamedTuple):
-    """One bias per output: high (Oh,) and low (Ol,); an absent one is None."""
-
-    high: Array | None
-    low: Array | None
 
 
 @operator("x", "w", "b", trees=("x", "w", "b"))
@@ -103,8 +82,10 @@ def octave_conv2d(
     (array([[11., 11.],
            [11., 11.]]), array([[11.]]))
     """
-    plan = Plan.of(STANDARD, x, _kernels(w), b, stride, padding, dilation, groups, stride_mode)
-    return _forward(plan, x, w, b)
+    geometry = _geometry(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, stride_mode=stride_mode
+    )
+    return primitives.octave_conv2d(OctaveMap(*x), w, None if b is None else OctaveBias(*b), geometry)
 
 
 @operator("dy", "x", "w", "b", trees=("dy", "x", "w", "b"))
@@ -136,9 +117,10 @@ def octave_conv2d_backward(
     >>> [grad.item() for grad in dw]
     [4.0, 10.0, 40.0, 100.0]
     """
-    plan = Plan.of(STANDARD, x, _kernels(w), b, stride, padding, dilation, groups, stride_mode)
-    plan.check_dy(dy)
-    return _backward(plan, dy, x, w, b)
+    geometry = _geometry(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, stride_mode=stride_mode
+    )
+    return _backward(dy, x, w, b, geometry)
 
 
 @operator("x", "w", "b", trees=("x", "w", "b"))
@@ -173,8 +155,10 @@ def octave_depthwise_conv2d(
     (array([[1., 1.],
            [1., 1.]]), array([[20.]]))
     """
-    plan = Plan.of(DEPTHWISE, x, _kernels(w), b, stride, padding, dilation, None, stride_mode)
-    return _forward(plan, x, w, b)
+    geometry = _geometry(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=None, stride_mode=stride_mode
+    )
+    return primitives.octave_conv2d(OctaveMap(*x), w, None if b is None else OctaveBias(*b), geometry)
 
 
 @operator("dy", "x", "w", "b", trees=("dy", "x", "w", "b"))
@@ -202,122 +186,42 @@ def octave_depthwise_conv2d_backward(
     (array([[3., 3.],
            [3., 3.]]), 4.0)
     """
-    plan = Plan.of(DEPTHWISE, x, _kernels(w), b, stride, padding, dilation, None, stride_mode)
-    plan.check_dy(dy)
-    return _backward(plan, dy, x, w, b)
+    geometry = _geometry(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=None, stride_mode=stride_mode
+    )
+    return _backward(dy, x, w, b, geometry)
 
 
-# --- the paths ---------------------------------------------------------------------------------------------------
-
-
-def _kernels(w: object) -> OctaveWeight:
+def _geometry(x: Any, w: object, b: Any, **options: Any) -> OctaveGeometry:
+    """The geometry of these arrays, once each is known to be one, and all to fit together: before any work."""
+    _check_pair("x", x)
     if not isinstance(w, OctaveWeight):
         raise TypeError(f"w must be an OctaveWeight, got {type(w).__name__}")
-    return w
-
-
-def _forward(plan: Plan, x: Maps, w: OctaveWeight, b: Maps | None) -> OctaveMap:
-    """Each output is a convolution of what reaches it at its own resolution, side by side; then what is up-sampled is added.
-
-    Convolutions that cannot be one, of different kernels or in groups, add to what the first one left, which has the bias.
-    """
-    y: list[Array | None] = [None, None]
-    read: dict[tuple[int, int], Array] = {}
-    for steps, convolution in plan.forward:
-        path = steps[0].path
-        total, bias = y[path.target], None
-        if total is None and b is not None:
-            bias = b[path.target]
-        kernel = _side_by_side([getattr(w, step.path.name) for step in steps], axis=1)
-        if len(steps) == 1:
-            maps = _pooled(steps[0], x, read)
-        else:
-            maps = backends.empty_map(convolution.x_shape, kernel.dtype)
-            for step, place in _places(steps, "in_channels_per_group"):
-                _pooled(step, x, read, out=maps[:, place])
-        if path.repeat == 1:
-            y[path.target] = backends.call(plan.primitive, maps, kernel, bias, convolution, **_into(total))
-        else:
-            part = backends.call(plan.primitive, maps, kernel, bias, convolution)
-            y[path.target] = backends.call("upsample_nearest2d", part, steps[0].upsampling, **_into(total))
-    return OctaveMap(*y)
+    high, low = (_shape_of(f"x.{name}", array, "NCHW") for name, array in zip(OctaveMap._fields, x, strict=True))
+    w_shapes = tuple(_shape_of(f"w.{name}", array, "OCHW") for name, array in w._asdict().items())
+    geometry = OctaveGeometry.of((high, low), w_shapes, **options)
+    if b is not None:
+        _check_pair("b", b)
+    geometry.check_bias(b)
+    return geometry
 
 
 def _backward(
-    plan: Plan, dy: Maps, x: Maps, w: OctaveWeight, b: Maps | None
+    dy: Any, x: Any, w: OctaveWeight, b: Any, geometry: OctaveGeometry
 ) -> tuple[OctaveMap, OctaveWeight, OctaveBias | None]:
-    """The adjoint of repeating, the gradients of the convolutions, the adjoint of pooling; sums where paths meet.
-
-    Here those are one that read the same map: what their outputs hand back stands side by side.
-    """
-    read: dict[tuple[int, int], Array] = {}
-    dread: dict[tuple[int, int], Array] = {}
-    dw: dict[str, Array] = {}
-    for steps, convolution in plan.backward:
-        path = steps[0].path
-        kernel = _side_by_side([getattr(w, step.path.name) for step in steps], axis=0)
-        if len(steps) == 1:
-            dmaps = _gathered(steps[0], dy)
-        else:
-            dmaps = backends.empty_map(convolution.y_shape, kernel.dtype)
-            for step, place in _places(steps, "out_channels_per_group"):
-                _gathered(step, dy, out=dmaps[:, place])
-        maps = _pooled(steps[0], x, read)
-        dkernel = backends.call(f"{plan.primitive}_weight_grad", dmaps, maps, convolution)
-        for step, place in _places(steps, "out_channels_per_group"):
-            dw[step.path.name] = dkernel[place] if len(steps) > 1 else dkernel
-        level = path.source, path.pool
-        into = _into(dread.get(level))
-        dread[level] = backends.call(f"{plan.primitive}_input_grad", dmaps, kernel, convolution, **into)
-    for steps, _ in reversed(plan.backward):
-        path = steps[0].path
-        if path.pool > 1:
-            part, level = dread.pop((path.source, path.pool)), (path.source, steps[0].level)
-            into = _into(dread.get(level))
-            dread[level] = backends.call("avg_pool2d_input_grad", part, False, steps[0].pooling, **into)
-    dx = OctaveMap(dread.get((0, 1)), dread.get((1, 1)))
+    _check_pair("dy", dy)
+    geometry.check_dy(dy)
+    dx, dw = primitives.octave_conv2d_grad(OctaveMap(*dy), OctaveMap(*x), w, geometry)
     if b is None:
-        return dx, OctaveWeight(**dw), None
-    db = (
-        None if bias is None else backends.call("conv2d_bias_grad", dy_map) for bias, dy_map in zip(b, dy, strict=True)
-    )
-    return dx, OctaveWeight(**dw), OctaveBias(*db)
+        return dx, dw, None
+    db = [None if bias is None else primitives.conv2d_bias_grad(dy_map) for bias, dy_map in zip(b, dy, strict=True)]
+    return dx, dw, OctaveBias(*db)
 
 
-def _pooled(step: Step, x: Maps, read: dict[tuple[int, int], Array], out: Array | None = None) -> Array:
-    """What the step's convolution reads, which goes into `read`, by source and pooling, for the steps that pool it again."""
-    source, pool = step.path.source, step.path.pool
-    array: Any = x[source] if step.level == 1 else read[source, step.level]
-    if pool > 1:
-        array = read[source, pool] = backends.call("avg_pool2d", array, False, step.pooling, out=out)
-    elif out is not None:
-        backends.place(array, out)
-    return array
+def _shape_of(name: str, array: Array | None, letters: str) -> tuple[int, ...]:
+    return () if array is None else check_array(name, array, letters)
 
 
-def _gathered(step: Step, dy: Maps, out: Array | None = None) -> Array:
-    """What the step's convolution gets back: dy, summed over the pixels that each of its own became."""
-    array: Any = dy[step.path.target]
-    if step.path.repeat > 1:
-        array = backends.call("upsample_nearest2d_input_grad", array, step.upsampling, out=out)
-    elif out is not None:
-        backends.place(array, out)
-    return array
-
-
-def _side_by_side(kernels: list[Array], axis: int) -> Array:
-    return kernels[0] if len(kernels) == 1 else np.concatenate(kernels, axis)
-
-
-def _places(steps: tuple[Step, ...], channels: str) -> Iterator[tuple[Step, slice]]:
-    """Each step with the channels that are its own where they stand side by side, which convolutions in groups never do."""
-    first = 0
-    for step in steps:
-        last = first + getattr(step.convolution, channels)
-        yield step, slice(first, last)
-        first = last
-
-
-def _into(total: Array | None) -> dict[str, Any]:
-    """Where a primitive's result goes: into the sum that is there already, if any."""
-    return {} if total is None else {"out": total, "add": True}
+def _check_pair(name: str, value: object) -> None:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (high, low), got {type(value).__name__}")

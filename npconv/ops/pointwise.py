@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, check_array
 from npconv.ops.operator import operator
 
@@ -53,7 +53,7 @@ def pointwise_conv2d(x: Array, w: Array, b: Array | None = None, *, stride: IntO
     array([21.,  6.])
     """
     geometry = _geometry(x, w, b, stride, groups)
-    return backends.call("pointwise_conv2d", x, w, b, geometry)
+    return primitives.pointwise_conv2d(x, w, b, geometry)
 
 
 @operator("dy", "x", "w", "b")
@@ -74,7 +74,7 @@ def pointwise_conv2d_backward(
     """
     geometry = _geometry(x, w, b, stride, groups)
     geometry.check_dy(dy)
-    dx = backends.call("pointwise_conv2d_input_grad", dy, w, geometry)
-    dw = backends.call("pointwise_conv2d_weight_grad", dy, x, geometry)
-    db = None if b is None else backends.call("conv2d_bias_grad", dy)
+    dx = primitives.pointwise_conv2d_input_grad(dy, w, geometry)
+    dw = primitives.pointwise_conv2d_weight_grad(dy, x, geometry)
+    db = None if b is None else primitives.conv2d_bias_grad(dy)
     return dx, dw, db

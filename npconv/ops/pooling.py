@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, IntOrPair, Padding, Pool2dGeometry, check_array, check_shape, flag
 from npconv.ops.operator import operator
 
@@ -54,7 +54,7 @@ def avg_pool2d(
     geometry = Pool2dGeometry.of(
         check_array("x", x, "NCHW"), kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
-    return backends.call("avg_pool2d", x, flag("count_include_pad", count_include_pad), geometry)
+    return primitives.avg_pool2d(x, flag("count_include_pad", count_include_pad), geometry)
 
 
 @operator("dy", "x")
@@ -78,7 +78,7 @@ def avg_pool2d_backward(
         check_array("x", x, "NCHW"), kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
     geometry.check_dy(dy)
-    return backends.call("avg_pool2d_input_grad", dy, flag("count_include_pad", count_include_pad), geometry)
+    return primitives.avg_pool2d_input_grad(dy, flag("count_include_pad", count_include_pad), geometry)
 
 
 @operator("x")
@@ -103,7 +103,7 @@ def max_pool2d(
     geometry = Pool2dGeometry.of(
         check_array("x", x, "NCHW"), kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
-    return backends.call("max_pool2d", x, geometry)
+    return primitives.max_pool2d(x, geometry)
 
 
 @operator("dy", "x")
@@ -127,7 +127,7 @@ def max_pool2d_backward(
         check_array("x", x, "NCHW"), kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
     geometry.check_dy(dy)
-    return backends.call("max_pool2d_input_grad", dy, x, geometry)
+    return primitives.max_pool2d_input_grad(dy, x, geometry)
 
 
 @operator("x")
@@ -141,7 +141,7 @@ def global_avg_pool2d(x: Array) -> Array:
     array([[[[2.]]]])
     """
     check_array("x", x, "NCHW")
-    return backends.call("global_avg_pool2d", x)
+    return primitives.global_avg_pool2d(x)
 
 
 @operator("dy", "x")
@@ -154,4 +154,4 @@ def global_avg_pool2d_backward(dy: Array, x: Array) -> Array:
     """
     batch, channels, height, width = check_array("x", x, "NCHW")
     check_shape("dy", dy, (batch, channels, 1, 1), "one number per plane of x")
-    return backends.call("global_avg_pool2d_input_grad", dy, height, width)
+    return primitives.global_avg_pool2d_input_grad(dy, height, width)

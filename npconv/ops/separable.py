@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array
-from npconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
+from typing import Any
+
+from npconv.backends import primitives
+from npconv.geometry import Array, IntOrPair, Padding, SeparableGeometry, check_array
 from npconv.ops.operator import operator
-from npconv.ops.pointwise import pointwise_conv2d, pointwise_conv2d_backward
 
 
 @operator("x", "w_depthwise", "w_pointwise", "b")
@@ -53,9 +54,8 @@ def separable_conv2d(
     >>> separable_conv2d(x, np.full((2, 1, 1, 1), 3.0), np.ones((1, 2, 1, 1)))
     array([[[[9.]]]])
     """
-    _check(x, w_depthwise, w_pointwise, b, stride, padding, dilation)
-    filtered = depthwise_conv2d(x, w_depthwise, stride=stride, padding=padding, dilation=dilation)
-    return pointwise_conv2d(filtered, w_pointwise, b)
+    geometry = _geometry(x, w_depthwise, w_pointwise, b, stride=stride, padding=padding, dilation=dilation)
+    return primitives.separable_conv2d(x, w_depthwise, w_pointwise, b, geometry)
 
 
 @operator("dy", "x", "w_depthwise", "w_pointwise", "b")
@@ -82,38 +82,20 @@ def separable_conv2d_backward(
     >>> dx.ravel(), dw_depthwise.ravel(), dw_pointwise.ravel()
     (array([3., 3.]), array([1., 2.]), array([3., 6.]))
     """
-    _check(x, w_depthwise, w_pointwise, b, stride, padding, dilation).check_dy(dy)
-    filtered = depthwise_conv2d(x, w_depthwise, stride=stride, padding=padding, dilation=dilation)
-    dfiltered, dw_pointwise, db = pointwise_conv2d_backward(dy, filtered, w_pointwise, b)
-    dx, dw_depthwise, _ = depthwise_conv2d_backward(
-        dfiltered, x, w_depthwise, stride=stride, padding=padding, dilation=dilation
-    )
+    geometry = _geometry(x, w_depthwise, w_pointwise, b, stride=stride, padding=padding, dilation=dilation)
+    geometry.pointwise.check_dy(dy)
+    dx, dw_depthwise, dw_pointwise = primitives.separable_conv2d_grad(dy, x, w_depthwise, w_pointwise, geometry)
+    db = None if b is None else primitives.conv2d_bias_grad(dy)
     return dx, dw_depthwise, dw_pointwise, db
 
 
-def _check(
-    x: Array,
-    w_depthwise: Array,
-    w_pointwise: Array,
-    b: Array | None,
-    stride: IntOrPair,
-    padding: Padding,
-    dilation: IntOrPair,
-) -> Conv2dGeometry:
-    """The geometry of the pointwise part, once both parts are known to fit together: before either has begun."""
-    depthwise = Conv2dGeometry.of_depthwise(
+def _geometry(x: Array, w_depthwise: Array, w_pointwise: Array, b: Array | None, **options: Any) -> SeparableGeometry:
+    """The geometry of these arrays, once both parts are known to fit together: before either has begun."""
+    geometry = SeparableGeometry.of(
         check_array("x", x, "NCHW"),
         check_array("w_depthwise", w_depthwise, "OCHW"),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
+        check_array("w_pointwise", w_pointwise, "OCHW"),
+        **options,
     )
-    w_shape = check_array("w_pointwise", w_pointwise, "OCHW")
-    if w_shape[1:] != (depthwise.out_channels, 1, 1):
-        raise ValueError(
-            "w_pointwise must have the shape (O, C * multiplier, 1, 1) for w_depthwise (C * multiplier, 1, kh, kw), "
-            f"got {w_shape} with w_depthwise {w_depthwise.shape}"
-        )
-    pointwise = Conv2dGeometry.of(depthwise.y_shape, w_shape)
-    pointwise.check_bias(b)
-    return pointwise
+    geometry.pointwise.check_bias(b)
+    return geometry

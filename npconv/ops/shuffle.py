@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, check_array, check_shape, check_shuffle_groups
 from npconv.ops.operator import operator
 
@@ -42,7 +42,7 @@ def channel_shuffle(x: Array, groups: int) -> Array:
     >>> channel_shuffle(np.arange(6.0).reshape(1, 6, 1, 1), groups=2).ravel()
     array([0., 3., 1., 4., 2., 5.])
     """
-    return backends.call("channel_shuffle", x, _groups(x, groups))
+    return primitives.channel_shuffle(x, _groups(x, groups))
 
 
 @operator("dy", "x")
@@ -54,7 +54,7 @@ def channel_shuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     >>> channel_shuffle_backward(dy, dy, groups=2).ravel()
     array([0., 1., 2., 3., 4., 5.])
     """
-    return backends.call("channel_unshuffle", dy, _groups(x, groups, dy))
+    return primitives.channel_unshuffle(dy, _groups(x, groups, dy))
 
 
 @operator("x")
@@ -67,7 +67,7 @@ def channel_unshuffle(x: Array, groups: int) -> Array:
     >>> channel_unshuffle(np.array([0.0, 3.0, 1.0, 4.0, 2.0, 5.0]).reshape(1, 6, 1, 1), groups=2).ravel()
     array([0., 1., 2., 3., 4., 5.])
     """
-    return backends.call("channel_unshuffle", x, _groups(x, groups))
+    return primitives.channel_unshuffle(x, _groups(x, groups))
 
 
 @operator("dy", "x")
@@ -79,7 +79,7 @@ def channel_unshuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     >>> channel_unshuffle_backward(dy, dy, groups=2).ravel()
     array([0., 3., 1., 4., 2., 5.])
     """
-    return backends.call("channel_shuffle", dy, _groups(x, groups, dy))
+    return primitives.channel_shuffle(dy, _groups(x, groups, dy))
 
 
 def _groups(x: Array, groups: int, dy: Array | None = None) -> int:

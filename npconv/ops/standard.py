@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array
 from npconv.ops.operator import operator
 
@@ -71,7 +71,7 @@ def conv2d(
         groups=groups,
     )
     geometry.check_bias(b)
-    return backends.call("conv2d", x, w, b, geometry)
+    return primitives.conv2d(x, w, b, geometry)
 
 
 @operator("dy", "x", "w", "b")
@@ -110,9 +110,9 @@ def conv2d_backward(
     )
     geometry.check_bias(b)
     geometry.check_dy(dy)
-    dx = backends.call("conv2d_input_grad", dy, w, geometry)
-    dw = backends.call("conv2d_weight_grad", dy, x, geometry)
-    db = None if b is None else backends.call("conv2d_bias_grad", dy)
+    dx = primitives.conv2d_input_grad(dy, w, geometry)
+    dw = primitives.conv2d_weight_grad(dy, x, geometry)
+    db = None if b is None else primitives.conv2d_bias_grad(dy)
     return dx, dw, db
 
 
@@ -144,7 +144,7 @@ def conv2d_input_grad(
         x_shape, check_array("w", w, "OCHW"), stride=stride, padding=padding, dilation=dilation, groups=groups
     )
     geometry.check_dy(dy)
-    return backends.call("conv2d_input_grad", dy, w, geometry)
+    return primitives.conv2d_input_grad(dy, w, geometry)
 
 
 @operator("dy", "x")
@@ -175,4 +175,4 @@ def conv2d_weight_grad(
         check_array("x", x, "NCHW"), w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
     geometry.check_dy(dy)
-    return backends.call("conv2d_weight_grad", dy, x, geometry)
+    return primitives.conv2d_weight_grad(dy, x, geometry)

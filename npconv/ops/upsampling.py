@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv import backends
+from npconv.backends import primitives
 from npconv.geometry import Array, IntOrPair, UpsampleGeometry, check_array
 from npconv.ops.operator import operator
 
@@ -22,7 +22,7 @@ def upsample_nearest2d(x: Array, scale: IntOrPair = 2, *, size: IntOrPair | None
 
     Returns
     -------
-    array (N, C, H * scale, W * scale), or (N, C, *size)
+    array (N, C, H * scale, W * scale), or as cropped
 
     Raises
     ------
@@ -41,7 +41,7 @@ def upsample_nearest2d(x: Array, scale: IntOrPair = 2, *, size: IntOrPair | None
              [1., 1., 2.]]]])
     """
     geometry = UpsampleGeometry.of(check_array("x", x, "NCHW"), scale, size)
-    return backends.call("upsample_nearest2d", x, geometry)
+    return primitives.upsample_nearest2d(x, geometry)
 
 
 @operator("dy", "x")
@@ -54,4 +54,4 @@ def upsample_nearest2d_backward(dy: Array, x: Array, scale: IntOrPair = 2, *, si
     """
     geometry = UpsampleGeometry.of(check_array("x", x, "NCHW"), scale, size)
     geometry.check_dy(dy)
-    return backends.call("upsample_nearest2d_input_grad", dy, geometry)
+    return primitives.upsample_nearest2d_input_grad(dy, geometry)

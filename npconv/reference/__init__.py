@@ -17,12 +17,9 @@ from npconv.reference.activations import (
     relu6_input_grad,
     relu_input_grad,
 )
-from npconv.reference.branches import add as add  # for npconv.backends, not primitives
-from npconv.reference.branches import concatenate as concatenate
-from npconv.reference.branches import gate_grad as gate_grad
-from npconv.reference.branches import part_grad as part_grad
-from npconv.reference.branches import scale as scale
+from npconv.reference.branches import add, concatenate, concatenate_input_grad, scale, scale_gate_grad
 from npconv.reference.depthwise import depthwise_conv2d, depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad
+from npconv.reference.ghost import ghost_conv2d, ghost_conv2d_grad
 from npconv.reference.linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
 from npconv.reference.loss import softmax_cross_entropy, softmax_cross_entropy_input_grad
 from npconv.reference.normalization import (
@@ -32,8 +29,8 @@ from npconv.reference.normalization import (
     batch_norm2d_fixed_grad,
     batch_statistics2d,
 )
-from npconv.reference.optimization import adam_update as adam_update  # for npconv.backends, not primitives
-from npconv.reference.optimization import sgd_update as sgd_update
+from npconv.reference.octave import octave_conv2d, octave_conv2d_grad
+from npconv.reference.optimization import adam_update, sgd_update
 from npconv.reference.pointwise import pointwise_conv2d, pointwise_conv2d_input_grad, pointwise_conv2d_weight_grad
 from npconv.reference.pooling import (
     avg_pool2d,
@@ -43,13 +40,14 @@ from npconv.reference.pooling import (
     max_pool2d,
     max_pool2d_input_grad,
 )
+from npconv.reference.separable import separable_conv2d, separable_conv2d_grad
 from npconv.reference.shuffle import channel_shuffle, channel_unshuffle
 from npconv.reference.standard import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
 from npconv.reference.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
-from npconv.reference.windows import accumulate as accumulate  # for npconv.backends, not a primitive
-from npconv.reference.windows import place as place  # likewise
 
 __all__ = [
+    "adam_update",
+    "add",
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "batch_norm2d",
@@ -59,6 +57,8 @@ __all__ = [
     "batch_statistics2d",
     "channel_shuffle",
     "channel_unshuffle",
+    "concatenate",
+    "concatenate_input_grad",
     "conv2d",
     "conv2d_bias_grad",
     "conv2d_input_grad",
@@ -66,6 +66,8 @@ __all__ = [
     "depthwise_conv2d",
     "depthwise_conv2d_input_grad",
     "depthwise_conv2d_weight_grad",
+    "ghost_conv2d",
+    "ghost_conv2d_grad",
     "global_avg_pool2d",
     "global_avg_pool2d_input_grad",
     "hard_sigmoid",
@@ -78,6 +80,8 @@ __all__ = [
     "linear_weight_grad",
     "max_pool2d",
     "max_pool2d_input_grad",
+    "octave_conv2d",
+    "octave_conv2d_grad",
     "pointwise_conv2d",
     "pointwise_conv2d_input_grad",
     "pointwise_conv2d_weight_grad",
@@ -85,6 +89,11 @@ __all__ = [
     "relu6",
     "relu6_input_grad",
     "relu_input_grad",
+    "scale",
+    "scale_gate_grad",
+    "separable_conv2d",
+    "separable_conv2d_grad",
+    "sgd_update",
     "softmax_cross_entropy",
     "softmax_cross_entropy_input_grad",
     "upsample_nearest2d",

@@ -1,7 +1,4 @@
-"""How branches of a network come together, and part: maps added or concatenated, then activated, and channels times a gate.
-
-None of it is a primitive; `npconv.backends.join` runs it.
-"""
+"""How branches of a network come together, and part: maps added or concatenated, then activated, and channels times a gate."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ def concatenate(parts: tuple[Array, ...], activation: str | None) -> Array:
     return _activated(np.concatenate(parts, axis=1), activation)
 
 
-def part_grad(dy: Array, y: Array, first: int, last: int, activation: str | None) -> Array:
+def concatenate_input_grad(dy: Array, y: Array, first: int, last: int, activation: str | None) -> Array:
     """The gradient of what was concatenated at the channels from `first` to `last`, or added.
 
     Where an activation is flat is seen in its output y too: it is at 0 or below, or at 6 or above.
@@ -40,7 +37,7 @@ def scale(x: Array, gate: Array, more: Array | None = None) -> Array:
     return x * gate if more is None else x * gate + more
 
 
-def gate_grad(dy: Array, x: Array) -> Array:
+def scale_gate_grad(dy: Array, x: Array) -> Array:
     """dgate[n,c] = sum over h, w of dy[n,c,h,w] * x[n,c,h,w]: a gate moves all pixels of its plane."""
     return (dy * x).sum(axis=(2, 3), keepdims=True)
 

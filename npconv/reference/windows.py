@@ -68,13 +68,3 @@ def scatter_windows(taps: Array, geometry: Conv2dGeometry) -> Array:
             columns = slice(left, left + (out_width - 1) * geometry.stride_width + 1, geometry.stride_width)
             padded[:, :, rows, columns] += taps[..., r, s]
     return np.ascontiguousarray(padded[:, :, geometry.pad_top : bottom, geometry.pad_left : right])
-
-
-def accumulate(total: Array, part: Array) -> None:
-    """total += part."""
-    total += part
-
-
-def place(part: Array, target: Array) -> None:
-    """Copy `part` to `target`."""
-    target[...] = part

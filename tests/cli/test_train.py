@@ -212,7 +212,7 @@ def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
 
 def refused(message: str, *arguments: object) -> None:
     code, stdout, stderr = run(*arguments)
-    assert (code, stdout) == (1, "")
+    assert (code, stdout) == (2, "")
     assert stderr.count("\n") == 1
     assert stderr.startswith("npconv: ")
     assert message in stderr

@@ -289,7 +289,7 @@ X, W = (1, 8, 6, 6), (8, 8, 3, 3)
         (
             lambda: costs.octave_conv2d(X, W, alpha_in=0, alpha_out=0.5),
             ValueError,
-            r"padding must keep the outputs an octave apart, got a high output of \(4, 4\) and a low one of \(1, 1\)",
+            r"padding must keep the outputs an octave apart: low must be \(2, 2\) for a high output of \(4, 4\), got \(1, 1\)",
         ),
         (
             lambda: costs.octave_conv2d(X, (8, 2, 3, 3), alpha_in=0.25, alpha_out=0, padding=1, groups=4),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 import npconv
 from npconv import backends, costs, reference
 from npconv.costs import Cost
-from npconv.geometry import octave_channels
+from npconv.geometry import octave_channels, octave_paths
+from npconv.ops import branches
+from npconv.testing import map_arrays
 
 # --- traffic: against the arrays themselves ----------------------------------------------------------------------
 
@@ -47,14 +51,61 @@ def calls_of_every_primitive():
         for name in ("relu", "relu6", "hard_sigmoid", "hard_swish"):
             both(name, x)
         both("softmax_cross_entropy", array(3, 5), np.array([0, 4, 2]))
+        gate = array(2, 4, 1, 1)
+        backends.primitives.add(x, x, "relu")
+        backends.primitives.concatenate((x, array(2, 3, 5, 7)), None)
+        backends.primitives.scale(x, gate, None)
+        backends.primitives.scale(x, gate, x)
+        backends.primitives.scale_gate_grad(x, x)
     return calls
 
 
-CALLS = calls_of_every_primitive()
+def calls_of_composites_and_others():
+    """(primitive, arguments) of those that read a slice of an array, move arrays on, or are made of several."""
+    rng = np.random.default_rng(0)
+    x, m, one = rng.standard_normal((2, 4, 6, 8)), np.ones(4), np.ones((4, 1, 1, 1))
+    octave = npconv.OctaveMap(x, x[:, :, ::2, ::2])
+    kernels = npconv.OctaveWeight(*np.ones((4, 4, 4, 3, 3)))
+    with npconv.backend("numpy"), backends.record() as calls:
+        mixing = np.ones((4, 4, 1, 1))
+        npconv.separable_conv2d_backward(npconv.separable_conv2d(x, one, mixing), x, one, mixing)
+        npconv.ghost_conv2d_backward(npconv.ghost_conv2d(x, mixing, one), x, mixing, one)
+        npconv.octave_conv2d_backward(npconv.octave_conv2d(octave, kernels, padding=1), octave, kernels, padding=1)
+        backends.primitives.concatenate_input_grad(x, x, 1, 3, "relu")
+        backends.primitives.sgd_update(m.copy(), m, m.copy(), 0.1, 0.9, False, 0.0)
+        backends.primitives.adam_update(m.copy(), m, m.copy(), m.copy(), 1, 0.1, (0.9, 0.9), 1e-8, 0.0, False)
+    return calls
+
+
+CALLS, OTHERS = calls_of_every_primitive(), calls_of_composites_and_others()
 
 
 def test_the_calls_reach_every_primitive():
-    assert {primitive for primitive, _ in CALLS} == set(reference.__all__)
+    assert {primitive for primitive, _ in (*CALLS, *OTHERS)} == set(reference.__all__)
+
+
+@pytest.mark.parametrize(("primitive", "arguments"), [*CALLS, *OTHERS], ids=[name for name, _ in (*CALLS, *OTHERS)])
+def test_zeros_have_the_form_of_the_result(primitive, arguments):
+    """Whoever stands in for a backend answers with as many arrays, of the same shapes and dtypes."""
+    expected = getattr(reference, primitive)(*copy.deepcopy(arguments))
+    got = costs.zeros_of(primitive, *arguments)
+    assert (got is None) == (expected is None)
+    if got is not None:
+        assert type(got) is type(expected)
+        form = partial(map_arrays, lambda array: (array.shape, array.dtype, bool(array.any())))
+        assert form(got) == form(map_arrays(np.zeros_like, expected))
+
+
+def test_slices_and_updates_cost_what_they_touch():
+    """Of the joined map only the part's channels are read; an update reads all of its arrays and writes all but the gradient."""
+    rows = {primitive: costs.call_cost(primitive, arguments) for primitive, arguments in OTHERS}
+    part, dtype = 2 * 2 * 6 * 8, 8
+    assert rows["concatenate_input_grad"].cost == Cost(
+        elements_in=2 * part, elements_out=part, bytes_moved=3 * part * dtype
+    )
+    assert rows["concatenate_input_grad"].out_shape == (2, 2, 6, 8)
+    assert rows["sgd_update"].cost == Cost(bytes_moved=(3 + 2) * 4 * dtype)
+    assert rows["adam_update"].cost == Cost(bytes_moved=(4 + 3) * 4 * dtype)
 
 
 @pytest.mark.parametrize(("primitive", "arguments"), CALLS, ids=[primitive for primitive, _ in CALLS])
@@ -63,9 +114,10 @@ def test_a_call_moves_each_of_its_arrays_once(primitive, arguments):
     results = getattr(reference, primitive)(*arguments)
     results = results if isinstance(results, tuple) else (results,)
     row = costs.call_cost(primitive, arguments)
-    moved = [array for array in (*arguments, *results) if isinstance(array, np.ndarray)]
+    read = [*(arguments[0] if isinstance(arguments[0], tuple) else arguments[:1]), *arguments[1:]]
+    moved = [array for array in (*read, *results) if isinstance(array, np.ndarray)]
     assert row.cost.bytes_moved == sum(array.nbytes for array in moved)
-    assert row.in_shape == arguments[0].shape
+    assert row.in_shape == read[0].shape
     assert row.out_shape == results[0].shape
 
 
@@ -112,50 +164,111 @@ def test_batch_norm_traffic_in_training_is_that_of_evaluation():
     assert forward.parameters == 2 * channels
 
 
-# --- composites: against the calls that the operators make -------------------------------------------------------
+# --- composites: against simple operators that make the same, one after the other --------------------------------
 
 
 def recorded(run):
+    """The cost of the primitives that `run` calls."""
     with backends.record() as calls:
         run()
-    return [costs.call_cost(*call) for call in calls]
+    return sum((costs.call_cost(*call).cost for call in calls), Cost())
 
 
-def total(rows, *, gradients=False):
-    forward = [row for row in rows if gradients == row.primitive.endswith("_grad")]
-    return sum((row.cost for row in forward), Cost())
+def both(closed_form):
+    """The costs of both gradients together."""
+    return sum((closed_form(direction=direction) for direction in DIRECTIONS[1:]), Cost())
 
 
 @many
 @given(convolutions(depthwise=True), st.integers(1, 3))
-def test_separable_is_what_the_operator_calls(problem, multiplier):
+def test_separable_is_the_sum_of_its_parts(problem, multiplier):
     x_shape, (_, _, *kernel), options = problem
     x, w_pointwise = np.ones(x_shape), np.ones((5, x_shape[1] * multiplier, 1, 1))
     w_depthwise, b = np.ones((x_shape[1] * multiplier, 1, *kernel)), np.ones(5)
-    rows = recorded(lambda: npconv.separable_conv2d(x, w_depthwise, w_pointwise, b, **options))
-    closed = costs.separable_conv2d(
-        x_shape, (5, x_shape[1], *kernel), multiplier=multiplier, bias=True, itemsize=8, **options
+    closed = partial(
+        costs.separable_conv2d, x_shape, (5, x_shape[1], *kernel), multiplier=multiplier, itemsize=8, **options
     )
-    assert total(rows) == closed
+
+    def parts():
+        filtered = npconv.depthwise_conv2d(x, w_depthwise, **options)
+        return filtered, npconv.pointwise_conv2d(filtered, w_pointwise, b)
+
+    assert recorded(parts) == closed(bias=True)
+    assert recorded(lambda: npconv.separable_conv2d(x, w_depthwise, w_pointwise, b, **options)) == closed(bias=True)
+    filtered, y = parts()
+
+    def gradients():
+        dfiltered, _, _ = npconv.pointwise_conv2d_backward(y, filtered, w_pointwise)
+        npconv.depthwise_conv2d_backward(dfiltered, x, w_depthwise, **options)
+
+    assert recorded(gradients) == both(closed)
+    assert recorded(lambda: npconv.separable_conv2d_backward(y, x, w_depthwise, w_pointwise, **options)) == both(closed)
 
 
 @many
 @given(convolutions(), st.integers(2, 3), st.integers(1, 4), st.integers(0, 2))
-def test_ghost_is_what_the_operator_calls(problem, ratio, cheap_kernel, cut):
+def test_ghost_is_the_sum_of_its_parts(problem, ratio, cheap_kernel, cut):
+    """Ghosts that are cut cost as much as the others."""
     x_shape, (maps, *rest), options = problem
     x, w_primary = np.ones(x_shape), np.ones((maps, *rest))
     w_cheap = np.ones((maps * (ratio - 1), 1, cheap_kernel, cheap_kernel))
-    out_channels = maps * ratio - min(cut, ratio - 1)
+    kept = maps * ratio - min(cut, ratio - 1)
     whole = maps * ratio  # the standard convolution's groups must divide its output channels; a cut may leave others
-    rows = recorded(lambda: npconv.ghost_conv2d(x, w_primary, w_cheap, out_channels=out_channels, **options))
-    choices = {"ratio": ratio, "cheap_kernel": cheap_kernel, "itemsize": 8, **options}
-    assert total(rows) == costs.ghost_conv2d(x_shape, (whole, *rest), **choices)
+    closed = partial(
+        costs.ghost_conv2d, x_shape, (whole, *rest), ratio=ratio, cheap_kernel=cheap_kernel, itemsize=8, **options
+    )
 
-    dy = np.ones(npconv.ghost_conv2d(x, w_primary, w_cheap, **options).shape)
-    rows = recorded(lambda: npconv.ghost_conv2d_backward(dy, x, w_primary, w_cheap, **options))
-    closed = [costs.ghost_conv2d(x_shape, (whole, *rest), direction=d, **choices) for d in DIRECTIONS[1:]]
-    sums = costs.add((x_shape[0], maps, *dy.shape[2:]), itemsize=8)
-    assert total(rows, gradients=True) + sums == sum(closed, Cost())
+    def parts():
+        primary = npconv.conv2d(x, w_primary, **options)
+        return primary, npconv.depthwise_conv2d(primary, w_cheap, padding="same")
+
+    assert recorded(parts) == closed()
+    y = npconv.ghost_conv2d(x, w_primary, w_cheap, out_channels=kept, **options)
+    assert recorded(lambda: npconv.ghost_conv2d(x, w_primary, w_cheap, out_channels=kept, **options)) == closed()
+    primary, ghosts = parts()
+
+    def gradients():
+        dprimary, _, _ = npconv.depthwise_conv2d_backward(ghosts, primary, w_cheap, padding="same")
+        npconv.conv2d_backward(branches.add(dprimary, primary), x, w_primary, **options)
+
+    assert recorded(gradients) == both(closed)
+    whole_call = partial(npconv.ghost_conv2d_backward, y, x, w_primary, w_cheap, out_channels=kept, **options)
+    assert recorded(whole_call) == both(closed)
+
+
+def octave_by_paths(x, w, y, *, stride, stride_mode, gradients=False, **options):
+    """What an octave convolution computes, path by path; y has the outputs' shapes."""
+    paths, strides = octave_paths(stride, stride_mode)
+    halves, sums, dsums = [None, None], [None, None], {}
+
+    def plus(totals, place, part):
+        totals[place] = part if totals[place] is None else branches.add(totals[place], part)
+
+    for path in paths:
+        kernel, source = getattr(w, path.name), x[path.source]
+        if kernel is None:
+            continue
+        again = path.pool == 4 and w.hh is not None and source.shape[2] % 4 == source.shape[3] % 4 == 0
+        before, pooling = (halves[path.source], 2) if again else (source, path.pool)
+        pooled = npconv.avg_pool2d(before, pooling, ceil_mode=True) if path.pool > 1 else source
+        if path.pool == 2:
+            halves[path.source] = pooled
+        part = npconv.conv2d(pooled, kernel, stride=strides, **options)
+        size = y[path.target].shape[2:]
+        made = npconv.upsample_nearest2d(part, path.repeat, size=size) if path.repeat > 1 else part
+        if not gradients:
+            plus(sums, path.target, made)
+            continue
+        with backends.record() as calls:
+            dpart = npconv.upsample_nearest2d_backward(made, part, path.repeat, size=size) if path.repeat > 1 else part
+            dpooled, _, _ = npconv.conv2d_backward(dpart, pooled, kernel, stride=strides, **options)
+            dbefore = npconv.avg_pool2d_backward(dpooled, before, pooling, ceil_mode=True) if path.pool > 1 else dpooled
+            dsums.setdefault(path.source, [None, None])
+            if dsums[path.source][0] is not None:
+                branches.add(dbefore, dbefore)  # the two gradients meet where the second one ends
+            dsums[path.source][0] = dbefore
+        sums[0] = (sums[0] or Cost()) + sum((costs.call_cost(*call).cost for call in calls), Cost())
+    return sums[0]
 
 
 @many
@@ -170,14 +283,16 @@ def test_ghost_is_what_the_operator_calls(problem, ratio, cheap_kernel, cut):
     st.sampled_from([1, "same"]),
     st.booleans(),
 )
-def test_octave_is_what_the_operator_calls(
+def test_octave_is_the_sum_of_its_paths(
     channels, out_channels, height, width, alpha_in, alpha_out, stride_and_mode, padding, with_bias
 ):
     stride, mode = stride_and_mode
     ins, outs = octave_channels(channels, alpha_in), octave_channels(out_channels, alpha_out)
     shapes = (2, channels, height, width), (out_channels, channels, 3, 3)
     options = {"stride": stride, "padding": padding, "stride_mode": mode}
-    choices = {"alpha_in": alpha_in, "alpha_out": alpha_out, "bias": with_bias, "itemsize": 8, **options}
+    closed = partial(
+        costs.octave_conv2d, *shapes, alpha_in=alpha_in, alpha_out=alpha_out, bias=with_bias, itemsize=8, **options
+    )
     low_size = ceil(height / 2), ceil(width / 2)
     x = npconv.OctaveMap(
         np.ones((2, ins[0], height, width)) if ins[0] else None, np.ones((2, ins[1], *low_size)) if ins[1] else None
@@ -193,34 +308,16 @@ def test_octave_is_what_the_operator_calls(
         y = npconv.octave_conv2d(x, w, **options)
     except ValueError:  # a stride that parts the two maps by more than an octave is refused by both
         with pytest.raises(ValueError, match=r"must"):
-            costs.octave_conv2d(*shapes, **choices)
+            closed()
         return
-    rows = recorded(lambda: npconv.octave_conv2d(x, w, **options))
-    both_in, both_out = (not any(part is None for part in pair) for pair in (x, y))
-    pooled_first = (stride, mode) == (2, "pool")
-    expected = total(rows)
-    for out in y:
-        if out is not None:
-            if (
-                both_in and out is y.high and not pooled_first
-            ):  # what is up-sampled is added, all else is one convolution
-                expected += costs.add(out.shape, itemsize=8)
-            if with_bias:  # the operator adds it by itself; the cost has it in the convolution
-                expected += Cost(parameters=out.shape[1], bytes_moved=8 * out.shape[1])
-    assert costs.octave_conv2d(*shapes, **choices) == expected
-
-    rows = recorded(lambda: npconv.octave_conv2d_backward(y, x, w, **options))
-    expected = total(rows, gradients=True)
-    for map_in, map_out in zip(x, y, strict=True):
-        if map_in is not None and both_out and (map_in is x.high or pooled_first):  # else it is one convolution, again
-            # the two gradients of a high map that is pooled twice meet where it is pooled once
-            again = map_in is x.high and pooled_first and height % 4 == width % 4 == 0
-            met = (*map_in.shape[:2], height // 2, width // 2) if again else map_in.shape
-            expected += costs.add(met, itemsize=8)
-        if map_out is not None and with_bias:
-            expected += Cost(bytes_moved=8 * map_out.shape[1])
-    closed = [costs.octave_conv2d(*shapes, direction=direction, **choices) for direction in DIRECTIONS[1:]]
-    assert sum(closed, Cost()) == expected
+    biases = sum(out.shape[1] for out in y if out is not None) if with_bias else 0
+    expected = recorded(lambda: octave_by_paths(x, w, y, **options))
+    assert closed() == expected + Cost(parameters=biases, bytes_moved=8 * biases)
+    b = npconv.OctaveBias(*(None if out is None else np.ones(out.shape[1]) for out in y)) if with_bias else None
+    assert recorded(lambda: npconv.octave_conv2d(x, w, b, **options)) == closed()
+    expected = octave_by_paths(x, w, y, gradients=True, **options)
+    assert both(closed) == expected + Cost(bytes_moved=8 * biases)
+    assert recorded(lambda: npconv.octave_conv2d_backward(y, x, w, **options)) == expected
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -230,13 +327,14 @@ def test_octave_with_groups_and_depthwise_are_what_the_operators_call(stride, si
     options = {"stride": stride, "padding": 2, "dilation": 2}
 
     grouped = npconv.OctaveWeight(*[np.ones((6, 2, 3, 3))] * 4)
-    rows = recorded(lambda: npconv.octave_conv2d(x, grouped, groups=2, **options))
-    closed = costs.octave_conv2d((2, 8, *size), (12, 4, 3, 3), alpha_in=0.5, alpha_out=0.5, groups=2, **options)
-    assert total(rows).macs == closed.macs
-    assert total(rows).parameters == closed.parameters == 12 * 4 * 9
+    closed = costs.octave_conv2d(
+        (2, 8, *size), (12, 4, 3, 3), alpha_in=0.5, alpha_out=0.5, groups=2, itemsize=8, **options
+    )
+    assert recorded(lambda: npconv.octave_conv2d(x, grouped, groups=2, **options)) == closed
+    assert closed.parameters == 12 * 4 * 9
 
     filters = np.ones((8, 1, 3, 3))
     depthwise = npconv.OctaveWeight(hh=filters, ll=filters)
-    rows = recorded(lambda: npconv.octave_depthwise_conv2d(x, depthwise, **options))
     closed = costs.octave_depthwise_conv2d((2, 8, *size), (16, 1, 3, 3), alpha=0.5, itemsize=8, **options)
-    assert total(rows) == closed
+    assert recorded(lambda: npconv.octave_depthwise_conv2d(x, depthwise, **options)) == closed
+    assert closed.parameters == 16 * 9

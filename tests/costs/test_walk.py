@@ -52,7 +52,7 @@ def test_the_stand_in_answers_like_the_backend(op, data):
     with backends.record() as calls:
         both()
     assert walked[0] == walked[1]
-    assert list(cost.calls) == [costs.call_cost(*call) for call in calls]
+    assert list(cost.calls) == [part for call in calls for part in costs.calls_of(*call)]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -61,7 +61,7 @@ def test_a_walk_is_what_a_computed_forward_costs(name):
     cost = costs.count(model, (2, 1, 13, 11))
     with backends.record() as calls:
         model.forward(np.zeros((2, 1, 13, 11), np.float32))
-    assert list(cost.calls) == [costs.call_cost(*call) for call in calls]
+    assert list(cost.calls) == [part for call in calls for part in costs.calls_of(*call)]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -245,12 +245,14 @@ def test_calls_belong_to_the_layer_that_made_them():
         ("unit.main.0", "ChannelShuffle", (map_shape,), 0, 1, "shuffle"),
         ("unit.main.1", "Conv2d", (map_shape,), 8 * 4 + 8, 2, "pointwise"),
         ("unit.main.2", "BatchNorm2d", (map_shape,), 16, 1, "batch norm"),
+        ("unit", "Residual", (map_shape,), 0, 1, "add"),
         ("octave", "OctaveConv2d", ((2, 6, 5, 4), (2, 2, 3, 2)), 8 * 8 * 9 + 8, 1, "standard"),
     ]
     octave = layers[-1]
-    assert [call.primitive for call in octave.calls] == ["conv2d", "avg_pool2d", "conv2d"]
+    parts = [(call.primitive, call.kind) for call in octave.calls]
+    assert parts == [("conv2d", "standard"), ("avg_pool2d", "pool"), ("conv2d", "standard"), *[("add", "bias")] * 2]
     assert octave.cost.macs == 2 * 9 * 8 * (6 * 20 + 2 * 6)
-    assert octave.cost.parameters == octave.parameters  # two biases, added outside a primitive, included
+    assert octave.cost.parameters == octave.parameters
     assert octave.elements_out == 2 * (6 * 20 + 2 * 6)
     assert layers[0].cost == costs.conv2d((2, 3, 9, 8), (8, 3, 3, 3), stride=2, padding=1)
 
@@ -264,8 +266,9 @@ def test_layers_have_all_calls_and_parameters(name):
     paths = dict(model.named_layers())
     for layer in cost.layers:
         assert layer.name == type(paths[layer.layer]).__name__
-        assert not paths[layer.layer].children()
-        assert layer.parameters == paths[layer.layer].parameter_count()
+        if paths[layer.layer].children():  # nothing but bringing its parts together
+            assert {call.kind for call in layer.calls} <= {"add", "concatenate", "scale"}
+        assert layer.parameters == sum(array.size for array in paths[layer.layer].params.values())
 
 
 def test_the_papers_counts():

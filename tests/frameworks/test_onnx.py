@@ -5,6 +5,7 @@ ONNX Runtime has no float64 convolution for CPUs, so what it cannot run goes thr
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Callable
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 from required import framework
 
-import npconv
 from npconv import models, nn
+from npconv.check.networks import LIMIT, logits_and_deviation
 from npconv.models.resnet import ZeroPadShortcut
 from npconv.nn.attention import UnitClip
 from npconv.nn.replace import replace_convs
@@ -64,13 +65,24 @@ def assert_same(model: nn.Layer, shape: tuple[int, ...], dtype: type) -> None:
     for batch in (2, 1):
         x = images(batch, *shape, dtype=dtype)
         y, expected = run(proto, x), model(x)
-        with npconv.backend("numpy"):
-            doubt = np.abs(model(x) - expected).max()  # what other orders of the same sums make of this network
         assert y.dtype == dtype
         assert y.shape == expected.shape
         assert np.abs(expected).max() > 0
-        assert doubt <= 2 * tolerance * np.abs(expected).max()
-        assert np.abs(y - expected).max() <= max(tolerance * np.abs(expected).max(), 2 * doubt)
+        if np.abs(y - expected).max() > tolerance * np.abs(expected).max():
+            # Rounding moves some networks further: by how much is measured in float64, as the cross-check does it.
+            assert dtype == np.float32
+            exact, deviation = logits_and_deviation(in_float64(model), x)
+            for logits in (y, expected):
+                assert np.abs(logits - exact).max() <= LIMIT * deviation
+
+
+def in_float64(model: nn.Layer) -> nn.Layer:
+    """A copy of the network with wider numbers."""
+    wide = copy.deepcopy(model)
+    for _, layer in wide.named_layers():
+        for arrays in (layer.params, layer.buffers):
+            arrays.update({name: array.astype(np.float64) for name, array in arrays.items()})
+    return wide
 
 
 def sizes(proto: Any) -> dict[str, tuple[int, ...]]:

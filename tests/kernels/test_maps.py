@@ -123,8 +123,8 @@ def test_branches(shape, activation, dtype, make):
     check(branches.concatenate(parts, activation), y, signs=True)
     dy = make(y.shape, dtype, 3)
     for first, last in [(0, channels), (channels // 3, channels), (channels, channels + 1), (0, y.shape[1])]:
-        expected = reference.part_grad(dy, y, first, last, activation)
-        check(branches.part_grad(dy, channels_last(y), first, last, activation), expected, signs=True)
+        expected = reference.concatenate_input_grad(dy, y, first, last, activation)
+        check(branches.concatenate_input_grad(dy, channels_last(y), first, last, activation), expected, signs=True)
 
 
 @pytest.mark.parametrize("make", [whole, special])
@@ -134,7 +134,7 @@ def test_gates(shape, dtype, make):
     x, other, gate = make(shape, dtype), make(shape, dtype, 1), make((*shape[:2], 1, 1), dtype, 2)
     check(branches.scale(x, gate), reference.scale(x, gate), signs=True)
     check(branches.scale(x, gate, other), reference.scale(x, gate, other), signs=True)
-    check(branches.gate_grad(x, other), reference.gate_grad(x, other), 0 if make is whole else 32)
+    check(branches.scale_gate_grad(x, other), reference.scale_gate_grad(x, other), 0 if make is whole else 32)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -408,7 +408,7 @@ def everything(x, dy):
     small = Pool2dGeometry.of(x.shape, 3, stride=2, padding=1)
     near = real(small.y_shape, dtype, 4)
     per_image = {
-        "gate_grad": branches.gate_grad(dy, x), "scale": branches.scale(x, gate, dy), "add": branches.add(x, dy, "relu"),
+        "scale_gate_grad": branches.scale_gate_grad(dy, x), "scale": branches.scale(x, gate, dy), "add": branches.add(x, dy, "relu"),
         "mean": pooling.global_avg_pool2d(x), "max": pooling.max_pool2d(x, small),
         "max_grad": pooling.max_pool2d_input_grad(near, x, small), "average": pooling.avg_pool2d(x, True, small),
         "average_grad": pooling.avg_pool2d_input_grad(near, False, small),
@@ -438,6 +438,6 @@ def test_results_of_an_image_do_not_depend_on_the_batch(shape):
     x, dy = (channels_last(np.repeat(array, shape[0], axis=0)) for array in one)
     per_image, _ = everything(x, dy)
     alone, _ = everything(*one)
-    for name in ("gate_grad", "mean", "max", "average", "add"):
+    for name in ("scale_gate_grad", "mean", "max", "average", "add"):
         for image in per_image[name]:
             np.testing.assert_array_equal(image, alone[name][0], name)

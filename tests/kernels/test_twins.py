@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 import npconv
 from npconv import backends, kernels, reference
 from npconv.testing.strategies import OPERATORS, problems_with_dy
+
+M = np.arange(-24.0, 24.0).reshape(2, 4, 2, 3)
 
 
 def primitives(package):
@@ -65,8 +68,32 @@ def test_results_are_the_same(op, largest, data):
     check_equal(got, expected, 400 if op in INEXACT else 0)
 
 
+# What operators do not call by themselves: layers join branches with it, and optimisers move weights.
+OTHERS = {
+    "add": (M, M, "relu"),
+    "concatenate": ((M, M), "relu6"),
+    "concatenate_input_grad": (M, M, 1, 3, "relu"),
+    "scale": (M, M[:, :, :1, :1], M),
+    "scale_gate_grad": (M, M),
+    "sgd_update": (np.full(5000, 2.0), np.ones(5000), np.ones(5000), 0.5, 0.5, False, 0.0),
+    "adam_update": (*(np.full(5000, number) for number in (2.0, 1.0, 0.5, 0.25)), 1, 0.5, (0.5, 0.5), 0.5, 0.0, False),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_primitives_are_the_same(name):
+    """Their tests in tests/ops and tests/test_optim.py go further."""
+    made = []
+    for package in (reference, kernels):
+        arguments = copy.deepcopy(OTHERS[name])
+        result = getattr(package, name)(*arguments)
+        made.append((arguments if result is None else (), result))
+    np.testing.assert_equal(made[0], made[1])
+
+
 def test_every_primitive_is_compared():
-    """The operators above call all of them."""
+    """The operators above, and these others, are all of them."""
     called = set()
 
     @given(data=st.data())
@@ -75,4 +102,4 @@ def test_every_primitive_is_compared():
             called.update(run("numpy", *data.draw(problems_with_dy(op)))[1])
 
     collect()
-    assert called == set(reference.__all__)
+    assert called | set(OTHERS) == set(reference.__all__)

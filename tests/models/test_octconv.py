@@ -128,8 +128,8 @@ def test_oct_mobilenet(width, alpha):
 
 
 def low_paths(in_channels, out_channels, size, macs):
-    """Those of one layer at the low resolution: what is added to the high map, and both that make the low one, side by side."""
-    return [(in_channels, out_channels, size, macs), (2 * in_channels, out_channels, size, 2 * macs)]
+    """Those of one layer at the low resolution: what is added to the high map, and both that make the low one."""
+    return [(in_channels, out_channels, size, macs)] * 3
 
 
 # 1.0 Oct-MobileNet V1 at alpha 0.5: input channels, output channels, output's size and MACs of each path

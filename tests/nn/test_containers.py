@@ -249,3 +249,12 @@ def test_a_concatenation_of_one_branch_is_that_branch(backend):
     x = np.array([-1.0, 2.0, 3.0, -4.0]).reshape(1, 2, 1, 2)
     np.testing.assert_array_equal(net(x).ravel(), [0, 2, 3, 0])
     np.testing.assert_array_equal(net.backward(np.full_like(x, 5)).ravel(), [0, 5, 5, 0])
+
+
+def test_a_network_shows_itself_in_a_notebook():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(conv=nn.Conv2d(1, 2, 3, rng=rng), inner=nn.Sequential(relu=nn.ReLU()))
+    html = net._repr_html_()
+    assert html.startswith("<details open><summary>Sequential <small>20 parameters</small></summary>")
+    assert "<b>conv</b> <div>Conv2d(1, 2, 3) <small>20 parameters</small></div>" in html
+    assert html.count("<details") == html.count("</details>") == 2

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import npconv
-from npconv import backends, nn, optim
+from npconv import nn, optim
+from npconv.backends import primitives
 from npconv.bench.cases import Arrays, Case, Direction
 from npconv.bench.networks import SGD, Network, Pass, summary
 from npconv.bench.peers import Work
@@ -85,7 +86,8 @@ def _half(case: Case, direction: Direction, arrays: Arrays) -> Work:
         raise NotImplementedError(f"{case.op} has no {direction} of its own")
     primitive, geometry = f"{PRIMITIVES[case.op]}_{direction}", case.geometry
     other = arrays.w[0] if direction == "input_grad" else arrays.x[0]
-    return Work(lambda: backends.call(primitive, arrays.dy[0], other, geometry), _leaves)
+    run = getattr(primitives, primitive)
+    return Work(lambda: run(arrays.dy[0], other, geometry), _leaves)
 
 
 def _leaves(value: Any) -> list[Array]:

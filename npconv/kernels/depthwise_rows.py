@@ -1,0 +1,269 @@
+"""Depthwise convolution with kernels of 3x3 or 5x5 at stride 1 or 2: rows are read where they stand.
+
+Where no window of a tile meets padding, the distance of two pixels is all that there is to know, and a tile of outputs of one row
+reads each pixel once for all taps. Other outputs, at the borders, find their pixels by a table of addresses, with padding as a
+pixel of zeros. Both add the taps row by row, so an output has the same bits in either.
+
+An input gradient at stride 1 is the same of dy, with kernels rotated by half a turn.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+
+from npconv.geometry import Array, Conv2dGeometry
+from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.sums import LIMITS, pitch_of, pixels_from
+from npconv.kernels.tiles import transpose_runs
+from npconv.kernels.vectors import LANES, Code, Int, Mask, Pointer, Registers, address_of, emitted, fma
+from npconv.memory import empty
+
+KERNELS, STRIDES = (3, 5), (1, 2)  # for which there are tiles
+ROW = 4  # outputs of a row in a tile
+LINE = 64  # bytes of channels that go together: maps of 1,024 channels have all pixels in one set of the cache, and read lines once
+EDGE = 2  # pixels of a tile at the borders
+
+
+class Plan(NamedTuple):
+    """All that is known before there are arrays."""
+
+    in_height: int
+    in_width: int
+    out_height: int
+    out_width: int
+    channels: int
+    kernel: int
+    stride: int
+    top: int  # how far the first window begins before the first row, and column
+    left: int
+    first: int  # column of the result whose window meets no padding on either side, and how many there are
+    inner: int
+    lanes: int
+    blocks: int
+    parts: int  # shares of the channels that are items of their own, where there are few rows
+    items: int
+
+
+def pays(geometry: Conv2dGeometry, forward: bool) -> bool:
+    """Whether there is a tile for it: one channel per group, in and out."""
+    g = geometry
+    one = g.groups > 1 and g.in_channels_per_group == g.out_channels_per_group == 1
+    square = g.kernel_height == g.kernel_width and g.stride_height == g.stride_width
+    known = g.kernel_height in KERNELS and g.stride_height in (STRIDES if forward else (1,))
+    return one and square and known and g.dilation_height == g.dilation_width == 1
+
+
+def convolve_rows(
+    x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, forward: bool, y: Array
+) -> None:
+    """y = the activation of the convolution of x, or the input gradient for x in dy's place; maps may be slices of channels."""
+    if y.size == 0:
+        return
+    dtype = x.dtype
+    plan = _plan(geometry, forward, LANES[dtype.itemsize * 8], thread_count())
+    packed = empty((plan.blocks * plan.kernel * plan.kernel * plan.lanes,), dtype)
+    pack_lanes(contiguous(w).reshape(-1), _taps(plan.kernel, forward), plan.lanes, packed)
+    bias = np.zeros(plan.channels, dtype) if b is None else contiguous(b)
+    _depthwise_rows(
+        pixels_from(x), np.zeros(plan.in_width * pitch_of(x), dtype), packed, bias, np.array(LIMITS[activation], dtype), pixels_from(y),
+        np.array([pitch_of(x), pitch_of(y)]), plan, scratch(np.int64, plan.kernel + (plan.kernel**2 + 1) * plan.out_width),
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> Plan:
+    g, kernel = geometry, geometry.kernel_height
+    read, made = (g.in_height, g.in_width), (g.out_height, g.out_width)
+    top, left, stride = g.pad_top, g.pad_left, g.stride_height
+    if not forward:
+        read, made, top, left = made, read, kernel - 1 - top, kernel - 1 - left
+    first = max(0, -(-left // stride))
+    inner = max(0, min(made[1], (read[1] - kernel + left) // stride + 1) - first)
+    if inner < ROW:
+        first, inner = made[1], 0
+    blocks, rows = -(-g.groups // lanes), g.batch * made[0]
+    parts = min(blocks, max(1, 4 * threads // rows))
+    return Plan(
+        *read,
+        *made,
+        g.groups,
+        kernel,
+        stride,
+        top,
+        left,
+        first,
+        inner,
+        lanes,
+        blocks,
+        parts,
+        rows * parts,
+    )
+
+
+@functools.cache
+def _taps(kernel: int, forward: bool) -> Array:
+    """Where the packer puts a tap: backwards, the last one first."""
+    taps = np.arange(kernel * kernel)
+    return taps if forward else np.ascontiguousarray(taps[::-1])
+
+
+@compiled
+def pack_lanes(w, taps, lanes, packed):
+    """packed[block, taps[t], lane] = w[block * lanes + lane, t], and 0 beyond the last channel."""
+    count = len(taps)
+    channels, size = len(w) // count, count * lanes
+    for item in prange(len(packed) // size):
+        block = np.int64(item)
+        own = min(lanes, channels - block * lanes)
+        for t in range(0, count, lanes):
+            transpose_runs(
+                w[block * lanes * count + t :],
+                count,
+                own,
+                min(lanes, count - t),
+                packed[block * size :],
+                taps[t:],
+                lanes,
+            )
+
+
+@compiled
+def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
+    kernel, stride, lanes, channels, blocks = plan.kernel, plan.stride, plan.lanes, plan.channels, plan.blocks
+    in_height, in_width, out_height, out_width = plan.in_height, plan.in_width, plan.out_height, plan.out_width
+    top, left, parts, items, threads = plan.top, plan.left, plan.parts, plan.items, len(tables)
+    first, inner = plan.first, plan.inner
+    x_pitch, y_pitch, size, taps = pitches[0], pitches[1], kernel * kernel * lanes, kernel * kernel
+    x_pixel, y_pixel = x_pitch * x.itemsize, y_pitch * x.itemsize
+    first_x, first_y, nothing = address_of(x), address_of(y), address_of(zeros)
+    for thread in prange(threads):
+        table = tables[thread]
+        for item in range(items * thread // threads, items * (thread + 1) // threads):
+            part, row = item % parts, item // parts
+            begin, end = blocks * part // parts, blocks * (part + 1) // parts
+            n, p = row // out_height, row % out_height
+            h = p * stride - top
+            # The rows that are read, of which padding is one of zeros; then, by address, the columns before and after the inner ones.
+            for r in range(kernel):
+                i = h + r
+                table[r] = first_x + (n * in_height + i) * in_width * x_pixel if i >= 0 and i < in_height else nothing
+            pixels = out_width - inner
+            for m in range(pixels):
+                q = m if m < first else m + inner
+                for s in range(kernel):
+                    j = q * stride - left + s
+                    for r in range(kernel):
+                        there = table[r] + j * x_pixel if j >= 0 and j < in_width else nothing
+                        table[kernel + (r * kernel + s) * pixels + m] = there
+                table[kernel + taps * pixels + m] = first_y + (row * out_width + q) * y_pixel
+            c = begin * lanes
+            own = min(end * lanes, channels) - c
+            if inner > 0:
+                depthwise_tiles(
+                    table, (first * stride - left) * x_pitch + c, x_pitch, w[begin * size :], kernel, stride, bias[c:], limits,
+                    y[(row * out_width + first) * y_pitch + c :], y_pitch, inner, own,
+                )  # fmt: skip
+            if pixels > 0:
+                depthwise_pixels(table[kernel:], pixels, taps, c, w[begin * size :], bias[c:], limits, own)
+
+
+@emitted
+def depthwise_tiles(
+    code: Code, rows: Pointer, start: Int, pitch: Int, w: Pointer, kernel: Int, stride: Int, bias: Pointer,
+    limits: Pointer, y: Pointer, y_pitch: Int, count: Int, channels: Int,
+) -> None:  # fmt: skip
+    """y[q, c] = bias[c] + sum over r and s of row r[start + (q * stride + s) * pitch + c] * w[r, s, c], for q < count, c < channels.
+
+    rows: their addresses. w: (blocks, rows * columns, lanes) of blocks of channels. count: at least ROW
+    limits: between which results are cut; NaN cuts nothing
+    """
+    low, high = limits[0].splat(), limits[1].splat()
+
+    def tiles(size: int, step: int) -> None:
+        columns = [pitch * j for j in range((ROW - 1) * step + size)]
+        outs = [y_pitch * i for i in range(ROW)]
+        with code.loop((count + (ROW - 1)) // ROW) as number:
+            first = (count - ROW).at_most(number * ROW)  # the last tile may make some outputs again
+            corners = [code.pointer_at(rows[r]) + (start + first * (pitch * step)) for r in range(size)]
+            out = y + first * y_pitch
+
+            def tile(vectors: int, c: Int, mask: Mask | None) -> None:
+                weights = w + c * (size * size)
+                total = [[(bias + c).vector(v * code.lanes, mask)] * ROW for v in range(vectors)]
+                for r in range(size):
+                    pixels = corners[r] + c
+                    for v in range(
+                        vectors
+                    ):  # one after the other: more pixels would not fit the ways of the first cache
+                        for j, column in enumerate(columns):
+                            here = (pixels + column).vector(v * code.lanes, mask)
+                            for i in range(ROW):
+                                if 0 <= j - i * step < size:
+                                    tap = v * size * size + r * size + j - i * step
+                                    total[v][i] = fma(here, (weights + tap * code.lanes).vector(), total[v][i])
+                for v in range(vectors):
+                    for i in range(ROW):
+                        (out + (outs[i] + c) + v * code.lanes).store(total[v][i].limited(low, high), mask)
+
+            lines(code, channels, tile)
+
+    for size in KERNELS:
+        for step in STRIDES:
+            with code.when(kernel.equals(size).both(stride.equals(step))):
+                tiles(size, step)
+
+
+@emitted
+def depthwise_pixels(
+    code: Code, addresses: Pointer, pixels: Int, taps: Int, channel: Int, w: Pointer, bias: Pointer, limits: Pointer, channels: Int
+) -> None:  # fmt: skip
+    """out[m, c] = bias[c] + sum over taps t of pixel[t, m][channel + c] * w[t, c], for m < pixels and c < channels.
+
+    addresses: (taps + 1, pixels), of the pixels that are read, and last of the result's
+    """
+    low, high = limits[0].splat(), limits[1].splat()
+    with code.loop((pixels + (EDGE - 1)) // EDGE) as number:
+        first = number * EDGE
+        # The last tile may have fewer pixels: it computes the last one again and again.
+        pixel = [addresses + (first + (pixels - first - 1).at_most(i)) for i in range(EDGE)]
+
+        def tile(vectors: int, c: Int, mask: Mask | None) -> None:
+            total = Registers(code)
+            for v in range(vectors):
+                for i in range(EDGE):
+                    total[i, v] = (bias + c).vector(v * code.lanes, mask)
+            with code.loop(taps) as t:
+                weights = w + (c * taps + t * code.lanes)
+                weight = [(weights + (taps * code.lanes) * v).vector() for v in range(vectors)]
+                for i in range(EDGE):
+                    here = code.pointer_at(pixel[i][t * pixels]) + (channel + c)
+                    for v in range(vectors):
+                        total[i, v] = fma(here.vector(v * code.lanes, mask), weight[v], total[i, v])
+            for i in range(EDGE):
+                out = code.pointer_at(pixel[i][taps * pixels]) + (channel + c)
+                for v in range(vectors):
+                    (out + v * code.lanes).store(total[i, v].limited(low, high), mask)
+
+        lines(code, channels, tile)
+
+
+def lines(code: Code, channels: Int, tile: Callable[[int, Int, Mask | None], None]) -> None:
+    """``tile(vectors, first channel, mask)`` for all channels: as many vectors as a cache line has, then one by one."""
+    vectors = LINE // (code.bytes * code.lanes)
+    whole = channels // (vectors * code.lanes)
+    with code.loop(whole) as line:
+        tile(vectors, line * (vectors * code.lanes), None)
+    if vectors == 1:
+        rest = whole * code.lanes
+        with code.when(channels - rest >= 1):
+            tile(1, rest, code.first_lanes(channels - rest))
+        return
+    rest = channels - whole * (vectors * code.lanes)
+    with code.loop((rest + (code.lanes - 1)) // code.lanes) as block:
+        c = whole * (vectors * code.lanes) + block * code.lanes
+        tile(1, c, code.first_lanes(channels - c))
