@@ -246,7 +246,7 @@ def mine(f: Path) -> list[Any]:
         (lambda f: [*mine(f), "--labels", text(f, bytes(1 << 25))], "--labels must have at most 16777216 bytes"),
         (lambda f: [*mine(f), "--top", 0], "--top must be at least 1, got --top=0"),
         (lambda f: [*mine(f), "--size", "big"], "--size must be pixels such as 224 or 49x10, got 'big'"),
-        (lambda f: [*mine(f), "--size", 0], "--size must be at least 1, got 0"),
+        (lambda f: [*mine(f), "--size", 0], "--size must be at least 1, got --size=0"),
         (lambda f: [*mine(f), "--white", 0], "--white must be finite and above 0, got --white=0.0"),
         (lambda f: [*mine(f), "--mean", "1,2"], "--mean must be a number, got '1,2'"),
         (lambda f: [*mine(f), "--mean", "nan"], "--mean must be a number, got 'nan'"),
