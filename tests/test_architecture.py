@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "nn": ({"ops", "backends", "geometry"}, set()),
     "models": ({"nn", "ops", "geometry"}, set()),
     "optim": ({"nn", "backends", "geometry"}, set()),
-    "data": ({"geometry"}, {"sklearn"}),
+    "data": ({"geometry"}, {"sklearn", "PIL"}),
     "weights": ({"nn", "geometry"}, {"safetensors"}),
     "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),

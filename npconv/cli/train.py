@@ -21,14 +21,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from npconv import __version__, backends, costs, optim, training, weights
 from npconv.cli import curves
 from npconv.cli.errors import one_line
-from npconv.data import Dataset, batch_count, digits, load_npz, random_shift
+from npconv.data import batch_count, load, random_shift
 from npconv.geometry import integer, positive
 from npconv.models import MODELS
 
 # What is no option: good for all five networks.
 LABEL_SMOOTHING, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 LARGE = 32  # from so many pixels on, the first convolution halves the image
-WHITES = 1.0, 16.0, 255.0, 65535.0  # what a white pixel counts: floats, scikit-learn's digits, 8 and 16 bits
 
 
 class Settings(NamedTuple):
@@ -96,9 +95,7 @@ class Run:
         integer("--seed", settings.seed, minimum=0)
         positive("--lr", settings.lr)
         self.settings = settings
-        if settings.data != "digits" and not Path(settings.data).is_file():
-            raise ValueError(f"--data must be digits or an .npz file that exists, got {settings.data!r}")
-        self.dataset = digits() if settings.data == "digits" else load_npz(settings.data)
+        self.dataset = load(settings.data)
         self.rng = np.random.default_rng(settings.seed)
         image = self.dataset.train.images.shape[1:]
         self.architecture = {
@@ -215,7 +212,7 @@ class Run:
             "model": self.settings.model,
             "architecture": self.architecture,
             "image": self.dataset.train.images.shape[1:],
-            "white": _white(self.dataset),
+            "white": self.dataset.white,
             "mean": self.dataset.mean.tolist(),
             "std": self.dataset.std.tolist(),
         }
@@ -247,14 +244,6 @@ class Run:
             "versions": versions,
         }
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def _white(dataset: Dataset) -> float:
-    """What a white pixel counts in the images: the least of `WHITES` that none is above, or else the brightest's value."""
-    parts = dataset.train, dataset.validation, dataset.test
-    normalised = np.max([part.images.max(axis=(0, 2, 3)) for part in parts], axis=0)
-    brightest = float((normalised * dataset.std + dataset.mean).max())
-    return next((white for white in WHITES if brightest < white * (1 + 1e-5)), brightest)  # to the rounding of float32
 
 
 def _new_folder(out: Path | None, name: str) -> Path:

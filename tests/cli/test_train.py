@@ -15,8 +15,8 @@ from commands import call, command
 
 import npconv
 from npconv import training, weights
-from npconv.cli.train import Run, Settings, _interrupt_deferred, _white
-from npconv.data import from_arrays, load_npz
+from npconv.cli.train import Run, Settings, _interrupt_deferred
+from npconv.data import load
 from npconv.models import MODELS
 
 EPOCH_KEYS = ["epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"]
@@ -86,7 +86,7 @@ def test_the_weights_are_those_that_were_tested(finished: tuple[Path, Path, str]
     summary = json.loads((out / "summary.json").read_text())
     model = MODELS[summary["model"]](**summary["architecture"], rng=np.random.default_rng(9))
     about = json.loads(weights.load(model, out / "weights.safetensors")["npconv"])
-    dataset = load_npz(data)
+    dataset = load(data)
     with npconv.backend(summary["backend"]):
         assert training.evaluate(model, *dataset.test, 10).accuracy == summary["test_accuracy"]
         validation = training.evaluate(model, *dataset.validation, 10)
@@ -185,18 +185,6 @@ def test_colour_images_of_many_pixels(tmp_path: Path) -> None:
     assert summary["architecture"] == {"num_classes": 2, "in_channels": 3, "stem_stride": 2}
 
 
-@pytest.mark.parametrize(
-    ("brightest", "white"), [(0.9, 1), (1.0, 1), (1.2, 16), (16, 16), (17, 255), (255, 255), (256, 65535), (1e5, 1e5)]
-)
-def test_what_a_white_pixel_counts(brightest: float, white: float) -> None:
-    rng = np.random.default_rng(0)
-    for brightest_image in range(12):  # in whichever part it is
-        images = rng.uniform(-0.1, 0.7, size=(12, 3, 4, 5)) * brightest
-        images[brightest_image, 1, 2, 3] = brightest
-        dataset = from_arrays(images, np.arange(12) % 2, name="noise", seed=0)
-        assert _white(dataset) == pytest.approx(white, rel=1e-6)
-
-
 @pytest.mark.slow
 def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
@@ -234,8 +222,11 @@ def refused(message: str, *arguments: object) -> None:
         (["--lr", "nan"], "--lr must be finite and above 0, got --lr=nan"),
         (["--lr", "inf"], "--lr must be finite and above 0, got --lr=inf"),
         (["--backend", "cuda"], "--backend must be one of numpy, numba, got 'cuda'"),
-        (["--data", "nowhere.npz"], "--data must be digits or an .npz file that exists, got 'nowhere.npz'"),
-        (["--data", "mnist"], "--data must be digits or an .npz file that exists, got 'mnist'"),
+        (
+            ["--data", "nowhere.npz"],
+            "the data must be digits, fashion-mnist, or a file or folder that exists, got 'nowhere.npz'",
+        ),
+        (["--data", "mnist"], "the data must be digits, fashion-mnist, or a file or folder that exists, got 'mnist'"),
     ],
 )
 def test_bad_options(arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +295,7 @@ def test_ctrl_c_keeps_what_there_is(data: Path, tmp_path: Path, backend: str) ->
     assert (summary["interrupted"], summary["epochs"], summary["test_accuracy"]) == (True, len(epochs), None)
     model = MODELS["mobilenet"](**summary["architecture"], rng=np.random.default_rng(0))
     weights.load(model, out / "weights.safetensors")
-    accuracy = training.evaluate(model, *load_npz(data).validation, 32).accuracy
+    accuracy = training.evaluate(model, *load(data).validation, 32).accuracy
     assert accuracy == summary["validation_accuracy"] == max(epoch["validation_accuracy"] for epoch in epochs)
     assert {path.name for path in out.iterdir()} == FILES - {"curves.png"}
 
