@@ -40,11 +40,14 @@ MAY_IMPORT = {
     "costs": ({"backends", "geometry"}, set()),
     "layouts": ({"geometry"}, set()),
     "nn": ({"ops", "backends", "geometry"}, set()),
-    "models": ({"nn", "ops", "geometry"}, set()),
+    "models": ({"nn", "ops", "geometry", "weights"}, set()),
     "optim": ({"nn", "backends", "geometry"}, set()),
     "data": ({"geometry"}, {"sklearn", "PIL"}),
     "weights": ({"nn", "geometry"}, {"safetensors"}),
-    "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
+    "training": (
+        {"nn", "models", "optim", "data", "weights", "ops", "geometry", "backends", "costs", "version"},
+        {"mpi4py", "tomli"},
+    ),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
     "papers": ({"costs", "nn", "models", "geometry"}, set()),
@@ -83,7 +86,7 @@ MAY_IMPORT = {
         {"__init__", "backends", "costs", "geometry", "memory", "models", "nn", "optim", "testing", "workers"},
         {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
     ),
-    "cli": (None, {"typer", "rich", "matplotlib", "PIL"}),  # anything of npconv
+    "cli": (None, {"typer", "rich", "matplotlib", "PIL", "tensorboardX"}),  # anything of npconv
 }
 
 # Loading these takes seconds or needs an extra: only on first use.

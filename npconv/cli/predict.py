@@ -13,10 +13,10 @@ from rich.table import Table
 from npconv import backends, nn, weights
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
-from npconv.cli.options import parse_options, parse_size
 from npconv.geometry import Array, integer, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.papers.walks import SIZES, all_options
+from npconv.training.options import parse_options, parse_size
 
 
 class Preparation(NamedTuple):

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
-from npconv.cli.options import parse_options, parse_size
 from npconv.costs import Cost, LayerCost, ModelCost
 from npconv.models import NETWORKS
 from npconv.papers import COUNTS
 from npconv.papers.walks import Walk
+from npconv.training.options import parse_options, parse_size
 
 FLOAT32 = 4  # bytes
 

@@ -5,8 +5,9 @@ Each function takes normalised images (N, C, H, W) and a generator, and gives ne
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -113,7 +114,8 @@ def _map(pixels: Array) -> Array:
     return np.ascontiguousarray(pixels).transpose(0, 3, 1, 2)
 
 
-class Augmentation(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
     """Augmentations one after the other, each a function and its setting; None where it has none.
 
     >>> import numpy as np
