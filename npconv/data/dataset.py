@@ -9,12 +9,11 @@ import numpy as np
 
 from npconv.data.labels import numbered
 from npconv.data.source import Labelled, Source
-from npconv.data.storage import allocate, chunks
-from npconv.geometry import Array, check_array, integer
+from npconv.data.storage import allocate, chunks, planar
+from npconv.geometry import Array, integer
 
 VALIDATION, TEST = 0.1, 0.2  # of the images of each class; training gets the rest
 WHITES = 1.0, 16.0, 255.0, 65535.0  # what a white pixel counts: floats, scikit-learn's digits, 8 and 16 bits
-MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha: a last axis so short has the channels
 
 
 class Part(NamedTuple):
@@ -156,13 +155,10 @@ def from_source(source: Source, *, seed: int) -> Dataset:
 
 def _checked(images: Array) -> Array:
     """A view of `images` as (N, C, H, W), of finite numbers."""
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        images = images[:, None]
-    count, channels, _, width = check_array("images", images, "NCHW")
+    images = planar(images)
+    count = len(images)
     if images.dtype.kind not in "iuf":
         raise TypeError(f"images must be integers or floats, got dtype {images.dtype}")
-    if width <= MOST_CHANNELS < channels:
-        images = images.transpose(0, 3, 1, 2)
     if count == 0:
         raise ValueError("images must hold at least one image, got none")
     if images.dtype.kind == "f":

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from npconv.data.source import Labelled, Source
-from npconv.data.storage import allocate
+from npconv.data.storage import allocate, planar
 from npconv.geometry import Array
 
 # (images, labels) of each part, as they are called by: this library, Keras, MedMNIST.
@@ -53,6 +53,24 @@ def read_npz(path: Path) -> Source:
     except Exception as error:  # NumPy and zipfile have a dozen kinds for a damaged file, all meaning the same
         raise ValueError(f"the data file must be a whole .npz of plain arrays, got {path} ({error})") from None
     return Source(path.stem, parts, class_names)
+
+
+def read_images(path: Path) -> Array:
+    """The images (N, C, H, W) of a file, whatever labels it has; of several parts those for testing.
+
+    Raises ValueError where the file is no whole .npz of plain arrays, or holds no images.
+    """
+    wanted = [pair[0] for layout in LAYOUTS for _, pair in sorted(layout.items())]  # test before train
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = {Path(name).stem: name for name in file.namelist() if name.endswith(".npy")}
+            found = next((name for name in wanted if name in names), None)
+            images = None if found is None else _array(file, names[found])
+    except Exception as error:
+        raise ValueError(f"the data file must be a whole .npz of plain arrays, got {path} ({error})") from None
+    if images is None:
+        raise ValueError(f"the data file must hold images, got none of {', '.join(wanted)} in {path}")
+    return planar(images)
 
 
 class _MissingError(Exception):

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array
+from npconv.geometry import Array, check_array
 
 LARGE = 1 << 30  # bytes; larger arrays are files that the system reads page by page and drops again
+MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
 CHUNK = 1024  # images that are worked on at a time
 
 
@@ -38,6 +39,20 @@ def allocate(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         else:
             file.truncate(size)
         return np.memmap(file, dtype, "r+", shape=shape)  # the map outlives the name and the file object
+
+
+def planar(images: Array) -> Array:
+    """A view of images (N, H, W), (N, C, H, W) or (N, H, W, C) as (N, C, H, W).
+
+    The channels are last where the last axis has at most 4 places and the second one more.
+
+    >>> planar(np.zeros((2, 8, 8, 3))).shape
+    (2, 3, 8, 8)
+    """
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = images[:, None]
+    _, channels, _, width = check_array("images", images, "NCHW")
+    return images.transpose(0, 3, 1, 2) if width <= MOST_CHANNELS < channels else images
 
 
 def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:

@@ -75,7 +75,7 @@ def load(
     path : path
         A safetensors file. One that `npconv train` wrote says which network it is for.
     model : str, optional
-        One of `MODELS` or `NETWORKS`, for a file that does not.
+        One of `NETWORKS`, for a file that does not.
     source : str, optional
         Whose names the arrays have, as in `npconv.weights.load`.
     **options
@@ -94,10 +94,10 @@ def load(
     >>> from npconv import models, weights
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     weights.save(models.tiny_resnet(3, rng=np.random.default_rng(0)), f"{folder}/w.safetensors")
-    ...     models.load(f"{folder}/w.safetensors", "resnet", num_classes=3).head.linear
+    ...     models.load(f"{folder}/w.safetensors", "tiny_resnet", num_classes=3).head.linear
     Linear(32, 3)
     """
-    return load_network(path, NETWORKS | MODELS, model, source, **options)
+    return load_network(path, NETWORKS, NETWORKS | MODELS, model, source, **options)
 
 
 __all__ = [

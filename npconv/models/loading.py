@@ -16,16 +16,17 @@ from npconv.nn import Sequential
 def load_network(
     path: str | PathLike[str],
     networks: dict[str, Any],
+    noted_networks: dict[str, Any],
     model: str | None = None,
     source: str | None = None,
     **options: Any,
 ) -> Sequential:
-    """What `npconv.models.load` does, of `networks` by name."""
+    """What `npconv.models.load` does, of `networks` by name, or of `noted_networks` where the file names one."""
     about = noted(path)
     if about is not None:
         if model is not None or options:
             raise ValueError(f"model and options must not be given where the file has them, got them for {path}")
-        model, options = about.get("model"), dict(about.get("architecture", {}))
+        model, options, networks = about.get("model"), dict(about.get("architecture", {})), noted_networks
     if model is None:
         raise ValueError(f"model must be given where the weights do not say it themselves, got none for {path}")
     if model not in networks:
