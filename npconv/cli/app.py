@@ -13,6 +13,7 @@ from npconv.cli.check import check
 from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
 from npconv.cli.predict import predict
+from npconv.cli.runs import evaluate_run, plot, runs
 from npconv.cli.summary import summary
 from npconv.cli.tables import tables
 from npconv.cli.train import train
@@ -20,6 +21,9 @@ from npconv.cli.train import train
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(train)
 app.command()(predict)
+app.command("evaluate")(evaluate_run)
+app.command()(plot)
+app.command()(runs)
 app.command()(summary)
 app.command()(tables)
 app.command()(check)

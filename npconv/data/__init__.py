@@ -12,7 +12,7 @@ from npconv.data.augmentation import Augmentation, color, flip, pad_crop, parse_
 from npconv.data.batches import batch_count, batches, in_background, take
 from npconv.data.dataset import Dataset, Part, digits, from_arrays, from_source
 from npconv.data.labels import numbered
-from npconv.data.loading import load
+from npconv.data.loading import load, load_all
 from npconv.data.pictures import fitted, open_picture, picture_files
 from npconv.data.source import Labelled, Source
 
@@ -32,6 +32,7 @@ __all__ = [
     "from_source",
     "in_background",
     "load",
+    "load_all",
     "numbered",
     "open_picture",
     "pad_crop",

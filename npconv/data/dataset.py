@@ -145,8 +145,8 @@ def from_source(source: Source, *, seed: int) -> Dataset:
 
     def part(name: str) -> Part:
         if name in index:
-            return Part(_normalised(train, index[name], mean, std), labels["train"][index[name]])
-        return Part(_normalised(pixels[name], np.arange(len(pixels[name])), mean, std), labels[name])
+            return Part(normalised(train, index[name], mean, std), labels["train"][index[name]])
+        return Part(normalised(pixels[name], np.arange(len(pixels[name])), mean, std), labels[name])
 
     white = _white(pixels.values()) if source.white is None else source.white
     made = part("train"), part("validation"), part("test")
@@ -200,7 +200,7 @@ def _moments(images: Array, index: Array) -> tuple[Array, Array]:
     return mean.astype(np.float32), np.sqrt(var / numbers).astype(np.float32)
 
 
-def _normalised(images: Array, index: Array, mean: Array, std: Array) -> Array:
+def normalised(images: Array, index: Array, mean: Array, std: Array) -> Array:
     """The chosen images, float32, channels-last in memory."""
     _, channels, height, width = images.shape
     made = allocate((len(index), height, width, channels), np.float32)

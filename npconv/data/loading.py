@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from npconv.data.cifar import is_cifar, read_cifar
-from npconv.data.dataset import Dataset, digits, from_source
+from npconv.data.dataset import Dataset, Part, digits, from_source, normalised
 from npconv.data.folders import read_folder
 from npconv.data.idx import fashion_mnist, is_idx, read_idx
+from npconv.data.labels import numbered
 from npconv.data.npz import read_npz
 from npconv.data.source import Labelled, Source
+from npconv.data.storage import planar
 from npconv.data.tables import read_csv
 from npconv.geometry import Array
 
@@ -68,6 +71,47 @@ def load(
         return from_source(source, seed=seed)
     except (ValueError, TypeError) as error:
         raise type(error)(f"{data}: {error}") from None
+
+
+def load_all(
+    data: str | PathLike[str],
+    *,
+    class_names: Sequence[str],
+    mean: Array,
+    std: Array,
+    size: tuple[int, int] | None = None,
+) -> Part:
+    """All images of a data set, of whatever part, for a network that learned from other data.
+
+    Parameters
+    ----------
+    data : str or path
+        As for `load`.
+    class_names : sequence of str
+        The network's: labels get their numbers by these names, where the data has names.
+    mean, std : array (C,)
+        The network's, by which the images are normalised.
+    size : (rows, columns), optional
+        The network's, to which pictures are scaled and cut.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As by `load`, and where a class is none of the network's.
+    """
+    source = _source(data, size)
+    images, labels = _whole(source, source)
+    images = planar(images)
+    if images.shape[1] != len(mean):
+        raise ValueError(f"images must have {len(mean)} channels for this network, got {images.shape[1]} in {data}")
+    (numbers,), names = numbered([labels], [len(images)], source.class_names)
+    if not set(names) <= set(class_names):
+        if not all(name.isdecimal() for name in names):
+            unknown = next(name for name in names if name not in class_names)
+            raise ValueError(f"classes must be among {', '.join(class_names)}, got {unknown!r} in {data}")
+        names = tuple(class_names[: len(names)])  # numbers, of which the data has no names
+    places = np.array([class_names.index(name) for name in names])
+    return Part(normalised(images, np.arange(len(images)), mean, std), places[numbers])
 
 
 def _whole(other: Source, source: Source) -> Labelled:
