@@ -6,8 +6,8 @@ import contextlib
 import os
 import shlex
 import signal
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,10 +124,11 @@ def train(
     given: dict[str, Any] = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
     given |= {name: tuple(value) if isinstance(value, list) else value for name, value in names.items()}
     run = None
+    with one_line(ImportError):
+        processes = world()
     with contextlib.ExitStack() as stack:
         try:
-            with one_line(ValueError, TypeError, ImportError, OSError):
-                processes = world()
+            with one_line(ValueError, TypeError, ImportError, OSError), _first_one_speaks(processes):
                 _share_cores(processes)
                 if resume is None:
                     recipe = (Recipe() if config is None else read_recipe(config)).changed(given).checked()
@@ -144,13 +145,12 @@ def train(
                 else:
                     run = Run.resume(resume, processes=processes)
                 session = Session(run, tensorboard)
-            with one_line(ValueError, FloatingPointError, OSError, MemoryError):
+            with one_line(ValueError, FloatingPointError, OSError, MemoryError), _first_one_speaks(processes):
                 session.introduce()
                 session.fit()
                 session.finish()
-        except typer.Exit:
-            if "processes" in locals() and processes.size > 1:  # the others wait for this one
-                sys.stderr.flush()
+        except typer.Exit as end:
+            if end.exit_code == 1 and processes.size > 1:  # the others wait for this one
                 processes.abort()
             raise
         except KeyboardInterrupt:
@@ -180,6 +180,8 @@ class Session:
             say(f"new for these classes: {', '.join(run.new_head)}")
         many = "" if run.processes.size == 1 else f"{run.processes.size} processes, "
         say(f"{run.recipe.backend} backend, {many}seed {run.recipe.seed}, writing to {run.folder}")
+        if run.processes.size > 1:
+            say(f"if one of them dies, all end, and {self.how_to_go_on()}")
         if run.progress.epoch > 1 or run.progress.step:
             say(f"going on in epoch {run.progress.epoch} after {run.progress.step} of {run.steps_per_epoch} steps")
         if run.recipe.backend == "numba":
@@ -255,8 +257,22 @@ class Session:
         run.interrupt()
         return (
             f"interrupted after {len(run.epochs)} of {run.recipe.epochs} epochs and {run.progress.step} steps: "
-            f"npconv train --resume {shlex.quote(str(run.folder))} goes on"
+            f"{self.how_to_go_on()}"
         )
+
+    def how_to_go_on(self) -> str:
+        return f"npconv train --resume {shlex.quote(str(self.run.folder))} goes on"
+
+
+@contextlib.contextmanager
+def _first_one_speaks(processes: Processes) -> Iterator[None]:
+    """Let the other processes wait before they tell of an error, which the first one has told if it is everybody's."""
+    try:
+        yield
+    except Exception:
+        if processes.rank:
+            time.sleep(1)
+        raise
 
 
 def _share_cores(processes: Processes) -> None:

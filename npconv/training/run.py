@@ -88,6 +88,7 @@ class Run:
         if about["data"] != run._data():
             raise ValueError(f"the data must be those that the run began with, got {run._data()} for {about['data']}")
         run.before = about["seconds"]
+        run._meet()  # before the first one writes a checkpoint, and removes this one
         if run.writes:
             lines = "".join(json.dumps(epoch._asdict()) + "\n" for epoch in run.epochs)
             _replace(folder / METRICS, lines)  # what was written after the checkpoint comes again
@@ -134,6 +135,10 @@ class Run:
         self.test_accuracy: float | None = None
         self.started = self.saved = time.perf_counter()
         self.before = 0.0  # seconds of earlier parts of the run
+
+    def _meet(self) -> None:
+        """Wait until all processes are here."""
+        self.processes.total(np.zeros(1))
 
     @property
     def epochs(self) -> list[Epoch]:
@@ -246,6 +251,7 @@ class Run:
 
     def finish(self) -> Evaluation:
         """Try the best weights, read back from their file, on the test images, which nothing has seen so far."""
+        self._meet()
         weights.load(self.network, self.folder / WEIGHTS)
         test = evaluate(self.network, *self.dataset.test, self.recipe.batch)
         self.test_accuracy = test.accuracy
