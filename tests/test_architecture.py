@@ -48,6 +48,10 @@ MAY_IMPORT = {
         {"nn", "models", "optim", "data", "weights", "ops", "geometry", "backends", "costs", "version"},
         {"mpi4py", "tomli"},
     ),
+    "studies": (
+        {"training", "nn", "models", "optim", "data", "geometry", "costs"},
+        set(),
+    ),
     "onnx": ({"__init__", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
     "papers": ({"costs", "nn", "models", "geometry"}, set()),
@@ -86,7 +90,7 @@ MAY_IMPORT = {
         {"__init__", "backends", "costs", "geometry", "memory", "models", "nn", "optim", "testing", "workers"},
         {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
     ),
-    "cli": (None, {"typer", "rich", "matplotlib", "PIL", "tensorboardX"}),  # anything of npconv
+    "cli": (None, {"typer", "rich", "matplotlib", "PIL", "sklearn", "tensorboardX"}),  # anything of npconv
 }
 
 # Loading these takes seconds or needs an extra: only on first use.

@@ -14,6 +14,7 @@ from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
 from npconv.cli.predict import predict
 from npconv.cli.runs import evaluate_run, plot, runs
+from npconv.cli.study import study
 from npconv.cli.summary import summary
 from npconv.cli.tables import tables
 from npconv.cli.train import train
@@ -24,6 +25,7 @@ app.command()(predict)
 app.command("evaluate")(evaluate_run)
 app.command()(plot)
 app.command()(runs)
+app.command()(study)
 app.command()(summary)
 app.command()(tables)
 app.command()(check)

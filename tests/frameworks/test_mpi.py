@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import command
 from required import framework
 
 from npconv import weights
@@ -24,7 +25,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"
 
 def mpi(size: int, *words: object) -> list[str]:
     assert MPIEXEC is not None, "mpi4py is installed without an MPI"
-    return [MPIEXEC, "-n", str(size), sys.executable, "-m", "npconv", "train", *map(str, words)]
+    return [MPIEXEC, "-n", str(size), *command("train", *words)]
 
 
 @pytest.fixture
