@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npconv.geometry import Array, check_array, integer
-from npconv.nn import Layer
+from npconv.nn import Layer, watch_layers
 
 
 def pair_errors(maps: Array, kernel: int) -> Array:
@@ -66,19 +67,17 @@ def pair_errors(maps: Array, kernel: int) -> Array:
 
 def maps_of(network: Layer, path: str, images: Array) -> Array:
     """The output of the layer at `path` for these images, in evaluation mode."""
-    layer = dict(network.named_layers())[path]
+    wanted = dict(network.named_layers())[path]
     kept: list[Any] = []
-    forward = layer.forward
 
-    def watched(x: Any) -> Any:
-        kept.append(forward(x))
-        return kept[-1]
+    def watch(layer: Layer, forward: Callable[[Any], Any], x: Any) -> Any:
+        y = forward(x)
+        if layer is wanted:
+            kept.append(y)
+        return y
 
-    vars(layer)["forward"] = watched
-    try:
+    with watch_layers(watch):
         network.eval()(images)
-    finally:
-        del vars(layer)["forward"]
     return kept[0]
 
 

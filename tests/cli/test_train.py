@@ -380,7 +380,7 @@ def hit(words: list[object], number: signal.Signals, delay: float) -> int:
                 break
         time.sleep(delay)
         process.send_signal(number)
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
     return process.returncode
 
 

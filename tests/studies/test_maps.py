@@ -57,4 +57,3 @@ def test_the_maps_of_a_layer() -> None:
     net = nn.Sequential(a=nn.Sequential(conv=nn.Conv2d(1, 2, 3, rng=np.random.default_rng(0))), b=nn.ReLU())
     x = RNG.standard_normal((2, 1, 5, 5)).astype(np.float32)
     np.testing.assert_array_equal(maps_of(net, "a.conv", x), net.a(x))
-    assert "forward" not in vars(net["a.conv"])
