@@ -1,4 +1,8 @@
-"""Channel shuffle in one picture: which input channels reach which output channel through two grouped convolutions.
+"""
+Channel shuffle: which channels reach which
+===========================================
+
+Channel shuffle in one picture: which input channels reach which output channel through two grouped convolutions.
 
 Grouped convolutions in a row never mix their groups: output group 0 sees input group 0, whatever the weights are. A
 channel shuffle between them deals each group out to all groups. The matrices are true gradients, taken with all weights
@@ -68,7 +72,7 @@ def draw_permutation(axes: Axes, order: np.ndarray) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("channel_shuffle.png"), help="default: %(default)s")
     out = parser.parse_args().out
 

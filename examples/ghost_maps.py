@@ -1,4 +1,8 @@
-"""GhostNet's toy experiment in one picture: can a cheap filter make one feature map from another?
+"""
+Ghost maps: one feature map from another
+========================================
+
+GhostNet's toy experiment in one picture: can a cheap filter make one feature map from another?
 
 Feature maps of a photograph come from a bank of oriented filters and a ReLU. For three pairs of maps a depthwise d x d
 filter learns, by gradient descent through `npconv.depthwise_conv2d_backward`, to make the second map from the first: its
@@ -61,7 +65,7 @@ def draw_map(axes: Axes, title: str, image: np.ndarray, colour: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("ghost_maps.png"), help="default: %(default)s")
     out = parser.parse_args().out
 

@@ -1,4 +1,8 @@
-"""What the efficient convolutions save, in one picture: a 3 x 3 layer of 128 channels on 28 x 28 pixels, six ways.
+"""
+Layer costs: one layer, six ways
+================================
+
+What the efficient convolutions save, in one picture: a 3 x 3 layer of 128 channels on 28 x 28 pixels, six ways.
 
 All are counted by `npconv.costs`. Multiply-accumulates and parameters are what the papers count, and the counts are held
 against the papers' ratios. Memory is told in two parts: the output, which later layers keep, and the maps that the layer
@@ -40,7 +44,7 @@ def draw_bars(axes: Axes, title: str, names: list[str], values: np.ndarray, more
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("layer_costs.png"), help="default: %(default)s")
     out = parser.parse_args().out
 

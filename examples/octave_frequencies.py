@@ -1,4 +1,8 @@
-"""Octave convolution in one picture: a photograph in two frequencies, the four paths between them, and what it costs.
+"""
+Octave convolution: a photograph in two frequencies
+===================================================
+
+Octave convolution in one picture: a photograph in two frequencies, the four paths between them, and what it costs.
 
 The photograph is split as in a Laplacian pyramid: low is its blurred half-size version, high what that misses, so that
 ``high + up(low)`` is the photograph. One edge filter then serves as all four kernels. Each path is seen alone, by
@@ -61,7 +65,7 @@ def draw_costs(axes: Axes) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("octave_frequencies.png"), help="default: %(default)s")
     out = parser.parse_args().out
 

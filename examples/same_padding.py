@@ -1,4 +1,8 @@
-"""Where the zeros go, in one picture: which pixels each output of a convolution reads, for four kinds of padding.
+"""
+Same padding: where the zeros go
+================================
+
+Where the zeros go, in one picture: which pixels each output of a convolution reads, for four kinds of padding.
 
 A row of 6 or 7 pixels, a kernel of 3, stride 2. The windows are read off the gradient: for dy of one output alone, dx is
 the kernel, laid where that output reads it. With the taps 1, 2, 3 each pixel of dx tells which tap it met.
@@ -69,7 +73,7 @@ def draw(axes: Axes, name: str, pixels: int, padding: Padding) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("same_padding.png"), help="default: %(default)s")
     out = parser.parse_args().out
 

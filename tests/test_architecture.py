@@ -90,6 +90,7 @@ MAY_IMPORT = {
         {"__init__", "backends", "costs", "geometry", "memory", "models", "nn", "optim", "testing", "workers"},
         {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
     ),
+    "explain": ({"backends", "costs", "geometry", "kernels", "ops", "reference"}, {"matplotlib"}),
     "cli": (None, {"typer", "rich", "matplotlib", "PIL", "sklearn", "tensorboardX"}),  # anything of npconv
 }
 

@@ -39,3 +39,17 @@ def test_an_example_draws_its_picture_and_says_what_one_sees(example, tmp_path):
     assert 5_000 < picture.stat().st_size < 200_000
     assert len(result.stdout.splitlines()) >= 3
     assert str(picture) in result.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_readme_names_an_example_and_shows_its_picture(example):
+    readme = (example.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"examples/{example.name}" in readme
+    assert f"examples/pictures/{example.stem}.png" in readme
+
+
+def test_pictures_are_small_and_all_are_shown():
+    readme = (EXAMPLES[0].parents[1] / "README.md").read_text(encoding="utf-8")
+    for picture in (EXAMPLES[0].parent / "pictures").iterdir():
+        assert picture.stat().st_size < 200_000
+        assert f"examples/pictures/{picture.name}" in readme

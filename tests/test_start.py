@@ -101,13 +101,13 @@ def test_examples_are_of_operators() -> None:
     assert set(cli.examples("float32")) <= set(OPERATORS)
 
 
-@pytest.mark.parametrize(("words", "status"), [(["--dtype", "int8"], 1), (["--dtype"], 2)])
-def test_a_wrong_dtype_is_refused(words: list[str], status: int) -> None:
+@pytest.mark.parametrize("words", [["--dtype", "int8"], ["--dtype"]])
+def test_a_wrong_dtype_is_refused(words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "npconv", "compile", *words], capture_output=True, text=True, timeout=600, check=False
     )
-    assert done.returncode == status
-    if status == 1:
+    assert done.returncode == 2
+    if words[1:]:
         assert done.stderr == "npconv: --dtype must be one of float32, float64, got 'int8'\n"
 
 

@@ -11,7 +11,8 @@ EXTRA = ("typer", "rich", "matplotlib", "sklearn", "safetensors")  # what `pip i
 def main() -> None:
     """Run the command that the process was started with, and end the process."""
     if any(importlib.util.find_spec(package) is None for package in EXTRA):
-        sys.exit('npconv\'s command line needs its extra: pip install "npconv[train]"')
+        print('npconv\'s command line needs its extra: pip install "npconv[train]"', file=sys.stderr)
+        sys.exit(2)  # as for whatever else cannot be carried out: see `npconv.cli.errors`
     try:
         from npconv.cli.app import app
 

@@ -12,14 +12,16 @@ from npconv.cli.bench import bench
 from npconv.cli.check import check
 from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
+from npconv.cli.explain import explain
 from npconv.cli.predict import predict
 from npconv.cli.runs import evaluate_run, plot, runs
+from npconv.cli.show import show
 from npconv.cli.study import study
 from npconv.cli.summary import summary
 from npconv.cli.tables import tables
 from npconv.cli.train import train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(train)
 app.command()(predict)
 app.command("evaluate")(evaluate_run)
@@ -28,6 +30,8 @@ app.command()(runs)
 app.command()(study)
 app.command()(summary)
 app.command()(tables)
+app.command()(explain)
+app.command()(show)
 app.command()(check)
 app.command("compile")(compile_kernels)
 app.command()(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -21,10 +20,22 @@ from npconv.bench.networks import NETWORK_CASES, PASSES, Network
 from npconv.bench.peers import NETWORK_PEERS, PEERS, TORCH_LAYOUTS
 from npconv.bench.plot import roofline
 from npconv.bench.run import Plan, Row, installed, run
-from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.console import print_table, table_console
+from npconv.cli.errors import FAILED, INTERRUPTED, check_output, one_line
+from npconv.cli.output import AsJson, OutFile, write_json
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
+
+SPARE = (
+    "min..max",
+    "of",
+    "GB/s",
+    "its ms",
+    "network",
+    "scaling",
+    "best peer",
+    "GF/s",
+)  # for narrow windows, the first first
 
 AnyCase = TypeVar("AnyCase", Case, Network)
 
@@ -37,7 +48,6 @@ Seconds = Annotated[float, typer.Option(min=0.0, help="How long a turn is.")]
 Filter = Annotated[
     str, typer.Option(help="A regular expression; only operators, networks and shapes that have it are timed.")
 ]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything into this file.")]
 
 
 @bench.command()
@@ -53,7 +63,8 @@ def ops(
     ] = None,
     rounds: Rounds = 5,
     seconds: Seconds = 0.1,
-    json_file: Json = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw a roofline with every shape on it.")
     ] = None,
@@ -68,9 +79,9 @@ def ops(
         directions = _some("--direction", direction, DIRECTIONS)
         chosen = _peers(peers, PEERS)
         plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
-        check_output("--json", json_file)
+        check_output("--out", out)
         check_output("--plot", plot)
-    _time(plan, json_file, plot)
+    _time(plan, as_json, out, plot)
 
 
 @bench.command()
@@ -86,7 +97,8 @@ def networks(
     ),
     rounds: Rounds = 5,
     seconds: Seconds = 0.5,
-    json_file: Json = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Time whole networks beside the same networks in PyTorch: predicting a batch, and one training step.
 
@@ -102,13 +114,13 @@ def networks(
         chosen = _peers(peers, NETWORK_PEERS)
         picked = _filtered(filter, NETWORK_CASES)
         plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
-        check_output("--json", json_file)
-    _time(plan, json_file, None)
+        check_output("--out", out)
+    _time(plan, as_json, out, None)
 
 
-def _time(plan: Plan, json_file: Path | None, plot: Path | None) -> None:
+def _time(plan: Plan, as_json: bool, out: Path | None, plot: Path | None) -> None:
     """Run the plan and say what came out; after Ctrl-C, what came out so far."""
-    console = table_console()
+    console = table_console(quiet=as_json)
     rows: list[Row] = []
     machines: report.Machines = {}
     interrupted = False
@@ -125,18 +137,17 @@ def _time(plan: Plan, json_file: Path | None, plot: Path | None) -> None:
             interrupted = True
     if rows:
         _print(console, rows, machines, plan.dtype)
-        with one_line(OSError):
-            if json_file is not None:
-                json_file.write_text(json.dumps(report.as_json(rows, machines, plan.dtype), indent=1), encoding="utf-8")
+        with one_line(OSError, status=FAILED):
+            write_json(report.as_json(rows, machines, plan.dtype), as_json, out)
             if plot is not None:
                 roofline(plot, rows, machines[max(machines)], plan.dtype)
     if interrupted:
         print(f"interrupted after {len(rows) // len(plan.threads)} of {len(plan.rows)} cases", file=sys.stderr)
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: str) -> None:
-    console.print(report.table(rows, machines, dtype))
+    print_table(console, report.table(rows, machines, dtype), spare=SPARE)
     for line in report.problems(rows):
         console.print(line)
     console.print()

@@ -19,7 +19,8 @@ from rich.table import Table
 from npconv import __version__
 from npconv.backends import current_backend
 from npconv.cli.console import table_console
-from npconv.cli.errors import check_output, one_line
+from npconv.cli.errors import FAILED, INTERRUPTED, check_output, one_line
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import integer, positive
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other com
     from npconv.check.isolation import Description, Isolated
 
 DTYPES = "float16", "float32", "float64"
-BAD_USAGE, INTERRUPTED = 2, 130  # exit statuses
 
 
 def check(
@@ -47,7 +47,8 @@ def check(
     modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
     fingerprint: Annotated[bool, typer.Option(help="Find out which arithmetic the convolution uses.")] = True,
-    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
 ) -> None:
@@ -61,7 +62,7 @@ def check(
 
     The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
     """
-    console = table_console()
+    console = table_console(quiet=as_json)
     if list_:
         _print_adapters(console)
         return
@@ -74,7 +75,7 @@ def check(
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
-            check_output("--json", as_json)
+            check_output("--out", out)
             check_output("--html", html)
             current_backend()  # which a word in the environment may have made impossible
             isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
@@ -88,14 +89,13 @@ def check(
             checking.interrupted = True
         checking.conclude()
         with _bad_usage():
-            if as_json is not None:
-                as_json.write_text(json.dumps(checking.as_dict(), indent=2) + "\n", encoding="utf-8")
+            write_json(checking.as_dict(), as_json, out)
             if html is not None:
                 html.write_text(checking.as_html(), encoding="utf-8")
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 class Checking:
@@ -303,4 +303,4 @@ def _print_adapters(console: Console) -> None:
 
 def _bad_usage() -> contextlib.AbstractContextManager[None]:
     """What the command cannot do is not what it finds: that has an exit status of its own."""
-    return one_line(ValueError, TypeError, ImportError, OSError, status=BAD_USAGE)
+    return one_line(ValueError, TypeError, ImportError, OSError)

@@ -1,4 +1,8 @@
-"""What a user sees when something is wrong: one line on stderr and a non-zero exit status, never a traceback."""
+"""What a user sees when something is wrong: one line on stderr and a non-zero exit status, never a traceback.
+
+The status is 2 where a command cannot be carried out as it was given, whether a word is misspelt, a value is out of range, or
+a file or a package is missing; and 1 where it was carried out, and failed or found a difference.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from pathlib import Path
 
 import typer
 
+BAD_USAGE, FAILED, INTERRUPTED = 2, 1, 130  # exit statuses
+
 
 @contextlib.contextmanager
-def one_line(*kinds: type[Exception], status: int = 1) -> Iterator[None]:
+def one_line(*kinds: type[Exception], status: int = BAD_USAGE) -> Iterator[None]:
     """End the command with this exit status and the error's own sentence if the block raises one of `kinds`."""
     try:
         yield

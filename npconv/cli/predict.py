@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +15,8 @@ from rich.table import Table
 from npconv import backends, models, nn, weights
 from npconv.cli.console import table_console
 from npconv.cli.errors import check_output, one_line
+from npconv.cli.names import network_name
+from npconv.cli.output import AsJson, write_json
 from npconv.data import fitted, open_picture, picture_files
 from npconv.data.npz import read_images
 from npconv.geometry import Array, integer, positive
@@ -61,7 +62,7 @@ def predict(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
+        typer.Option("--option", "-O", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
     ] = None,
     names: Annotated[
         str | None,
@@ -90,8 +91,12 @@ def predict(
     std: Annotated[
         str | None, typer.Option(metavar="S,...", help="Of each channel.", show_default="ImageNet's, or as trained")
     ] = None,
+    as_json: AsJson = False,
     output: Annotated[
-        Path | None, typer.Option("--out", help="A .csv or .json file to write, of as many images as there are.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write everything into this file, too: CSV for .csv, else JSON."
+        ),
     ] = None,
 ) -> None:
     """Print the most probable classes of images, by a network with trained weights.
@@ -104,8 +109,6 @@ def predict(
         if names not in (None, *weights.SOURCES):
             raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")
         check_output("--out", output)
-        if output is not None and output.suffix not in (".csv", ".json"):
-            raise ValueError(f"--out must end in .csv or .json, got {output}")
         if weights_file.is_dir():
             weights_file = weights_file / "weights.safetensors"
         network, preparation, classes = _network(weights_file, model, parse_options(option or ()))
@@ -120,9 +123,12 @@ def predict(
                 if labels is not None:
                     classes = _labels(labels, logits.shape[1])
                 predictions += map(_ranked, part_names, logits, [classes] * len(logits), [top] * len(logits))
-        if output is not None:
-            output.write_text(_written(predictions, output.suffix), encoding="utf-8")
-    _print(predictions)
+        if output is not None and output.suffix == ".csv":
+            output.write_text(_csv(predictions), encoding="utf-8")
+            output = None
+        write_json(list(map(_told, predictions)), as_json, output)
+    if not as_json:
+        _print(predictions)
 
 
 def _ranked(image: str, logits: Array, classes: Sequence[str], top: int) -> Prediction:
@@ -148,17 +154,14 @@ def _print(predictions: Sequence[Prediction]) -> None:
     table_console().print(table)
 
 
-def _written(predictions: Sequence[Prediction], suffix: str) -> str:
-    """The predictions as JSON, or as CSV with a line for each class of each image."""
-    if suffix == ".json":
-        rows = [
-            {
-                "image": image,
-                "classes": [{"class": number, "label": name, "probability": p} for number, name, p in classes],
-            }
-            for image, classes in predictions
-        ]
-        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+def _told(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as JSON has it."""
+    classes = [{"class": number, "probability": p, "label": name or None} for number, name, p in prediction.classes]
+    return {"image": prediction.image, "classes": classes}
+
+
+def _csv(predictions: Sequence[Prediction]) -> str:
+    """The predictions with a line for each class of each image."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "rank", "class", "label", "probability"])
@@ -174,7 +177,7 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
     if noted is None:
         if model is None:
             raise ValueError(f"--model must be given where the weights do not say it themselves, got none for {path}")
-        options = all_options("--model", model, options)
+        options = all_options("--model", network_name("--model", model), options)
         channels = options["in_channels"]
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
         size = SIZES.get(model, (224, 224))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from npconv.cli.console import table_console
-from npconv.cli.errors import one_line
+from npconv.cli.console import print_table, table_console
+from npconv.cli.errors import check_output, one_line
+from npconv.cli.names import network_name
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.costs import Cost, LayerCost, ModelCost
 from npconv.models import NETWORKS
 from npconv.papers import COUNTS
@@ -17,6 +18,15 @@ from npconv.papers.walks import Walk
 from npconv.training.options import parse_options, parse_size
 
 FLOAT32 = 4  # bytes
+SPARE = (
+    "groups",
+    "output KiB",
+    "FLOPs/byte",
+    "share",
+    "kind",
+    "parameters",
+    "output",
+)  # for narrow windows, the first first
 
 
 def summary(
@@ -28,27 +38,29 @@ def summary(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
+        typer.Option("--option", "-O", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="PIXELS", help="Of the image, as 224 or 49x10.", show_default="what the network is for"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="List also the layers without multiply-accumulates.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Print what each layer of a network costs for one image, and the totals as the papers count them."""
-    with one_line(ValueError, TypeError, MemoryError):
+    with one_line(ValueError, TypeError, MemoryError, OSError):
         options = parse_options(option or (), width=width, groups=groups, alpha=alpha)
-        walk = Walk.of(model, None if size is None else parse_size(size), **options)
+        check_output("--out", out)
+        walk = Walk.of(network_name("MODEL", model), None if size is None else parse_size(size), **options)
         cost = walk.cost()
+        write_json(_described(walk, cost), as_json, out)
     if as_json:
-        print(json.dumps(_described(walk, cost), indent=2))
         return
     console = table_console()
     settings = "".join(f", {name}={value!r}" for name, value in walk.options)
     console.print(f"{walk.network}{settings}, one image of {walk.size[0]}x{walk.size[1]} pixels")
-    console.print(_layers(cost, every))
+    print_table(console, _layers(cost, every), spare=SPARE)
     console.print(_totals(cost))
 
 

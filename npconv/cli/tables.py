@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from npconv.cli import plots
-from npconv.cli.console import table_console
+from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import check_output, one_line
+from npconv.cli.names import one_of
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.papers import PAPERS, SOURCES, Judged, Mark, Paper, judge
 
 STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}
@@ -27,7 +28,8 @@ def tables(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw costs and published accuracies into this file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Print every cost table of the four papers beside what the code computes, and say where and why they differ.
 
@@ -35,15 +37,16 @@ def tables(
     readme or listing the source names.
     """
     with one_line(ValueError, OSError):
-        if paper is not None and paper not in PAPERS:
-            raise ValueError(f"PAPER must be one of {', '.join(PAPERS)}, got {paper!r}")
+        if paper is not None:
+            one_of("PAPER", paper, PAPERS)
         check_output("--plot", plot)
+        check_output("--out", out)
         chosen = PAPERS if paper is None else {paper: PAPERS[paper]}
         judged = {name: [judge(row) for row in told.rows] for name, told in chosen.items()}
         if plot is not None:
             plots.draw(plot, chosen)
+        write_json([_described(name, one) for name, rows in judged.items() for one in rows], as_json, out)
     if as_json:
-        print(json.dumps([_described(name, one) for name, rows in judged.items() for one in rows], indent=2))
         return
     console = table_console()
     for name, told in chosen.items():
@@ -73,7 +76,7 @@ def _print(console: Console, paper: Paper, judged: list[Judged]) -> None:
             style=STYLES[mark],
         )
         before = place
-    console.print(table)
+    print_table(console, table, spare=("source", "why", "counted"))
     for reason in paper.not_computed:
         console.print(f"Not computed: {reason}", soft_wrap=True)
     for source in dict.fromkeys(one.row.source for one in judged):

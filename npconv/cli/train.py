@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from npconv import backends
 from npconv.cli import curves
-from npconv.cli.errors import one_line
+from npconv.cli.errors import BAD_USAGE, FAILED, INTERRUPTED, one_line
 from npconv.cli.events import event_writer
 from npconv.cli.signals import signals_deferred
 from npconv.data.augmentation import AUGMENTATIONS
@@ -34,7 +34,7 @@ def train(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
+        typer.Option("--option", "-O", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
     ] = None,
     data: Annotated[
         str | None,
@@ -108,8 +108,12 @@ def train(
         Path | None, typer.Option(help="A TOML file with any of these options; the command line goes first.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write to.", show_default="runs/MODEL-DATA-seedSEED")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="The folder to write to.", show_default="runs/MODEL-DATA-seedSEED"
+        ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of text.")] = False,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder, bit for bit.")
     ] = None,
@@ -144,26 +148,31 @@ def train(
                     run = Run(recipe, out, processes=processes)
                 else:
                     run = Run.resume(resume, processes=processes)
-                session = Session(run, tensorboard)
-            with one_line(ValueError, FloatingPointError, OSError, MemoryError), _first_one_speaks(processes):
+                session = Session(run, tensorboard, quiet=as_json)
+            with (
+                one_line(ValueError, FloatingPointError, OSError, MemoryError, status=FAILED),
+                _first_one_speaks(processes),
+            ):
                 session.introduce()
                 session.fit()
                 session.finish()
+            if as_json and run.writes:
+                print((run.folder / "summary.json").read_text(encoding="utf-8"), end="")
         except typer.Exit as end:
-            if end.exit_code == 1 and processes.size > 1:  # the others wait for this one
+            if end.exit_code in (BAD_USAGE, FAILED) and processes.size > 1:  # the others wait for this one
                 processes.abort()
             raise
         except KeyboardInterrupt:
             print("interrupted before training began: nothing was kept" if run is None else session.interrupt())
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 class Session:
     """What a user sees of a run."""
 
-    def __init__(self, run: Run, tensorboard: bool) -> None:
+    def __init__(self, run: Run, tensorboard: bool, *, quiet: bool) -> None:
         self.run = run
-        self.console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not run.writes)
+        self.console = Console(highlight=False, markup=False, soft_wrap=True, quiet=quiet or not run.writes)
         self.events = event_writer(run.folder, wanted=tensorboard and run.writes)
 
     def introduce(self) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from npconv import backends
 from npconv.costs.calls import calls_of, zeros_of
 from npconv.costs.cost import CallCost, Cost, Shape
+from npconv.costs.text import html_table, text_table
 from npconv.geometry import Array, shape
 
 
@@ -91,6 +92,24 @@ class ModelCost(NamedTuple):
     layers: tuple[LayerCost, ...]
     parameters: int
     weights: int
+
+    def __str__(self) -> str:
+        return text_table(self._table(), numbers=3)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), numbers=3)
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """A row for each layer that computes or learns something, and the total."""
+        rows = [("layer", "kind", "output", "parameters", "MACs", "share")]
+        for layer in self.layers:
+            output = " + ".join("x".join(map(str, shape[1:])) for shape in layer.out_shapes)
+            about = layer.layer or layer.name, layer.kind, output
+            rows.append((*about, *self._numbers(layer.parameters, layer.cost.macs)))
+        return [*rows, ("all", "", "", *self._numbers(self.parameters, self.macs))]
+
+    def _numbers(self, parameters: int, macs: int) -> tuple[str, str, str]:
+        return f"{parameters:,}", f"{macs:,}", f"{macs / self.macs if self.macs else 0.0:.1%}"
 
     @property
     def calls(self) -> tuple[CallCost, ...]:

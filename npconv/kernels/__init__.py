@@ -6,8 +6,12 @@ Every map is channels-last: whoever calls has seen to it (`npconv.ops.operator`)
 |--|--|--|
 | forward, input gradient | sums of pixels: lanes are output channels, pixels are found by a table | `sums`, `indirection`, `tiles` |
 | weight gradient | outer products of pixels, by the same table | `outer_products` |
-| the three of a 3x3 kernel at stride 1, 32 channels or more on both sides | Winograd's transforms around the two above | `winograd`, `transforms` |
-| the three of groups with few channels, depthwise ones above all | several groups in the lanes of a vector | `lane_sums`, `lane_tiles` |
+| the three of a 3x3 kernel at stride 1, 32 channels or more on both sides, 25 tiles or more | Winograd's transforms around the two above | `winograd`, `transforms` |
+| forward and weight gradient of up to 4 channels, images | a kernel row is one run of numbers of a padded copy, then the two above | `kernel_rows` |
+| depthwise 3x3 or 5x5 at stride 1 or 2: forward, and input gradient at stride 1 | rows read where they stand, borders by a table | `depthwise_rows` |
+| the rest of depthwise, and groups with few channels | several groups in the lanes of a vector | `lane_sums`, `lane_tiles` |
+| octave convolution | paths that meet are one convolution, of maps side by side | `octave` |
+| ghost convolution | both halves are written and read where they stand in the output | `ghost` |
 | linear | dot products of rows, sums of rows | `linear` |
 | everything else | bare loops over pixels, whose innermost runs over channels | a file each |
 

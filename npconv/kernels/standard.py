@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels import depthwise_rows, lane_sums, winograd
+from npconv.kernels import depthwise_rows, kernel_rows, lane_sums, winograd
 from npconv.kernels.channel_sums import sums_of_channels
 from npconv.kernels.orders import of_channels_last_maps
 from npconv.kernels.outer_products import weight_grad
@@ -28,6 +28,9 @@ def conv2d_into(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, y
         depthwise_rows.convolve_rows(x, w, b, geometry, None, True, y)
     elif _lanes_pay(x, geometry, forward=True):
         lane_sums.convolve_lanes(x, w, b, geometry, None, y)
+    elif kernel_rows.pays(geometry):
+        rows, wide = kernel_rows.rows_as_channels(x, geometry)
+        convolve(rows, kernel_rows.weights_as_channels(w), b, wide, None, y)
     elif not (winograd.pays(geometry) and winograd.convolve(x, w, b, geometry, None, y)):
         convolve(x, w, b, geometry, None, y)
 
@@ -55,6 +58,9 @@ def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw as outer products of pixels, or of Winograd's transforms of them."""
     if _lanes_pay(x, geometry, forward=True):
         return lane_sums.weight_grad_lanes(dy, x, geometry)
+    if kernel_rows.pays(geometry):
+        rows, wide = kernel_rows.rows_as_channels(x, geometry)
+        return kernel_rows.weights_from_channels(weight_grad(dy, rows, wide), geometry)
     dw = winograd.weight_grad(dy, x, geometry) if winograd.pays_for_weights(geometry) else None
     return weight_grad(dy, x, geometry) if dw is None else dw
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npconv.kernels.vectors import Code, Int, Mask, Pointer, Vector, emitted
+from npconv.kernels.vectors import Code, Int, Mask, Pointer, Registers, Vector, emitted
 
 # Rows of the matrices: (factor, place) of each term.
 PATCH = (((1, 0), (-1, 2)), ((1, 1), (1, 2)), ((1, 2), (-1, 1)), ((1, 1), (-1, 3)))  # B'
@@ -130,7 +130,7 @@ def transform_kernels_back(
 ) -> None:
     """taps[3 * r + s] = (G' m G)[r, s] of m[i, j], the sum over k < parts of sums[k * part + (4 * i + j) * step]."""
     with code.loop(vectors) as v:
-        first, total = v * code.lanes, code.registers()
+        first, total = v * code.lanes, Registers(code)
         for position in range(16):
             total[position] = (sums + (first + step * position)).vector()
         with code.loop(parts - 1) as k:

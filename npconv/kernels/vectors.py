@@ -165,17 +165,14 @@ class Mask(_Value):
 class Vector(_Value):
     """`lanes` numbers."""
 
-    def _with(self, operation: str, other: Vector) -> Vector:
-        return Vector(self.code, getattr(self.code.builder, operation)(self.value, other.value))
-
     def __add__(self, other: Vector) -> Vector:
-        return self._with("fadd", other)
+        return Vector(self.code, self.code.builder.fadd(self.value, other.value))
 
     def __sub__(self, other: Vector) -> Vector:
-        return self._with("fsub", other)
+        return Vector(self.code, self.code.builder.fsub(self.value, other.value))
 
     def __mul__(self, other: Vector) -> Vector:
-        return self._with("fmul", other)
+        return Vector(self.code, self.code.builder.fmul(self.value, other.value))
 
     def limited(self, low: Vector, high: Vector) -> Vector:
         """Lanes at or below `low` become `low`, at or above `high` `high`. A NaN is neither: as a limit it limits nothing."""
@@ -189,9 +186,8 @@ class Vector(_Value):
         """This, but `below` where `reason` is at or below `low`, and `above` where it is at or above `high`."""
         builder = self.code.builder
         result = builder.select(builder.fcmp_ordered(">=", reason.value, high.value), above.value, self.value)
-        return Vector(
-            self.code, builder.select(builder.fcmp_ordered("<=", reason.value, low.value), below.value, result)
-        )
+        is_below = builder.fcmp_ordered("<=", reason.value, low.value)
+        return Vector(self.code, builder.select(is_below, below.value, result))
 
     def lanes_of(self, other: Vector, indices: list[int]) -> Vector:
         """The lanes `indices` of this vector and then `other`, as one vector of as many lanes."""
@@ -202,18 +198,16 @@ class Vector(_Value):
         """Whether a lane is infinite or NaN: only then a lane less itself is not 0."""
         builder, count = self.code.builder, self.code.lanes
         doubtful = builder.fcmp_unordered("une", builder.fsub(self.value, self.value), self.code.zero.value)
-        return Bit(
-            self.code, builder.icmp_unsigned("!=", builder.bitcast(doubtful, ir.IntType(count)), ir.IntType(count)(0))
-        )
+        bits = builder.bitcast(doubtful, ir.IntType(count))
+        return Bit(self.code, builder.icmp_unsigned("!=", bits, ir.IntType(count)(0)))
 
     def sum(self) -> Scalar:
         """Of all lanes: halves are added until one number is left."""
         vector, lanes = self, self.code.lanes
         while lanes > 1:
             lanes //= 2
-            vector = vector.lanes_of(vector, list(range(lanes))) + vector.lanes_of(
-                vector, list(range(lanes, 2 * lanes))
-            )
+            low, high = (vector.lanes_of(vector, list(range(i, i + lanes))) for i in (0, lanes))
+            vector = low + high
         return Scalar(self.code, self.code.builder.extract_element(vector.value, _INT32(0)))
 
 
@@ -334,10 +328,6 @@ class Code:
         done = full * self.lanes
         with self.when(done < count):
             body(done, self.first_lanes(count - done))
-
-    def registers(self) -> Registers:
-        """Vectors that change."""
-        return Registers(self)
 
     def constant(self, number: float) -> Vector:
         """A vector of this number."""

@@ -160,7 +160,7 @@ def shufflenet_v1(
     stage2   4 units                      144    200    240    272    384    2, 1 ... 28x28
     stage3   8 units                      288    400    480    544    768    2, 1 ... 14x14
     stage4   4 units                      576    800    960    1088   1536   2, 1 ... 7x7
-    head     global average pool, linear  classes                                     1x1
+    head     global average pool, linear  ..     ..     ..     ..     ..     ..       1x1
     ======== ============================ ====== ====== ====== ====== ====== ======== ========
 
     Parameters

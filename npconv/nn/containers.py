@@ -88,7 +88,7 @@ class _Container(Composite):
 
 
 class Sequential(_Container):
-    """Layers one after the other: ``y = last(... second(first(x)))``; without any, the identity.
+    """Layers one after the other: ``y = last(...(second(first(x))))``; without any, the identity.
 
     A `Residual`, a `Concat` or, in training, a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the
     same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.

@@ -6,6 +6,7 @@ import abc
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -194,6 +195,18 @@ class Layer(abc.ABC):
             first, *rest = repr(child).splitlines()
             lines += [f"  {name}: {first}", *(f"  {line}" for line in rest)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The tree of layers, for a notebook: what a layer is made of can be folded away."""
+        line = f"{escape(repr(self).partition(chr(10))[0])} <small>{self.parameter_count():,} parameters</small>"
+        children = self.children()
+        if not children:
+            return f"<div>{line}</div>"
+        inside = "".join(
+            f'<div style="margin-left: 1.5em"><b>{escape(name)}</b> {child._repr_html_()}</div>'
+            for name, child in children.items()
+        )
+        return f"<details open><summary>{line}</summary>{inside}</details>"
 
     def _arguments(self) -> Iterator[str]:
         """The constructor's arguments that the layer has as attributes of the same name."""

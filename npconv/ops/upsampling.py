@@ -22,7 +22,7 @@ def upsample_nearest2d(x: Array, scale: IntOrPair = 2, *, size: IntOrPair | None
 
     Returns
     -------
-    array (N, C, H * scale, W * scale), or (N, C, *size)
+    array (N, C, H * scale, W * scale), or as cropped
 
     Raises
     ------

@@ -72,7 +72,7 @@ def probabilistic_bound(
 
 
 def error_in_bounds(got: ArrayLike, exact: ArrayLike, bound: ArrayLike) -> NDArray[np.float64]:
-    """|got - exact| / bound for every element: at most 1 is right. Equal values, infinities and NaNs included, give 0.
+    """``|got - exact| / bound`` for every element: at most 1 is right. Equal values, infinities and NaNs included, give 0.
 
     Where the bound is 0, or only one of the two is finite, anything but equality gives infinity.
 

@@ -35,7 +35,7 @@ def test_a_run_prints_a_table_and_writes_its_files(tmp_path, monkeypatch):
     monkeypatch.setitem(PLACES, "torch", "entrants:Slow")
     monkeypatch.setitem(PLACES, "jax", "entrants:Wrong")
     monkeypatch.setattr(bench, "installed", lambda peer: True)
-    files = "--json", tmp_path / "run.json", "--plot", tmp_path / "roofline.png"
+    files = "-o", tmp_path / "run.json", "--plot", tmp_path / "roofline.png"
     result = call("ops", *ONE, "--peers", "torch,jax", *files)
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -67,7 +67,7 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
             yield [run.Row(case, direction, 1, {OWN: [0.001]}, {})]
 
     monkeypatch.setattr(bench, "run", interrupted)
-    result = call("ops", "--filter", "^shuffle", "--peers", "", "--threads", 1, "--json", tmp_path / "part.json")
+    result = call("ops", "--filter", "^shuffle", "--peers", "", "--threads", 1, "-o", tmp_path / "part.json")
     assert result.exit_code == 130
     assert result.stdout.count("shufflenet") == 1
     assert "interrupted after 1 of 8" in result.stderr
@@ -85,14 +85,14 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
         (["--dtype", "float16"], "--dtype must be float32 or float64, got 'float16'"),
         (["--filter", "no such layer"], "--filter must match an operator, a network or a shape, such as standard, pointwise, "),
         (["--filter", "("], "--filter must be a regular expression, got '('"),
-        (["--json", "no/such/folder/run.json"], "--json must be a file in a folder that exists, got no/such/folder/run.json"),
+        (["--out", "no/such/folder/run.json"], "--out must be a file in a folder that exists, got no/such/folder/run.json"),
         (["--plot", "."], "--plot must be a file in a folder that exists, got ."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_a_wrong_option_is_one_line(words, sentence):
     result = call("ops", *words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert sentence in result.stderr
@@ -101,5 +101,5 @@ def test_a_wrong_option_is_one_line(words, sentence):
 def test_a_peer_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setattr(bench, "installed", lambda peer: False)
     result = call("ops", "--peers", "jax")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--peers must be installed frameworks, got 'jax'" in result.stderr

@@ -36,7 +36,7 @@ def call(*words: object) -> tuple[int, str, str]:
 
 def test_a_right_function_is_equal(tmp_path):
     file = tmp_path / "report.json"
-    words = ["garbage:right", "--backward", "garbage:right_backward", "--op", "conv2d", "--cases", 12, "--json", file]
+    words = ["garbage:right", "--backward", "garbage:right_backward", "--op", "conv2d", "--cases", 12, "-o", file]
     code, stdout, stderr = call(*words)
     assert (code, stderr) == (0, "")
     lines = [line.split() for line in stdout.splitlines()]
@@ -95,7 +95,7 @@ def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
     page, file = tmp_path / "report.html", tmp_path / "report.json"
     words = ["garbage:last_row_lost", "npconv", "--op", "conv2d", "--cases", 12, "--seed", 3, "--modes", "exact"]
     words += ["--no-fingerprint", "--timeout", 300]  # npconv's first call may compile
-    code, stdout, stderr = call(*words, "--html", page, "--json", file)
+    code, stdout, stderr = call(*words, "--html", page, "-o", file)
     assert (code, stderr) == (1, "")
     assert "conv2d forward, exact, value: y[0, 0, 0, 0] must be" in stdout
     assert "from garbage import last_row_lost" in stdout
@@ -132,7 +132,7 @@ def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(isolation, "PATIENCE", {"hang": 1, "death": 2})
     file = tmp_path / "report.json"
-    words = ["--op", "conv2d", "--cases", 4, "--timeout", 3, "--modes", "exact", "--no-fingerprint", "--json", file]
+    words = ["--op", "conv2d", "--cases", 4, "--timeout", 3, "--modes", "exact", "--no-fingerprint", "-o", file]
     code, stdout, stderr = call(*(f"garbage:{name}" for name in kinds), *words)
     assert (code, stderr) == (1, "")
     reports = [report for subject in json.loads(file.read_text())["subjects"] for report in subject["reports"]]
@@ -153,7 +153,7 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
     start = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import npconv.cli; npconv.cli.main()"
     )
-    words = ["garbage:slow", "npconv", "--op", "conv2d", "--cases", "400", "--modes", "exact", "--json", str(file)]
+    words = ["garbage:slow", "npconv", "--op", "conv2d", "--cases", "400", "--modes", "exact", "-o", str(file)]
     with subprocess.Popen(
         [sys.executable, "-c", start, "check", *words],
         stdout=subprocess.PIPE,
@@ -193,7 +193,7 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
         (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
         (["npconv", "--timeout", "0"], "--timeout must be .*0"),
-        (["npconv", "--json", "nowhere/r.json"], "--json must be a file in a folder that exists, got nowhere/r.json"),
+        (["npconv", "-o", "nowhere/r.json"], "--out must be a file in a folder that exists, got nowhere/r.json"),
     ],
 )
 def test_bad_usage_is_one_line(words, message):

@@ -37,7 +37,7 @@ def test_config_of_an_unknown_backend() -> None:
         result = subprocess.run(
             command(*words), capture_output=True, text=True, env=environment, timeout=60, check=False
         )
-        assert result.returncode == 1
+        assert result.returncode == 2
         assert result.stderr == "npconv: NPCONV_BACKEND must be one of 'numpy', 'numba', got 'cuda'\n"
 
 
@@ -45,7 +45,7 @@ def test_config_of_an_unknown_backend() -> None:
 def test_without_the_extra_the_command_says_what_to_install(package: str) -> None:
     start = f"import sys; sys.modules['{package}'] = None; import npconv.cli; npconv.cli.main()"
     result = output("-c", start, "train")
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == 'npconv\'s command line needs its extra: pip install "npconv[train]"\n'
 
 

@@ -86,7 +86,7 @@ def test_plots(folder: Path) -> None:
         ([folder / "all" / "long", "--mistakes", -1], "--mistakes must be at least 0"),
     ):
         code, _, err = call("plot", *words)
-        assert (code, err.count("\n")) == (1, 1)
+        assert (code, err.count("\n")) == (2, 1)
         assert message in err
 
 

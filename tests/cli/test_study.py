@@ -52,5 +52,5 @@ def test_what_is_no_study(tmp_path: Path) -> None:
         (["ghost", "--out", tmp_path / "no" / "a.png"], "--out must be a file in a folder that exists"),
     ):
         code, stdout, err = call("study", *words)
-        assert (code, stdout) == (1, "")
+        assert (code, stdout) == (2, "")
         assert message in err

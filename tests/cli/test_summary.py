@@ -96,12 +96,12 @@ def test_options_reach_the_network(text, value):
 
 
 def test_options_may_be_words_and_pairs():
-    assert described("shufflenet_v1", "-o", "shuffle=False", "-o", "squeeze_excite=true")["options"] == {
+    assert described("shufflenet_v1", "-O", "shuffle=False", "-O", "squeeze_excite=true")["options"] == {
         "shuffle": False,
         "squeeze_excite": True,
     }
-    assert described("mobilenet_v1", "-o", "padding=(1, 1)", "--width", 0.25)["options"]["padding"] == [1, 1]
-    assert described("shufflenet_v1", "-o", "stem_channels=none")["options"] == {"stem_channels": None}
+    assert described("mobilenet_v1", "-O", "padding=(1, 1)", "--width", 0.25)["options"]["padding"] == [1, 1]
+    assert described("shufflenet_v1", "-O", "stem_channels=none")["options"] == {"stem_channels": None}
 
 
 def test_groups_are_shown():
@@ -122,18 +122,18 @@ def test_every_network_has_a_summary(name):
     [
         (["alexnet"], "MODEL must be one of "),
         (
-            ["mobilenet_v1", "-o", "wide=3"],
+            ["mobilenet_v1", "-O", "wide=3"],
             "the options of mobilenet_v1 must be among width, num_classes, in_channels, ",
         ),
         (
-            ["mobilenet_v1", "-o", "rng=3"],
+            ["mobilenet_v1", "-O", "rng=3"],
             "the options of mobilenet_v1 must be among width, num_classes, in_channels, ",
         ),
-        (["mobilenet_v1", "-o", "width"], "--option must be NAME=VALUE, got 'width'"),
-        (["mobilenet_v1", "-o", "=1"], "--option must be NAME=VALUE, got '=1'"),
-        (["mobilenet_v1", "-o", "width=wide"], "width must be a number, got 'wide'"),
+        (["mobilenet_v1", "-O", "width"], "--option must be NAME=VALUE, got 'width'"),
+        (["mobilenet_v1", "-O", "=1"], "--option must be NAME=VALUE, got '=1'"),
+        (["mobilenet_v1", "-O", "width=wide"], "width must be a number, got 'wide'"),
         (
-            ["mobilenet_v1", "-o", "padding=[1, 1]"],
+            ["mobilenet_v1", "-O", "padding=[1, 1]"],
             "--option must be a number, a word or a tuple, got 'padding=[1, 1]'",
         ),
         (["mobilenet_v1", "--alpha", "0.5"], "the options of mobilenet_v1 must be among "),
@@ -141,14 +141,14 @@ def test_every_network_has_a_summary(name):
         (["mobilenet_v1", "--size", "8x"], "--size must be pixels such as 224 or 49x10, got '8x'"),
         (["mobilenet_v1", "--size", "0"], "--size must be at least 1, got 0"),
         (["mobilenet_v1", "--size", "8x-1"], "--size must be at least 1, got 8x-1"),
-        (["mobilenet_v1", "--width", "1", "-o", "width=0.5"], "an option must be given once, got width twice"),
-        (["mobilenet_v1", "-o", "width=1", "-o", "width=1"], "an option must be given once, got width twice"),
+        (["mobilenet_v1", "--width", "1", "-O", "width=0.5"], "an option must be given once, got width twice"),
+        (["mobilenet_v1", "-O", "width=1", "-O", "width=1"], "an option must be given once, got width twice"),
         (["shufflenet_v1", "--groups", "5"], "groups must be 1, 2, 3, 4 or 8, got groups=5"),
     ],
 )
 def test_errors_are_one_line(words, message):
     result = call(*words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith(f"npconv: {message}")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""

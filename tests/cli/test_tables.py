@@ -62,7 +62,7 @@ def test_tables_draw(tmp_path, paper):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["alexnet"], "npconv: PAPER must be one of mobilenet, shufflenet, octconv, ghostnet, got 'alexnet'\n"),
+        (["vgg"], "npconv: PAPER must be one of mobilenet, shufflenet, octconv, ghostnet, got 'vgg'\n"),
         (
             ["shufflenet", "--plot", "/no/such/folder/costs.png"],
             "npconv: --plot must be a file in a folder that exists, got /no/such/folder/costs.png\n",
@@ -71,7 +71,7 @@ def test_tables_draw(tmp_path, paper):
 )
 def test_tables_errors_are_one_line(words, message):
     result = call("tables", *words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.endswith(message)
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""

@@ -206,7 +206,7 @@ def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
 
 def refused(message: str, *arguments: object) -> None:
     code, stdout, stderr = run(*arguments)
-    assert (code, stdout) == (1, "")
+    assert (code, stdout) == (2, "")
     assert stderr.count("\n") == 1
     assert stderr.startswith("npconv: ")
     assert message in stderr
@@ -421,11 +421,11 @@ def test_what_cannot_go_on(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run("--data", data, "--epochs", 1, "--out", out)[0] == 0
     code, _, stderr = call("train", "--resume", out, "--epochs", 3)
-    assert (code, stderr) == (1, "npconv: --resume must come without other choices, got --epochs\n")
+    assert (code, stderr) == (2, "npconv: --resume must come without other choices, got --epochs\n")
     rng = np.random.default_rng(1)
     np.savez(data, images=rng.integers(0, 255, (60, 6, 6)), labels=np.arange(60) % 3)
     code, _, stderr = call("train", "--resume", out)
-    assert code == 1
+    assert code == 2
     assert "the data must be those that the run began with" in stderr
 
 
@@ -469,9 +469,9 @@ def test_weights_of_other_classes(data: Path, tmp_path: Path) -> None:
 
 
 def test_options_of_the_network(data: Path, tmp_path: Path) -> None:
-    assert run("--data", data, "--model", "octave", "-o", "alpha=0.5", "--epochs", 1, "--out", tmp_path / "o")[0] == 0
+    assert run("--data", data, "--model", "octave", "-O", "alpha=0.5", "--epochs", 1, "--out", tmp_path / "o")[0] == 0
     assert json.loads((tmp_path / "o" / "summary.json").read_text())["architecture"]["alpha"] == 0.5
-    refused("--option must be one of octave's, got beta", "--data", data, "--model", "octave", "-o", "beta=0.5")
+    refused("--option must be one of octave's, got beta", "--data", data, "--model", "octave", "-O", "beta=0.5")
 
 
 def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,7 +492,7 @@ def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {("loss", 1), ("validation_accuracy", 2)} < set(written)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     code, _, stderr = run("--data", data, "--epochs", 1, "--out", tmp_path / "other", "--tensorboard")
-    assert (code, "pip install 'npconv[tensorboard]'" in stderr) == (1, True)
+    assert (code, "pip install 'npconv[tensorboard]'" in stderr) == (2, True)
 
 
 def test_a_batch_of_one_leaves_no_folder(tmp_path: Path) -> None:

@@ -374,3 +374,12 @@ def test_no_layer_has_no_gradients():
     net.backward_params(X)
     with pytest.raises(RuntimeError, match="backward must come after a forward"):
         nn.Sequential(pointwise(2)).backward_params(X)
+
+
+def test_a_network_shows_itself_in_a_notebook():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(conv=nn.Conv2d(1, 2, 3, rng=rng), inner=nn.Sequential(relu=nn.ReLU()))
+    html = net._repr_html_()
+    assert html.startswith("<details open><summary>Sequential <small>20 parameters</small></summary>")
+    assert "<b>conv</b> <div>Conv2d(1, 2, 3) <small>20 parameters</small></div>" in html
+    assert html.count("<details") == html.count("</details>") == 2

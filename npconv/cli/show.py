@@ -1,0 +1,82 @@
+"""`npconv show`: the source of an operator's primitives, the reference and the kernel side by side."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from types import ModuleType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+from npconv import ops
+from npconv.cli.console import table_console
+from npconv.cli.errors import one_line
+from npconv.cli.names import one_of
+from npconv.explain import EXPLANATIONS
+
+SIDE = 100  # columns that a side needs, as code has at most so many
+
+
+def show(
+    op: Annotated[
+        str, typer.Argument(metavar="OP", help="An operator, such as conv2d.", autocompletion=lambda: [*EXPLANATIONS])
+    ],
+    side_by_side: Annotated[
+        bool | None,
+        typer.Option("--side-by-side/--below", help="How the two stand.", show_default="as the window allows"),
+    ] = None,
+) -> None:
+    """Print the source of an operator and of its gradients: the reference in NumPy, and the kernel in Numba.
+
+    The two have the same names and arguments. An operator that is made of others has its own source alone.
+    """
+    with one_line(ValueError, ImportError):
+        one_of("OP", op, EXPLANATIONS)
+        twins = [importlib.import_module(f"npconv.{room}") for room in ("reference", "kernels")]
+    console = table_console()
+    names = primitives(op, twins[0])
+    for name in names:
+        _print(console, name, twins, side_by_side)
+    if not names:
+        for name in (op, f"{op}_backward"):
+            _print(console, name, [ops], side_by_side)
+
+
+def primitives(op: str, reference: ModuleType) -> list[str]:
+    """The primitives that are the operator and its gradients: those that begin with its name, but for another operator's."""
+    longer = [other for other in EXPLANATIONS if other.startswith(op) and other != op]
+    return [
+        name
+        for name in reference.__all__
+        if (name == op or name.startswith(f"{op}_")) and not any(name.startswith(other) for other in longer)
+    ]
+
+
+def _print(console: Console, name: str, rooms: list[ModuleType], beside: bool | None) -> None:
+    """The function of that name in each of the rooms, beside each other where the window has the width."""
+    sources = []
+    for room in rooms:
+        function = inspect.unwrap(getattr(room, name))
+        place = function.__module__
+        sources.append((f"{place}.{name}", textwrap.dedent(inspect.getsource(function)).rstrip()))
+    if beside is None:
+        beside = console.width >= 2 * SIDE
+    if beside and len(sources) > 1:
+        table = Table(*(title for title, _ in sources), padding=(0, 1), expand=True)
+        table.add_row(*(_coloured(console, source) for _, source in sources))
+        console.print(table)
+        return
+    for title, source in sources:
+        console.print(f"# {title}", style="bold")
+        console.print(_coloured(console, source), soft_wrap=True)
+        console.print()
+
+
+def _coloured(console: Console, source: str) -> Syntax | str:
+    """In colours on a terminal, and as it is anywhere else."""
+    return Syntax(source, "python", theme="ansi_light", background_color="default") if console.is_terminal else source

@@ -1,0 +1,153 @@
+"""The pages of the site: each runs by itself, and every formula that it shows, it has computed and compared."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npconv
+from npconv.explain import Formula
+
+matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
+
+SITE = Path(__file__).parents[1] / "examples" / "site"
+PAGES = sorted((SITE / "pages").glob("*.py"))
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """The texts of the formulas that are evaluated."""
+    found: set[str] = set()
+    evaluate = Formula.evaluate
+
+    def watched(self, *args, **values):
+        found.add(self.text)
+        return evaluate(self, *args, **values)
+
+    monkeypatch.setattr(Formula, "evaluate", watched)
+    return found
+
+
+def shown(source, names):
+    """The formulas that are the last expression of a block, which the site prints, of those that the page has by `names`."""
+    for block in source.split("\n# %%")[1:]:
+        body = ast.parse(block[block.index("\n") :]).body
+        if body and isinstance(body[-1], ast.Expr):
+            value = eval(ast.unparse(body[-1]), names) if not isinstance(body[-1].value, ast.Call) else None
+            if isinstance(value, Formula):
+                yield value.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_page_runs_and_computes_every_formula_that_it_shows(page, evaluated):
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with npconv.backend("numpy"):
+        names = runpy.run_path(str(page))
+    pictures = pyplot.get_fignums()
+    pyplot.close("all")
+    source = page.read_text(encoding="utf-8")
+    not_computed = set(shown(source, names)) - evaluated
+    assert not not_computed
+    assert pictures, "a page has a picture"
+    assert source.count("\nassert ") + source.count("    assert ") >= 2, "a page compares what it shows"
+
+
+def test_every_page_has_a_place_in_the_order():
+    source = ast.parse((SITE / "gallery.py").read_text(encoding="utf-8"))
+    (order,) = (
+        ast.literal_eval(node.value)
+        for node in source.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "PAGES"
+    )
+    assert sorted(order) == [page.stem for page in PAGES]
+
+
+def code_blocks(text, language):
+    """The blocks of code of that language on a page of text."""
+    for match in re.finditer(rf"^( *)\.\. code-block:: {language}\n\n", text, re.MULTILINE):
+        inside = len(match.group(1)) + 3
+        lines = []
+        for line in text[match.end() :].splitlines():
+            if line.strip() and len(line) - len(line.lstrip()) < inside:
+                break
+            lines.append(line)
+        yield textwrap.dedent("\n".join(lines)).strip() + "\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["train", "check", "costs"])
+def test_what_a_page_shows_in_a_prompt_is_what_comes_out(page):
+    with npconv.backend("numpy"):
+        found = doctest.testfile(str(SITE / f"{page}.rst"), module_relative=False)
+    assert found.attempted >= 3
+    assert not found.failed
+
+
+def check(folder, *words):
+    """`npconv check` on a module that is in `folder`."""
+    command = [sys.executable, "-m", "npconv", "check", "mine:conv2d", "--op", "conv2d", "--cases", "40", *words]
+    paths = {"PYTHONPATH": f"{folder}:{Path(npconv.__file__).parents[1]}", "NPCONV_BACKEND": "numpy"}
+    return subprocess.run(
+        command, cwd=folder, env={"PATH": "/usr/bin:/bin", **paths}, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0, 2], ids=["numpy", "c"])
+def test_the_functions_of_the_page_on_checking_are_checked_and_right(place, tmp_path):
+    text = (SITE / "check.rst").read_text(encoding="utf-8")
+    if place == 2:
+        if shutil.which("cc") is None:
+            pytest.skip("there is no C compiler")
+        (source,) = code_blocks(text, "c")
+        (tmp_path / "conv.c").write_text(source)
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", "libconv.so", "conv.c"], cwd=tmp_path, check=True)
+    (tmp_path / "mine.py").write_text(list(code_blocks(text, "python"))[place])
+    result = check(tmp_path, "--modes", "exact", "--no-fingerprint")
+    assert result.returncode == 0, result.stdout + result.stderr
+    judged = int(re.search(r"^conv2d +forward +exact +([0-9]+)", result.stdout, re.MULTILINE).group(1))
+    assert judged >= 10, "most problems must be among those that the function can do"
+
+
+@pytest.mark.slow
+def test_a_mistake_in_the_c_kernel_of_the_page_is_found(tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    text = (SITE / "check.rst").read_text(encoding="utf-8")
+    (source,) = code_blocks(text, "c")
+    (tmp_path / "conv.c").write_text(source.replace("r < R;", "r < R - 1;"))
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", "libconv.so", "conv.c"], cwd=tmp_path, check=True)
+    (tmp_path / "mine.py").write_text(list(code_blocks(text, "python"))[2])
+    result = check(tmp_path, "--modes", "exact", "--no-fingerprint")
+    assert result.returncode == 1
+    assert "mine:conv2d: different" in result.stdout
+
+
+@pytest.mark.slow
+def test_images_in_folders_become_a_file_to_train_on(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    text = (SITE / "train.rst").read_text(encoding="utf-8")
+    (tmp_path / "pack.py").write_text(next(iter(code_blocks(text, "python"))))
+    for name, shade in [("cats", 40), ("dogs", 200)]:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(2):
+            image.new("RGB", (40, 30), (shade, number, 0)).save(tmp_path / "photos" / name / f"{number}.png")
+    subprocess.run([sys.executable, "pack.py", "photos"], cwd=tmp_path, check=True, timeout=120)
+    arrays = np.load(tmp_path / "images.npz")
+    assert arrays["images"].shape == (4, 3, 32, 32)
+    assert arrays["labels"].tolist() == [0, 0, 1, 1]
+    assert (tmp_path / "classes.txt").read_text() == "cats\ndogs\n"
