@@ -17,13 +17,13 @@ from rich.table import Table
 from npconv import backends
 from npconv.cli.console import table_console
 from npconv.cli.errors import check_output, one_line
+from npconv.cli.names import one_of
 from npconv.cli.plots import COLOURS
 from npconv.data import Dataset, load
 from npconv.geometry import Array, integer
 from npconv.nn import Sequential
 from npconv.studies import STUDIES, Outcome, Study, Variant, band_energies, compare, pair_errors, run_study
 from npconv.studies.maps import maps_of
-from npconv.training.recipe import nearest
 
 KERNELS = (1, 3, 5, 7)  # of the filters that predict one map from another
 IMAGES = 64  # whose maps are looked at
@@ -45,8 +45,7 @@ def study(
     """
     out = Path(f"study-{name}.png") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
-        if name not in STUDIES:
-            raise ValueError(f"NAME must be one of {', '.join(STUDIES)}, got {name!r}{nearest(name, STUDIES)}")
+        one_of("NAME", name, STUDIES)
         check_output("--out", out)
         integer("--seeds", seeds, minimum=1)
         integer("--epochs", epochs, minimum=1)

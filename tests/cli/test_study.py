@@ -45,7 +45,7 @@ def test_what_is_no_study(tmp_path: Path) -> None:
     for words, message in (
         (
             ["gost"],
-            "NAME must be one of width, resolution, shuffle, ghost, octave, separable, got 'gost', did you mean 'ghost'?",
+            "NAME must be one of width, resolution, shuffle, ghost, octave, separable, got 'gost'; did you mean ghost?",
         ),
         (["ghost", "--seeds", 0], "--seeds must be at least 1, got --seeds=0"),
         (["ghost", "--data", "nowhere"], "the data must be digits"),

@@ -445,7 +445,7 @@ def test_a_file_of_choices_and_the_command_line_before_it(data: Path, tmp_path: 
     assert call(*words[1:], "--out", tmp_path / "again")[0] == 0  # the command that the run kept repeats it
     assert results(tmp_path / "again") == results(tmp_path / "run")
     config.write_text("epoch = 2")
-    assert "there is no option 'epoch', did you mean 'epochs'?" in call("train", "--config", config)[2]
+    assert "there is no option 'epoch'; did you mean epochs?" in call("train", "--config", config)[2]
 
 
 def test_weights_of_other_classes(data: Path, tmp_path: Path) -> None:

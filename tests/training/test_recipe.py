@@ -39,7 +39,7 @@ def test_keys_are_spelled_as_options_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", r"there is no option 'epoch', did you mean 'epochs'\?"),
+        ("epoch = 3", r"there is no option 'epoch'; did you mean epochs\?"),
         ("epochs = 3.5", "epochs must be a number, got 3.5"),
         ("epochs = true", "epochs must be a number, got True"),
         ("model = 3", "model must be a text, got 3"),
@@ -58,11 +58,11 @@ def test_a_wrong_file(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"model": "resnt"}, r"--model must be one of .*, got 'resnt', did you mean 'resnet'\?"),
-        ({"optimizer": "sgdd"}, r"--optimizer must be one of sgd, adam, adamw, got 'sgdd', did you mean 'sgd'\?"),
-        ({"schedule": "cosinus"}, "did you mean 'cosine'"),
+        ({"model": "resnt"}, r"--model must be one of .*, got 'resnt'; did you mean resnet\?"),
+        ({"optimizer": "sgdd"}, r"--optimizer must be one of sgd, adam, adamw, got 'sgdd'; did you mean sgd\?"),
+        ({"schedule": "cosinus"}, "did you mean cosine"),
         ({"no_decay": "all"}, "--no-decay must be one of nothing, vectors, depthwise, got 'all'"),
-        ({"dtype": "bfloat16"}, r"--dtype must be one of .*, did you mean 'float16'"),
+        ({"dtype": "bfloat16"}, r"--dtype must be one of .*; did you mean float16"),
         ({"batch": 0}, "--batch must be at least 1, got --batch=0"),
         ({"lr": -1.0}, "--lr must be finite and above 0, got --lr=-1.0"),
         ({"warmup": 1.0}, r"--warmup must be in \[0, 1\)"),
@@ -87,8 +87,10 @@ def test_the_command_repeats_the_run() -> None:
 
 def test_defaults_are_those_of_the_network_and_the_optimizer() -> None:
     assert Recipe().checked().lr == 0.2
+    assert Recipe(model="shufflenet").checked().lr == 0.1
     assert Recipe(optimizer="adamw").checked().weight_decay == 0.01
     assert Recipe(lr=0.3).checked().lr == 0.3
+    assert Recipe(model="tiny_resnet").checked() == Recipe(model="resnet").checked()
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "linear", "cosine"])
