@@ -16,7 +16,7 @@ from numba import prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import Class, forward_axes, input_grad_axes, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
-from npconv.kernels.lane_tiles import NARROW, WIDE, fill_rows, lane_outer_tiles, lane_tiles
+from npconv.kernels.lane_tiles import REST, WIDE, fill_rows, lane_outer_tiles, lane_tiles
 from npconv.kernels.sums import LIMITS, pitch_of, pixels_from
 from npconv.kernels.vectors import LANES
 from npconv.memory import empty
@@ -94,7 +94,7 @@ def _run(
     packed = empty((sizes.blocks, sizes.depth * sizes.taps, sizes.lanes), dtype)
     _pack(contiguous(w).reshape(-1), sizes, forward, packed)
     bias = np.zeros(y.shape[1], dtype) if b is None else contiguous(b)
-    spare = WIDE + NARROW  # vectors that the last tile of a row may read beyond it
+    spare = WIDE + REST  # vectors that the last tile of a row may read beyond it
     _lane_sums(
         pixels_from(x), packed, bias, np.array(LIMITS[activation], dtype), pixels_from(y),
         np.array([pitch_of(x), pitch_of(y)]), sizes, plan.bands, plan.reads, plan.runs.reshape(-1),

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from npconv.kernels.vectors import REGISTERS, Bit, Code, Int, Mask, Pointer, Registers, emitted, fma
+from npconv.kernels.vectors import Bit, Code, Int, Mask, Pointer, Registers, emitted, fma
 
-# Outputs of a row in a tile: eights where they fill the row, else as many as fit the registers, sevens, and fours for the rest.
-EVEN, WIDE, NARROW, REST = (8, 14, 7, 4) if REGISTERS == 32 else (8, 7, 7, 4)
-NEIGHBOURS = 3, 5  # columns of a kernel whose tiles are unrolled
+WIDE, REST = 8, 4  # outputs of a row in a tile, and in those of what is left
+NEIGHBOURS = 3  # columns of a kernel whose tiles are unrolled
 TAPS = 9  # of a tile of weight gradients
 SQUARE = 2, 4, 8  # channels per group, as many in as out, that are spread over the lanes by one instruction
 
@@ -118,81 +117,71 @@ def lane_tiles(
     y: the first row, at the block's first channel, rows `row_pitch` and pixels `pitch` apart; lanes: that are channels
     """
     mask = code.first_lanes(lanes)
-    plain = (lanes >= code.lanes).both(limits[0].is_nan())
+    plain = mask.full.both(limits[0].is_nan()).both(limits[1].is_nan())
     low, high, start = limits[0].splat(), limits[1].splat(), bias.vector(0, mask)
-    with code.loop(row_count) as p:
-        own, taps = pairs + rows[p * 3 + 1] * 2, rows[p * 3 + 2]
-        with code.loop(class_count) as k:
-            first, step, count, begin, column_taps = (classes[k * 5 + part] for part in range(5))
-            _row_of_tiles(
-                code, space, w, own, taps, pairs + begin * 2, column_taps, y + (p * row_pitch + first * pitch),
-                step * pitch, count, start, low, high, plain, mask,
-            )  # fmt: skip
 
+    def outputs(
+        row: Pointer, row_taps: Int, columns: Pointer, column_taps: Int, out: Pointer, step: Int, count: Int
+    ) -> None:
+        """The `count` outputs of one row and one class of columns, `step` apart."""
 
-def _row_of_tiles(
-    code, space, w, rows, row_count, columns, column_count, y, step, count, start, low, high, plain, mask
-):
-    def tile(size: int, taps: int | None, first: Int, here: Int | None) -> None:
-        total = Registers(code)
-        for i in range(size):
-            total[i] = start
-        with code.loop(row_count) as r:
-            weights, pixels = w + rows[r * 2] * code.lanes, space + (rows[r * 2 + 1] + first) * code.lanes
-            if taps is None:
-                with code.loop(column_count) as s:
-                    weight = (weights + columns[s * 2] * code.lanes).vector()
-                    pixel = pixels + columns[s * 2 + 1] * code.lanes
-                    for i in range(size):
-                        total[i] = fma(pixel.vector(i * code.lanes), weight, total[i])
-            else:
-                # Each pixel is loaded once for all taps: a third of the loads, which else are the limit (1.3x).
-                weight = [(weights + columns[2 * s] * code.lanes).vector() for s in range(taps)]
-                pixel = pixels + columns[1] * code.lanes
-                for j in range(size + taps - 1):
-                    number = pixel.vector(j * code.lanes)
-                    for s in range(taps):
-                        if 0 <= j - s < size:
-                            total[j - s] = fma(number, weight[s], total[j - s])
-
-        def store(mask: Mask | None, limited: bool) -> None:
+        def tile(size: int, taps: int | None, first: Int, here: Int | None) -> None:
+            """`size` neighbouring outputs from `first` on, of which `here` are there."""
+            total = Registers(code)
             for i in range(size):
-                out, result = y + (first + i) * step, total[i]
-                if limited:
-                    result = result.limited(low, high)
-                if here is None:
-                    out.store(result, mask)
+                total[i] = start
+            with code.loop(row_taps) as r:
+                weights, pixels = w + row[r * 2] * code.lanes, space + (row[r * 2 + 1] + first) * code.lanes
+                if taps is None:
+                    with code.loop(column_taps) as tap:
+                        one = (weights + columns[tap * 2] * code.lanes).vector()
+                        pixel = pixels + columns[tap * 2 + 1] * code.lanes
+                        for i in range(size):
+                            total[i] = fma(pixel.vector(i * code.lanes), one, total[i])
                 else:
-                    with code.when(here - i >= 1):
-                        out.store(result, mask)
+                    # Each pixel is loaded once for all taps: a third of the loads, which else are the limit (1.3x).
+                    weight = [(weights + columns[2 * s] * code.lanes).vector() for s in range(taps)]
+                    pixel = pixels + columns[1] * code.lanes
+                    for j in range(size + taps - 1):
+                        number = pixel.vector(j * code.lanes)
+                        for s in range(taps):
+                            if 0 <= j - s < size:
+                                total[j - s] = fma(number, weight[s], total[j - s])
 
-        # Masks and limits cost a third of a 3x3 kernel's time where they do nothing.
-        code.either(plain, lambda: store(None, False), lambda: store(mask, True))
+            def store(limited: bool, lanes: Mask | None) -> None:
+                for i in range(size):
+                    result = total[i].limited(low, high) if limited else total[i]
+                    place = out + (first + i) * step
+                    if here is None:
+                        place.store(result, lanes)
+                    else:
+                        with code.when(here - i >= 1):
+                            place.store(result, lanes)
 
-    def row(taps: int | None) -> None:
-        def tiles(size: int, done: Int) -> Int:
-            whole = (count - done) // size
+            # Limits cost a third of a 3x3 kernel's time where they do nothing.
+            code.either(plain, lambda: store(False, None), lambda: store(True, mask))
+
+        def tiles(taps: int | None) -> None:
+            whole = count // WIDE
             with code.loop(whole) as number:
-                tile(size, taps, done + number * size, None)
-            return done + whole * size
-
-        def sizes() -> None:
-            done = tiles(NARROW, tiles(WIDE, count - count))
+                tile(WIDE, taps, number * WIDE, None)
+            done = whole * WIDE
             with code.loop((count - done + (REST - 1)) // REST) as number:
                 first = done + number * REST
                 tile(REST, taps, first, count - first)
 
-        code.either((count - count // EVEN * EVEN).equals(0), lambda: tiles(EVEN, count - count), sizes)
+        # Beyond a shorter list of columns is the next row's pair, or nothing that could be so many columns.
+        neighbours = column_taps.equals(NEIGHBOURS)
+        for s in range(1, NEIGHBOURS):
+            neighbours = neighbours.both(columns[(column_taps - 1).at_most(s) * 2 + 1].equals(columns[1] + s))
+        code.either(neighbours, lambda: tiles(NEIGHBOURS), lambda: tiles(None))
 
-    def neighbours(taps: int) -> Bit:
-        """Whether there are `taps` columns that read neighbours, as at stride 1."""
-        same = column_count.equals(taps)
-        for s in range(1, taps):
-            # Beyond a shorter list is the next row's pair, or nothing that could be `taps` columns.
-            same = same.both(columns[(column_count - 1).at_most(s) * 2 + 1].equals(columns[1] + s))
-        return same
-
-    code.first_of([(neighbours(taps), taps) for taps in NEIGHBOURS], lambda: row(None), row)
+    with code.loop(row_count) as p, code.loop(class_count) as k:
+        first, step, count, begin, column_taps = (classes[k * 5 + part] for part in range(5))
+        outputs(
+            pairs + rows[p * 3 + 1] * 2, rows[p * 3 + 2], pairs + begin * 2, column_taps,
+            y + (p * row_pitch + first * pitch), step * pitch, count,
+        )  # fmt: skip
 
 
 @emitted
