@@ -221,6 +221,10 @@ class Session:
                 run.fit(stop=lambda: asked() is not None, on_batch=on_batch, on_epoch=self.add)
                 if asked() is not None:  # during the last validation
                     raise Interrupted
+        except OSError as error:
+            raise OSError(
+                f"the run folder must stay writable, got {error.strerror or error}: {self.how_to_go_on()}"
+            ) from None
         except Interrupted:
             print(self.interrupt(), flush=True) if run.writes else None
             raise typer.Exit(128 + (asked() or signal.SIGINT)) from None

@@ -118,7 +118,7 @@ def resume(
     ValueError
         There is no checkpoint, or one of another model or optimiser; nothing is changed then.
     """
-    path = _last(Path(folder))
+    path = last_checkpoint(Path(folder))
     numbers = read_numbers(path)
     arrays = weights.read(path / "state.safetensors")[1]
     kinds = type(optimizer).__name__, average is not None
@@ -161,7 +161,8 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch*-step*"))
 
 
-def _last(folder: Path) -> Path:
+def last_checkpoint(folder: Path) -> Path:
+    """The newest one: those before it may be half removed. ValueError where there is none."""
     found = _checkpoints(folder)
     if not found:
         raise ValueError(f"there must be a checkpoint to go on from, got none in {folder}")

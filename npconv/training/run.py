@@ -84,7 +84,7 @@ class Run:
         run._prepare(read_recipe(folder / CONFIG), processes)
         run.folder = folder
         run.progress = checkpoint.resume(folder / CHECKPOINTS, run.network, run.optimizer, average=run.average)
-        about = checkpoint.read_numbers(next((folder / CHECKPOINTS).glob("epoch*-step*")))["about"]
+        about = checkpoint.read_numbers(checkpoint.last_checkpoint(folder / CHECKPOINTS))["about"]
         if about["data"] != run._data():
             raise ValueError(f"the data must be those that the run began with, got {run._data()} for {about['data']}")
         run.before = about["seconds"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -349,7 +350,7 @@ def results(out: Path) -> tuple[object, ...]:
     """What has to be equal in two runs."""
     epochs = [{**epoch, "seconds": 0} for epoch in lines(out / "metrics.jsonl")]
     summary = json.loads((out / "summary.json").read_text())
-    state = next((out / "checkpoints").glob("*/state.safetensors")).read_bytes()
+    state = max((out / "checkpoints").glob("*/state.safetensors")).read_bytes()
     return epochs, summary["test_accuracy"], summary["confusion"], (out / "weights.safetensors").read_bytes(), state
 
 
@@ -411,6 +412,7 @@ def test_a_finished_run_is_finished(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run("--data", data, "--epochs", 1, "--out", out)[0] == 0
     before = results(out)
+    (out / "checkpoints" / "epoch000001-step00000002").mkdir()  # killed while it was removed
     code, stdout, _ = call("train", "--resume", out)
     assert (code, results(out)) == (0, before)
     assert "going on in epoch 2 after 0 of " in stdout
@@ -430,6 +432,26 @@ def test_what_cannot_go_on(data: Path, tmp_path: Path) -> None:
 
 
 # --- choices ---
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, replace = tmp_path / "run", os.replace
+
+    def full(source: object, target: object) -> None:
+        if "epoch000003" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        code, _, stderr = run("--data", data, "--epochs", 4, "--out", out)
+    assert code == 1
+    assert stderr == (
+        f"npconv: the run folder must stay writable, got No space left on device: npconv train --resume {out} goes on\n"
+    )
+    assert call("train", "--resume", out)[0] == 0
+    assert run("--data", data, "--epochs", 4, "--out", tmp_path / "whole")[0] == 0
+    assert results(out) == results(tmp_path / "whole")
 
 
 def test_a_file_of_choices_and_the_command_line_before_it(data: Path, tmp_path: Path) -> None:
