@@ -14,7 +14,9 @@ from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
 from npconv.cli.explain import explain
 from npconv.cli.predict import predict
+from npconv.cli.runs import evaluate_run, plot, runs
 from npconv.cli.show import show
+from npconv.cli.study import study
 from npconv.cli.summary import summary
 from npconv.cli.tables import tables
 from npconv.cli.train import train
@@ -22,6 +24,10 @@ from npconv.cli.train import train
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(train)
 app.command()(predict)
+app.command("evaluate")(evaluate_run)
+app.command()(plot)
+app.command()(runs)
+app.command()(study)
 app.command()(summary)
 app.command()(tables)
 app.command()(explain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from os import PathLike
@@ -64,7 +65,7 @@ def save(
         raise
 
 
-def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> dict[str, str]:
+def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str] | None = None) -> dict[str, str]:
     """Read the file `path` into `model`, and return its metadata.
 
     Parameters
@@ -73,8 +74,9 @@ def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> 
     path : path
         A file that `save` wrote or, where `source` is given, one with the arrays of another package's model. Such packages
         write it by ``safetensors.torch.save_file(model.state_dict(), path)``.
-    source : str, optional
-        Whose names the file has: one of `SOURCES`, see `load_state_dict`.
+    source : str or mapping, optional
+        Whose names the file has: one of `SOURCES`, or names there by names here, see `load_state_dict`. Not needed for names
+        of npconv's own, or for those that differ only as PyTorch's do.
 
     Raises
     ------
@@ -84,9 +86,9 @@ def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> 
         The file is missing or damaged, or its arrays are not the model's by name and shape; the message names the file
         and the array, and the model is as it was.
     """
-    about, state = _read(path)
+    about, state = read(path)
     try:
-        if source is None:
+        if source is None and model.state().keys() == state.keys():
             model.load_state(state)
         else:
             load_state_dict(model, state, source)
@@ -105,11 +107,19 @@ def metadata(path: str | PathLike[str]) -> dict[str, str]:
     ValueError
         The file is missing or damaged.
     """
-    return _read(path, arrays=False)[0]
+    return read(path, arrays=False)[0]
 
 
-def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, str], dict[str, Array]]:
-    """The metadata and the arrays of a safetensors file."""
+def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and, if wanted, the arrays by name of the safetensors file `path`; bfloat16 comes as float32.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    ValueError
+        The file is missing or damaged, or holds floats of 8 bits.
+    """
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
@@ -119,7 +129,32 @@ def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, 
         raise ValueError(f"the weights must be a file that exists, got {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            names = file.keys() if arrays else ()
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+            about, found = file.metadata() or {}, {}
+            for name in file.keys() if arrays else ():
+                kind = file.get_slice(name).get_dtype()
+                if kind.startswith("F8"):
+                    raise _KindError(
+                        f"the weights must be floats of at least 16 bits, got {name} in {kind} in {path}: "
+                        "convert them, as tensor.float() does"
+                    )
+                found[name] = _bfloat16(path, name) if kind == "BF16" else file.get_tensor(name)
+            return about, found
+    except _KindError as error:
+        raise ValueError(str(error)) from None
     except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"the weights file must be a whole safetensors file, got {path} ({error})") from None
+
+
+class _KindError(Exception):
+    pass
+
+
+def _bfloat16(path: Path, name: str) -> Array:
+    """A tensor of which NumPy has no dtype: the upper half of a float32."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        about = json.loads(file.read(length))[name]
+        start, end = about["data_offsets"]
+        file.seek(8 + length + start)
+        upper = np.frombuffer(file.read(end - start), "<u2")
+    return (upper.astype(np.uint32) << 16).view(np.float32).reshape(about["shape"])
