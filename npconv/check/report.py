@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from npconv.check.arithmetic import Arithmetic
 from npconv.check.case import describe, named_trees
 from npconv.check.comparison import Comparison, Direction, Failure, Finding, Mode
+from npconv.costs.text import html_table
 from npconv.geometry import Array
 
 HISTOGRAM_EDGES = np.array([0.0, *2.0 ** np.arange(-12, 5), np.inf])
@@ -152,15 +154,11 @@ class Report:
         lines = [
             f"{self.subject}: {self.op} in {self.dtype}, {self.cases} cases: {verdict}"
             + (" (interrupted)" if self.interrupted else ""),
-            f"{'direction':<10}{'mode':<9}{'cases':>7}{'failed':>8}{'unsupported':>13}{'suspicious':>12}{'worst':>10}{'bits':>7}",
+            *(
+                f"{row[0]:<10}{row[1]:<9}{row[2]:>7}{row[3]:>8}{row[4]:>13}{row[5]:>12}{row[6]:>10}{row[7]:>7}"
+                for row in _rows(self)
+            ),
         ]
-        for result in self.results:
-            bits = "" if result.bits is None else f"{result.bits:.1f}"
-            worst = "" if result.mode == "adjoint" else f"{result.worst:.3g}"
-            lines.append(
-                f"{result.direction:<10}{result.mode:<9}{result.cases:>7}{result.failed:>8}{result.unsupported:>13}"
-                f"{result.suspicious:>12}{worst:>10}{bits:>7}"
-            )
         lines += [f"unsupported {count} times: {message}" for message, count in self.unsupported.items()]
         for failure in self.failures:
             lines += [
@@ -172,6 +170,29 @@ class Report:
         if self.arithmetic is not None:
             lines += ["", str(self.arithmetic)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The verdict, the results and the smallest failing cases, for a notebook."""
+        verdict = str(self).partition("\n")[0]
+        failures = "".join(
+            f"<p>{escape(f'{failure.direction}, {failure.mode}, {failure.kind}: {failure.message}')}</p>"
+            f"<pre>{escape(failure.reproduction.rstrip())}</pre>"
+            for failure in self.failures
+        )
+        return f"<p><b>{escape(verdict)}</b></p>{html_table(_rows(self), numbers=2)}{failures}"
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    """The table of a report: its headings, and a row for each direction and mode."""
+    rows: list[tuple[str, ...]] = [
+        ("direction", "mode", "cases", "failed", "unsupported", "suspicious", "worst", "bits")
+    ]
+    for result in report.results:
+        bits = "" if result.bits is None else f"{result.bits:.1f}"
+        worst = "" if result.mode == "adjoint" else f"{result.worst:.3g}"
+        counts = result.cases, result.failed, result.unsupported, result.suspicious
+        rows.append((result.direction, result.mode, *map(str, counts), worst, bits))
+    return rows
 
 
 class Recorder:

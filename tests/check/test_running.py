@@ -288,3 +288,12 @@ def test_beside_a_kink_either_slope_is_right(op):
     other = np.float32([right[0] - (1 / 6 if op == "hard_sigmoid" else 0.5), 0])
     (exact,) = exact_backward(Problem(op, (x,), {}), dy)
     assert not compare("bound", other, exact).wrong.any()
+
+
+def test_a_report_shows_itself_in_a_notebook():
+    report = run("relu", forward=lambda x: x, cases=5, modes=["exact"], shrinking=1.0)
+    html = report._repr_html_()
+    assert html.startswith("<p><b>")
+    assert "DIFFERENT" in html
+    assert html.count("<tr>") == 1 + len(report.results)
+    assert html.count("<pre>") == len(report.failures) > 0
