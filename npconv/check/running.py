@@ -78,17 +78,14 @@ def run(
     ------
     ValueError, TypeError
         `op`, `modes` or `dtype` is none of the above, `cases` is below 1, both functions are missing.
-    ImportError
-        Hypothesis is not installed.
-
     Examples
     --------
     >>> import npconv
     >>> run("relu", forward=npconv.relu, backward=npconv.relu_backward, cases=20).ok
     True
     >>> report = run("relu", forward=np.abs, cases=20)
-    >>> report.failures[0].message
-    'y[3] must be 0.0, got 1.0, an error of inf rounding bounds'
+    >>> report.verdict, report.failures[0].kind
+    ('different', 'value')
     """
     started = time.monotonic()
     if op not in OPERATORS:
@@ -101,18 +98,18 @@ def run(
         raise TypeError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
     checked = Checked(forward, backward)
     questions = checked.questions(modes)
-    recorder, shrinker, done, interrupted = Recorder(), Shrinker(checked, questions), 0, False
+    recorder, shrinker, done, interrupted = Recorder(op), Shrinker(checked, questions), 0, False
     try:
         every = corpus.cases(op, cases, seed=seed, dtype=dtype)
         for case in every:
             findings = list(examine(checked, case, questions))
-            for finding in findings:
-                recorder.add(finding)
+            recorder.add_case(case, findings)
             shrinker.add(case, findings)
             done += 1
             if progress is not None:
                 progress(done, len(every))
-        shrinker.shrink(seconds=shrinking, most=len(every), seed=seed)
+        if shrinking > 0:
+            shrinker.shrink(seconds=shrinking)
     except KeyboardInterrupt:
         interrupted = True
     lines = source or imported(forward, backward)
@@ -128,6 +125,7 @@ def run(
         unsupported=recorder.unsupported,
         histogram=recorder.histogram,
         maps=recorder.maps,
+        coverage=recorder.coverage,
         arithmetic=_arithmetic(op, forward, dtype) if arithmetic and not interrupted else None,
         seconds=time.monotonic() - started,
         interrupted=interrupted,

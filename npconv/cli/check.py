@@ -22,7 +22,7 @@ from npconv.cli.console import table_console
 from npconv.cli.errors import check_output, one_line
 from npconv.geometry import integer, positive
 
-if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
+if TYPE_CHECKING:  # they load half of npconv, which no other command needs
     from npconv.check import Report
     from npconv.check.isolation import Description, Isolated
 
@@ -59,7 +59,10 @@ def check(
     suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
     those that a result can be relied on for.
 
-    The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
+    What was examined is said with each verdict, by feature and level; the page has it as a table.
+
+    The exit status is 0 where all is equal, 1 where anything differs or nothing could be examined of an operator, and 2 where the
+    command cannot be carried out.
     """
     console = table_console()
     if list_:
@@ -194,8 +197,12 @@ class Checking:
         if reports:
             self.console.print(table)
         for report in reports:
+            if report.coverage is not None:
+                self._line(
+                    f"{report.op} {report.verdict} in {report.coverage.cases} cases; {report.coverage.sentence()}"
+                )
             for message, count in report.unsupported.items():
-                self._line(f"{report.op} unsupported, {count} times: {message}")
+                self._line(f"{report.op} declined, {count} times: {message}")
         for report in reports:
             if report.arithmetic is not None:
                 self._line(f"{report.op} arithmetic: {report.arithmetic}")
@@ -205,6 +212,8 @@ class Checking:
                 f"{failure.case.op} {failure.direction}, {failure.mode}, {failure.kind}: {failure.message}", "red"
             )
             self._line(f"in {failure.occurrences} cases, such as {failure.case}")
+            for other in failure.also:
+                self._line(f"it also shows {other}")
             self._line(failure.reproduction.rstrip())
         for op in self._ops:
             if op not in told.directions:
@@ -216,11 +225,12 @@ class Checking:
 
     def conclude(self) -> None:
         """Say in a line how it went."""
-        different = [f"{report.subject} {report.op}" for report in self.reports if not report.ok]
+        cases, found = sum(report.cases for report in self.reports), []
+        for verdict in ("different", "nothing examined"):
+            named = [f"{report.subject} {report.op}" for report in self.reports if report.verdict == verdict]
+            found += [f"{verdict}: {', '.join(named)}"] if named else []
         ended = "interrupted; " if self.interrupted else ""
-        cases = sum(report.cases for report in self.reports)
-        found = f"different: {', '.join(different)}" if different else "nothing differs"
-        self._line(f"{ended}{cases} cases, {found}")
+        self._line(f"{ended}{cases} cases, {'; '.join(found) or 'nothing differs'}")
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for other programs."""
@@ -228,7 +238,7 @@ class Checking:
             "npconv": __version__,
             **self.settings,
             "interrupted": self.interrupted,
-            "ok": all(report.ok for report in self.reports),
+            "ok": not self.interrupted and bool(self.reports) and all(report.ok for report in self.reports),
             "subjects": [
                 {
                     "name": told.name,
