@@ -14,10 +14,10 @@ from numpy.typing import DTypeLike
 from npconv.backends import backend, divert
 from npconv.check import numbers
 from npconv.check.adapters.definitions import arguments
-from npconv.check.building import Values, build, completed, is_posed
+from npconv.check.building import Values, build, completed, is_posed, smallest
 from npconv.check.case import Case
 from npconv.check.covering import choose
-from npconv.check.features import features
+from npconv.check.features import NONFINITE, Feature, features
 from npconv.check.hard import hard
 from npconv.check.layers import layers, zeros
 from npconv.check.measuring import measure
@@ -28,23 +28,27 @@ LARGE = 100_000  # numbers in the arrays of a case
 KNOWN = 4  # one case in so many is a known one, as long as there are enough
 
 
-def cases(op: str, count: int, *, seed: int = 0, dtype: DTypeLike = np.float32) -> list[Case]:
+def cases(
+    op: str, count: int, *, seed: int = 0, dtype: DTypeLike = np.float32, fixed: frozenset[str] = frozenset()
+) -> list[Case]:
     """`count` cases of `op`: some of them known, the rest chosen to cover its features. The seed alone decides which.
 
-    Whoever gets them leaves them as they are.
+    The features in `fixed` have their smallest value in all of them. Whoever gets the cases leaves them as they are.
     """
-    return list(_cases(op, count, seed, np.dtype(dtype)))
+    return list(_cases(op, count, seed, np.dtype(dtype), fixed))
 
 
 @functools.lru_cache(maxsize=32)  # several implementations are often checked one after another
-def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any]) -> tuple[Case, ...]:
-    known = known_cases(op, dtype)
+def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any], fixed: frozenset[str]) -> tuple[Case, ...]:
+    known, least = known_cases(op, dtype), smallest(op)
+    if fixed:
+        known = [case for case in known if all(values_of(case).get(name) == least.get(name) for name in fixed)]
     few = count // KNOWN
     if len(known) > few:  # the large ones are left out, and of the others some are chosen evenly
         known = [case for case in known if case.size < LARGE or few > 60]
     kept = min(len(known), few)
     taken = [known[number * len(known) // kept] for number in range(kept)]
-    return (*taken, *chosen_cases(op, count - kept, seed=seed, dtype=dtype, beside=taken))
+    return (*taken, *chosen_cases(op, count - kept, seed=seed, dtype=dtype, beside=taken, fixed=fixed))
 
 
 def known_cases(op: str, dtype: DTypeLike = np.float32) -> list[Case]:
@@ -60,16 +64,31 @@ def _known(op: str, dtype: np.dtype[Any]) -> list[Case]:
 
 
 def chosen_cases(
-    op: str, count: int, *, seed: int = 0, dtype: DTypeLike = np.float32, beside: Sequence[Case] = ()
+    op: str,
+    count: int,
+    *,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+    beside: Sequence[Case] = (),
+    fixed: frozenset[str] = frozenset(),
 ) -> list[Case]:
-    """Cases in which, together with those of `beside`, every level of every feature of `op` occurs, as far as `count` goes."""
+    """Cases in which, together with those of `beside`, every level of every feature of `op` occurs, as far as `count` goes.
+
+    The features in `fixed` have their smallest value.
+    """
+    least = smallest(op)
+    table = {
+        name: Feature({str(least[name]): (least[name],)}) if name in fixed else feature
+        for name, feature in features(op).items()
+    }
     chosen = choose(
-        features(op),
+        table,
         lambda values: fits(op, values),
         lambda values: fits(op, values, small=True),
         count,
         seed=seed,
         seen=Counter(place for case in beside for place in levels_of(case)),
+        is_plain=lambda values: (values["numbers"] or "").partition(": ")[2] not in NONFINITE,
     )
     return [case_of(op, values, f"case {number}", seed, dtype) for number, values in enumerate(chosen)]
 

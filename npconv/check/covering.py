@@ -31,11 +31,13 @@ def choose(
     *,
     seed: int,
     seen: Counter[tuple[str, str]],
+    is_plain: Callable[[Values], bool] = lambda values: True,
 ) -> Iterator[Values]:
     """`count` times one value for each feature; `seen` counts the levels that other cases have, and is added to.
 
     ``is_posed(values)`` says whether some features can have these values, the others being as small as can be;
-    ``is_small(values)`` whether they even make a small case, as half of them should be.
+    ``is_small(values)`` whether they even make a small case, as half of them should be; ``is_plain(values)`` whether they
+    count for other features than the kind of numbers.
     """
     rng = Random(seed)
     paired = {name: feature for name, feature in features.items() if feature.paired}
@@ -51,9 +53,10 @@ def choose(
             if name not in values:
                 _add(values, name, features[name], is_posed, is_small if small else is_posed, seen, rng)
         missing -= _pairs_of(paired, values)
+        whole = is_plain(values)
         for name, value in values.items():
             level = features[name].level(value)
-            if level is not None:
+            if level is not None and (whole or name == "numbers"):
                 seen[name, level] += 1
         yield values
 
@@ -153,6 +156,8 @@ def _add(
 ) -> None:
     """Give an unpaired feature the rarest level that fits, if that can be to a case as wanted."""
     order = sorted(feature.levels, key=lambda level: (seen[name, level], rng.random()))
+    if name == "numbers" and seen[name, order[0]] > LEAST:
+        order = list(feature.levels)  # the first of which is the plain one
     for level, fits in [*((level, is_wanted) for level in order), *((level, is_posed) for level in order[:TRIES])]:
         found = _value(values, name, feature, level, fits, rng)
         if found is not None:

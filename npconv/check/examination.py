@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,6 +26,7 @@ from npconv.check.comparison import (
     is_bounded,
     origins,
 )
+from npconv.check.contract import Contract
 from npconv.check.expected import Expected, expected
 from npconv.check.observation import Observed, observe
 from npconv.geometry import Array
@@ -38,10 +39,11 @@ LONGEST_MESSAGE = 300  # characters of an exception's own words
 
 
 class Checked(NamedTuple):
-    """What is checked: two functions, either of which may be missing."""
+    """What is checked: two functions, either of which may be missing, and what they take."""
 
     forward: Function | None
     backward: Function | None
+    contract: Contract = Contract()
 
     def questions(self, modes: Iterable[Mode]) -> list[Question]:
         """What can be asked of it in these modes: the adjoint identity only of both functions together."""
@@ -61,6 +63,7 @@ class Checked(NamedTuple):
         function = getattr(self, direction)
         given = case.given()
         names = case.problem.names if direction == "forward" else ("dy", *case.problem.names)
+        names = self._asked(names, given, direction)
         args = tuple(given[name] for name in names)
         options = {name: map_arrays(np.copy, value) for name, value in case.options.items()}
         look = getattr(function, "observe", None) or functools.partial(observe, function)
@@ -76,7 +79,10 @@ class Checked(NamedTuple):
             raise GarbageError("exception", "", _words(type(error).__name__, error)) from None
         told = [part for name, tree in zip(names, args, strict=True) for part, _ in named_arrays(tree, name)]
         told += [part for name, value in options.items() for part, _ in named_arrays(value, name)]
-        arrays = (forward_arrays if direction == "forward" else backward_arrays)(case, seen.value)
+        value = seen.value
+        if direction == "backward" and isinstance(value, tuple | list) and len(value) == len(args) - 1:
+            value = (*value, *[None] * (len(case.args) - len(value)))  # no gradients of arrays that it does not take
+        arrays = (forward_arrays if direction == "forward" else backward_arrays)(case, value)
         for number in seen.changed:
             raise GarbageError("mutation", told[number], f"{told[number]} must be left as it is, got it changed")
         for number in seen.aliased:
@@ -87,6 +93,16 @@ class Checked(NamedTuple):
         if seen.unrepeatable:
             raise GarbageError("unrepeatable", "", "the same call must give the same bits, got others")
         return arrays
+
+    def _asked(self, names: tuple[str, ...], given: Mapping[str, Tree], direction: Direction) -> tuple[str, ...]:
+        """The arrays that the function is given: those after its last parameter are absent."""
+        if self.contract.arrays is None:
+            return names
+        count = self.contract.arrays + (direction == "backward")
+        for name in names[count:]:
+            if given[name] is not None:
+                raise Unsupported(f"it has no parameter {name!r}")
+        return names[:count]
 
 
 AGAIN = 5  # one small case in so many is called again

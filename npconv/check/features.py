@@ -71,9 +71,9 @@ PADDING = _each(0, 1, 2, 3) | {
 }
 BATCH = _spans((1, 1), (2, 2), (3, 3), (4, 8), (9, 16), (17, 33))
 GROUPS = _spans((1, 1), (2, 2), (3, 3), (4, 7), (8, 15), (16, 31), (32, 64))
-CHANNELS = _rests(32, 256, most=1200)
-FILTERS = _rests(16, 150, most=300)
-HEIGHT = _rests(16, 80, most=300)
+CHANNELS = _rests(32, 256, most=1200, few=4)
+FILTERS = _rests(16, 150, most=300, few=4)
+HEIGHT = _rests(8, 80, most=300, few=4)
 WIDTH = _rests(64, 300, most=300, few=0)
 MULTIPLIER = _spans(*((n, n) for n in range(1, 9)))
 PRESENT: Levels = {"no": (False,), "yes": (True,)}
@@ -298,7 +298,7 @@ def features(op: str) -> dict[str, Feature]:
     found = dict(FEATURES[op])
     named = (*arguments(op), "dy")
     for name in named:
-        orders = [order for order in MEMORY if name not in ("b", "gamma", "beta", "mean", "var") or order not in _MAPS]
+        orders = [order for order in MEMORY if order not in _SAME.get((op, name), _SAME.get(name, ()))]
         absent = {"absent": ("absent",)} if name in ("b", "w_cheap") else {}
         found[f"memory of {name}"] = Feature(absent | _each(*orders), paired=op not in _MANY)
     found["numbers"] = Feature(
@@ -307,5 +307,17 @@ def features(op: str) -> dict[str, Feature]:
     return found
 
 
-_MAPS = ("channels-last", "transposed")
+_SAME: Mapping[Any, tuple[str, ...]] = {
+    **dict.fromkeys(("b", "gamma", "beta", "mean", "var"), ("channels-last", "transposed")),
+    **dict.fromkeys(("w_depthwise", "w_pointwise", "w_cheap", "logits"), ("channels-last",)),
+    **{(op, "w"): ("channels-last",) for op in ("linear", "depthwise_conv2d", "pointwise_conv2d")},
+    ("octave_depthwise_conv2d", "w"): ("channels-last",),
+    ("linear", "x"): ("channels-last",),
+    ("linear", "dy"): ("channels-last",),
+    ("softmax_cross_entropy", "dy"): tuple(
+        order for order in MEMORY if order not in ("C order", "unaligned", "read-only")
+    ),
+}
+"""Orders of memory that are C order where an array has one axis, two, or one channel: (operator and) argument -> orders."""
+
 _MANY = ("batch_norm2d",)  # five arrays: each order of each occurs, pairs of them are left out

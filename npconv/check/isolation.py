@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.check.adapters import ADAPTERS, Unsupported, load
+from npconv.check.contract import Contract
 from npconv.check.hard import OPERATORS
 from npconv.check.memory import Packed
 from npconv.check.observation import Observed, observe
@@ -41,6 +42,8 @@ class Description(NamedTuple):
     """Of its arithmetic, such as the number of threads."""
     threads: tuple[int, ...] = ()
     """Numbers of threads that it can be told to use; none where it cannot be told."""
+    contracts: dict[str, Contract] = {}  # noqa: RUF012
+    """Direction -> what a user's function takes."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".rstrip()
@@ -182,6 +185,11 @@ class _Caller:
         # For reproductions: it is to be imported from where the user's function is.
         self.__module__, _, self.__qualname__ = function.partition(":")
 
+    @property
+    def contract(self) -> Contract:
+        """What it takes; an adapter takes everything."""
+        return self._subject.describe().contracts.get(self._asked[2], Contract())
+
     def __call__(self, *args: Tree, **options: Any) -> Tree:
         return self.observe(args, options).value
 
@@ -200,7 +208,12 @@ def described(functions: list[str], op: str) -> tuple[Any, ...]:
         for function in functions:
             if not callable(find(function)):
                 raise TypeError(f"{function} is not callable")
-        return first, {op: ("forward", "backward")[: len(functions)]}
+        both = ("forward", "backward")[: len(functions)]
+        contracts = {
+            direction: Contract.of(find(function), op, direction)
+            for direction, function in zip(both, functions, strict=True)
+        }
+        return first, {op: both}, "", {}, (), contracts
     adapter = load(first)
     settings = adapter.arithmetic_settings() if hasattr(adapter, "arithmetic_settings") else {}
     threads = sorted({1, 2, _cores()}) if hasattr(adapter, "on_threads") and _cores() > 1 else ()

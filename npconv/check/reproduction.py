@@ -15,6 +15,7 @@ from npconv.check import memory
 from npconv.check.adapters.definitions import definitions
 from npconv.check.case import Case
 from npconv.check.comparison import VALUE_KINDS, Failure, origins
+from npconv.check.contract import Contract
 from npconv.geometry import Array
 from npconv.testing import Tree, named_arrays
 
@@ -40,6 +41,9 @@ def imported(forward: object, backward: object) -> Source:
             for parameter in inspect.signature(getattr(ops, op)).parameters.values()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in options
         ]
+        takes = Contract.of(function, op, direction).arrays if callable(function) else None
+        if takes is not None:
+            given = given[: takes + (direction == "backward")]
         given += [f"{key}={written(key, value)}" for key, value in options.items()]
         if not all(part.isidentifier() for part in name.split(".")):  # it can be reached by nobody else
             return f"# checked_function is {module}.{name}\ngot = checked_function({', '.join(given)})"
