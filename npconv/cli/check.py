@@ -49,6 +49,12 @@ def check(
     fingerprint: Annotated[bool, typer.Option(help="Find out which arithmetic the convolution uses.")] = True,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge what a program wrote for the files of npconv cases.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Print a function of --op to fill in: numpy, torch, jax or c.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
 ) -> None:
     """Check other implementations of the operators against npconv, each in a process of its own.
@@ -59,6 +65,10 @@ def check(
     suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
     those that a result can be relied on for.
 
+    A function of yours is called as that of npconv, forward(x, w, b, stride=..., ...) and backward(dy, x, w, b, ...), on NumPy
+    arrays. It is asked only for what it has parameters for; padding comes as ((top, bottom), (left, right)) unless its default
+    is a word; what raises NotImplementedError is declined. --template prints one to fill in.
+
     What was examined is said with each verdict, by feature and level; the page has it as a table.
 
     The exit status is 0 where all is equal, 1 where anything differs or nothing could be examined of an operator, and 2 where the
@@ -67,6 +77,18 @@ def check(
     console = table_console()
     if list_:
         _print_adapters(console)
+        return
+    if template is not None:
+        with _bad_usage():
+            from npconv.check.templates import template as filled_in
+
+            print(filled_in(template, (op or ["conv2d"])[0]))
+        return
+    if results is not None:
+        with _bad_usage():
+            if subjects:
+                raise ValueError(f"--results goes without SUBJECT, got {subjects[0]}")
+            _judge_files(console, results, as_json, html)
         return
     with contextlib.ExitStack() as stack:
         with _bad_usage():
@@ -98,6 +120,23 @@ def check(
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):
+        raise typer.Exit(1)
+
+
+def _judge_files(console: Console, folder: Path, as_json: Path | None, html: Path | None) -> None:
+    """Print the report on golden files, and end as the verdict says."""
+    from npconv.check.golden import judge
+    from npconv.check.html import page
+
+    check_output("--json", as_json)
+    check_output("--html", html)
+    report = judge(folder)
+    console.print(str(report), soft_wrap=True, markup=False, highlight=False)
+    if as_json is not None:
+        as_json.write_text(report.to_json() + "\n", encoding="utf-8")
+    if html is not None:
+        html.write_text(page([report]), encoding="utf-8")
+    if not report.ok:
         raise typer.Exit(1)
 
 
