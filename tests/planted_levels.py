@@ -155,7 +155,7 @@ _NUMBERS: dict[str, Any] = {
     "below -128": _as_integers,
     "12 bits": lambda a: _rounded(a, 11) if np.abs(a).max(initial=0) < 1e5 else a,
     "24 bits": lambda a: np.where(np.abs(a) >= 2**24, _rounded(a, 22), a),
-    "large": lambda a: np.where(np.abs(a) > 1e15, np.zeros_like(a), a),
+    "large": lambda a: np.where(np.abs(a) > 2e5, np.zeros_like(a), a),
     "tiny": lambda a: np.where(np.abs(a) < 1e-15, np.zeros_like(a), a),
     "denormal": lambda a: np.where(np.abs(a) < np.finfo(a.dtype).tiny, np.zeros_like(a), a),
     "NaN": lambda a: np.where(np.isnan(a), np.ones_like(a), a),

@@ -280,13 +280,17 @@ def _says_something(op: str, name: str, kind: str) -> bool:
     if kind == "NaN unread":
         return name == "x" and op in (*_WINDOWS, "max_pool2d")
     if op == "batch_norm2d":
-        if kind in (*SPARSE, "infinity", "-infinity") or (kind == "denormal" and name != "beta"):
+        if kind in (*SPARSE, "infinity", "-infinity", "denormal"):
             return False
+        if kind == "tiny" and name in ("beta", "mean", "var"):
+            return False  # lost beside what they are added to
         return name != "var" or kind not in ("below -128", "zeros of both signs")
     if name == "w_cheap" and kind in (*SCALED, "24 bits"):
         return False  # ghosts are added up with what they are made of
     if op == "softmax_cross_entropy":
-        return kind not in ("infinity", "-infinity", "24 bits", *(("12 bits",) if name == "dy" else ()))
+        return kind not in ("infinity", "-infinity", "24 bits", *(("12 bits", "all equal") if name == "dy" else ()))
+    if kind == "24 bits" and op in ("avg_pool2d", "global_avg_pool2d", "hard_sigmoid", "hard_swish"):
+        return False  # a quotient is rounded
     if name == "dy" and op in CHOOSING:
         return kind not in NONFINITE
     return not (op == "hard_swish" and kind == "-infinity")  # where 0 * -infinity is a choice
@@ -314,6 +318,7 @@ _SAME: Mapping[Any, tuple[str, ...]] = {
     ("octave_depthwise_conv2d", "w"): ("channels-last",),
     ("linear", "x"): ("channels-last",),
     ("linear", "dy"): ("channels-last",),
+    ("global_avg_pool2d", "dy"): ("channels-last",),
     ("softmax_cross_entropy", "dy"): tuple(
         order for order in MEMORY if order not in ("C order", "unaligned", "read-only")
     ),

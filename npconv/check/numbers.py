@@ -15,9 +15,11 @@ import numpy as np
 from npconv.check.features import BIASES, NONFINITE, SCALED, SPARSE
 from npconv.geometry import Array, effective_kernel, explicit_padding
 from npconv.testing import Problem, Tree, map_arrays, named_arrays
+from npconv.testing.rounding import INEXACT
 
 _STATISTICS = ("gamma", "beta", "mean", "var")
-_MOVES = ("relu", "relu6", "channel_shuffle", "channel_unshuffle")
+_MOVES = ("relu", "relu6", "hard_sigmoid", "hard_swish", "channel_shuffle", "channel_unshuffle")
+"""Operators whose results are made of single numbers, so that all of them may have many digits."""
 
 MOST_TERMS = 600  # of a sum whose numbers are special: it has to stay exact, and no fast algorithm must be chosen
 FEW_CHANNELS = 16
@@ -104,10 +106,11 @@ def _maker(problem: Problem, name: str, wanted: str, target: str, kind: str, dty
     unit = problem.unit
 
     def whole(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
-        return rng.integers(-4, 4, shape, endpoint=True) * unit
+        least = -4 if shape else 1  # a single 0 would say nothing
+        return rng.integers(least, 4, shape, endpoint=True) * unit
 
     def special(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
-        return _KINDS[wanted](whole(shape, rng), rng, unit, problem.op)
+        return _KINDS[wanted](whole(shape, rng), rng, unit, problem.op, name)
 
     digits = int(np.finfo(dtype).nmant) + 1
     if kind in SPARSE and problem.op not in _MOVES and not (target in BIASES or name in BIASES):
@@ -148,23 +151,32 @@ def _sparse(shape: tuple[int, ...], rng: np.random.Generator, bits: int, few: in
     return numbers * kept
 
 
-def _some(array: Array, rng: np.random.Generator, value: float) -> Array:
-    """A few of the numbers, at most one in eight, are `value`."""
+def _some(array: Array, rng: np.random.Generator, value: float, name: str) -> Array:
+    """A few of the numbers are `value`; of a filter one at most, since another may meet padding."""
     found = np.array(array, np.float64)
-    count = min(3, max(1, found.size // 8))
-    found.ravel()[rng.choice(found.size, count, replace=False) if found.size else []] = value
+    if not found.size:
+        return found
+    if name.startswith("w"):
+        rows = found.reshape(len(found), -1)
+        chosen = rng.choice(len(rows), min(3, len(rows)), replace=False)
+        rows[chosen, rng.integers(rows.shape[1], size=len(chosen))] = value
+        return rows.reshape(found.shape)
+    found.ravel()[rng.choice(found.size, min(8, max(1, found.size // 8)), replace=False)] = value
     return found
 
 
 def _signed_zeros(array: Array, rng: np.random.Generator) -> Array:
     zeros = rng.choice([0.0, -0.0], array.shape)
-    return np.where(rng.integers(0, 2, array.shape) == 1, zeros, array)
+    found = np.asarray(np.where(rng.integers(0, 2, array.shape) == 1, zeros, array))
+    if found.size:
+        found.ravel()[0] = -0.0
+    return found
 
 
 _KINKS = [0.0, -0.0, 3.0, -3.0, 6.0, 1.0, -1.0]
 
 
-def _ties(array: Array, rng: np.random.Generator, unit: int, op: str) -> Any:
+def _ties(array: Array, rng: np.random.Generator, unit: int, op: str, name: str) -> Any:
     if op not in ("relu", "relu6", "hard_sigmoid", "hard_swish"):
         return rng.integers(0, 2, array.shape) * unit
     kinks = np.asarray(_KINKS, np.float32)
@@ -172,14 +184,14 @@ def _ties(array: Array, rng: np.random.Generator, unit: int, op: str) -> Any:
     return rng.choice([*near[np.abs(near) > 1e-30].tolist(), 0.0, -0.0], array.shape)
 
 
-_KINDS: dict[str, Callable[[Array, np.random.Generator, int, str], Any]] = {
-    "far from 0": lambda array, rng, unit, op: array + 3000 * unit,
-    "below -128": lambda array, rng, unit, op: rng.integers(-1000, -128, array.shape) * unit,
-    "NaN": lambda array, rng, unit, op: _some(array, rng, np.nan),
-    "infinity": lambda array, rng, unit, op: _some(array, rng, np.inf),
-    "-infinity": lambda array, rng, unit, op: _some(array, rng, -np.inf),
-    "zeros of both signs": lambda array, rng, unit, op: _signed_zeros(array, rng),
-    "all equal": lambda array, rng, unit, op: np.full(array.shape, rng.choice([-3, 2, 3]) * unit),
+_KINDS: dict[str, Callable[[Array, np.random.Generator, int, str, str], Any]] = {
+    "far from 0": lambda array, rng, unit, op, name: array + 3000 * unit,
+    "below -128": lambda array, rng, unit, op, name: rng.integers(-1000, -128, array.shape) * unit,
+    "NaN": lambda array, rng, unit, op, name: _some(array, rng, np.nan, name),
+    "infinity": lambda array, rng, unit, op, name: _some(array, rng, np.inf, name),
+    "-infinity": lambda array, rng, unit, op, name: _some(array, rng, -np.inf, name),
+    "zeros of both signs": lambda array, rng, unit, op, name: _signed_zeros(array, rng),
+    "all equal": lambda array, rng, unit, op, name: np.full(array.shape, rng.choice([-3, 2, 3]) * unit),
     "ties": _ties,
 }
 
@@ -211,6 +223,8 @@ def _exponents(problem: Problem, made: dict[str, Tree], target: str, kind: str, 
         exponent = int(np.finfo(dtype).minexp) - int(np.finfo(dtype).nmant)
         if problem.op in ("avg_pool2d", "global_avg_pool2d", "octave_conv2d", "octave_depthwise_conv2d"):
             exponent += min(8, int(np.finfo(dtype).nmant) // 3)  # still denormal when divided
+        elif problem.op in INEXACT:
+            exponent += min(12, int(np.finfo(dtype).nmant) // 3)  # well above the underflow that their bounds allow for
     elif kind == "tiny":
         exponent = {16: -6, 32: -100, 64: -900}[np.finfo(dtype).bits]
     elif kind == "large":
