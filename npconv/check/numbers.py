@@ -37,6 +37,8 @@ def fits(op: str, values: Mapping[str, Any]) -> bool:
         return False
     if op == "batch_norm2d" and name in ("mean", "var") and not values.get("statistics", True):
         return False
+    if kind in (*SPARSE, "NaN", "infinity", "-infinity") and values.get(f"memory of {name}") == "zero strides":
+        return False
     if kind in SPARSE:
         return True
     channels = values.get("channels", 1)
@@ -66,11 +68,22 @@ def _leaves_pixels(op: str, values: Mapping[str, Any]) -> bool:
     return (values["height"] + above + below - reach) % step > below
 
 
-_Make: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], Any]
+_Make: TypeAlias = Callable[[tuple[int, ...], np.random.Generator, Array], Any]
+"""``make(shape, rng, read)``: numbers; `read` marks those that any result is made of."""
 
 
-def _each(make: _Make, rng: np.random.Generator, dtype: Any) -> Callable[[Array], Array]:
-    return lambda array: np.asarray(make(array.shape, rng), dtype)
+def _each(make: _Make, rng: np.random.Generator, dtype: Any, masks: Tree) -> Callable[[Array], Array]:
+    each = iter([mask for _, mask in named_arrays(masks)])
+    return lambda array: np.asarray(make(array.shape, rng, next(each, np.ones(array.shape, bool))), dtype)
+
+
+def _read(problem: Problem, dy: Tree) -> dict[str, Tree]:
+    """Which numbers of each argument any result is made of: not a tap that is on padding everywhere, nor a pixel stepped over."""
+    if problem.op in INEXACT:
+        return {}
+    gradients = problem.map(np.ones_like).backward(map_arrays(np.ones_like, dy))
+    trees = gradients if len(problem.args) > 1 else (gradients,)
+    return {name: map_arrays(lambda a: a != 0, tree) for name, tree in zip(problem.names, trees, strict=True)}
 
 
 class Filled(NamedTuple):
@@ -86,10 +99,11 @@ def fill(problem: Problem, dy: Tree, label: str | None, rng: np.random.Generator
     target, _, kind = (label or "").partition(": ")
     dtype = np.dtype(dtype)
     made: dict[str, Tree] = {}
+    masks = _read(problem, dy) if kind in ("NaN", "infinity", "-infinity", *SPARSE) else {}
     for name, tree in zip((*problem.names, "dy"), (*problem.args, dy), strict=True):
         wanted = kind if name == target else ""
         make = _maker(problem, name, wanted, target, kind, dtype)
-        made[name] = map_arrays(_each(make, rng, dtype), tree)
+        made[name] = map_arrays(_each(make, rng, dtype, masks.get(name)), tree)
     if problem.op == "batch_norm2d" and made["var"] is not None and kind not in NONFINITE:
         made["var"] = np.abs(made["var"]) + dtype.type(target != "var" or kind not in SCALED)  # a variance is above 0
     elif problem.op == "batch_norm2d" and made["var"] is not None:
@@ -105,12 +119,15 @@ def fill(problem: Problem, dy: Tree, label: str | None, rng: np.random.Generator
 def _maker(problem: Problem, name: str, wanted: str, target: str, kind: str, dtype: np.dtype[Any]) -> _Make:
     unit = problem.unit
 
-    def whole(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+    def whole(shape: tuple[int, ...], rng: np.random.Generator, read: Array) -> Any:
         least = -4 if shape else 1  # a single 0 would say nothing
         return rng.integers(least, 4, shape, endpoint=True) * unit
 
-    def special(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
-        return _KINDS[wanted](whole(shape, rng), rng, unit, problem.op, name)
+    def special(shape: tuple[int, ...], rng: np.random.Generator, read: Array) -> Any:
+        numbers = whole(shape, rng, read)
+        if wanted in _VALUES:
+            return _some(numbers, rng, _VALUES[wanted], name, read)
+        return _KINDS[wanted](numbers, rng, unit, problem.op)
 
     digits = int(np.finfo(dtype).nmant) + 1
     if kind in SPARSE and problem.op not in _MOVES and not (target in BIASES or name in BIASES):
@@ -119,15 +136,15 @@ def _maker(problem: Problem, name: str, wanted: str, target: str, kind: str, dty
         if name != target:
             bits = 1 if kind == "24 bits" else max(1, (digits - 2 - bits) // max(1, len(factors) - 1))
         few = {"dy": None if kind == "24 bits" else 3, "x": 0}.get(name, 1 if kind == "24 bits" else 3)
-        return lambda shape, rng: _sparse(shape, rng, bits, few) * unit
+        return lambda shape, rng, read: _sparse(shape, rng, bits, few, read) * unit
     if kind == "24 bits":
         if name == target:
-            return lambda shape, rng: _odd(shape, rng, digits) * unit
+            return lambda shape, rng, read: _odd(shape, rng, digits) * unit
         if name in BIASES or target in BIASES:
-            return lambda shape, rng: np.zeros(shape)
+            return lambda shape, rng, read: np.zeros(shape)
     if kind == "12 bits" and name == target:
-        return lambda shape, rng: _odd(shape, rng, min(12, digits // 2)) * unit
-    return special if wanted in _KINDS else whole
+        return lambda shape, rng, read: _odd(shape, rng, min(12, digits // 2)) * unit
+    return special if wanted in _KINDS or wanted in _VALUES else whole
 
 
 def _odd(shape: tuple[int, ...], rng: np.random.Generator, bits: int) -> Any:
@@ -136,7 +153,7 @@ def _odd(shape: tuple[int, ...], rng: np.random.Generator, bits: int) -> Any:
     return (rng.integers(low, 2**bits, shape) | 1) * rng.choice([-1, 1], shape)
 
 
-def _sparse(shape: tuple[int, ...], rng: np.random.Generator, bits: int, few: int | None) -> Any:
+def _sparse(shape: tuple[int, ...], rng: np.random.Generator, bits: int, few: int | None, read: Array) -> Any:
     """Odd numbers, `few` of them for each entry of axis 0 (axis 1 of maps), all where that is 0, one in all where None."""
     numbers = _odd(shape, rng, bits)
     if few == 0 or not numbers.size:
@@ -145,23 +162,30 @@ def _sparse(shape: tuple[int, ...], rng: np.random.Generator, bits: int, few: in
     if few is None:
         kept.ravel()[rng.integers(numbers.size)] = True
         return numbers * kept
-    rows = kept.reshape(shape[0] if shape else 1, -1)
-    for row in rows:
-        row[rng.choice(len(row), min(few, len(row)), replace=False)] = True
+    rows, places = kept.reshape(shape[0] if shape else 1, -1), read.reshape(shape[0] if shape else 1, -1)
+    for row, used in zip(rows, places, strict=True):
+        chosen = np.flatnonzero(used) if used.any() else np.arange(len(row))
+        row[rng.choice(chosen, min(few, len(chosen)), replace=False)] = True
     return numbers * kept
 
 
-def _some(array: Array, rng: np.random.Generator, value: float, name: str) -> Array:
-    """A few of the numbers are `value`; of a filter one at most, since another may meet padding."""
+_VALUES = {"NaN": np.nan, "infinity": np.inf, "-infinity": -np.inf}
+
+
+def _some(array: Array, rng: np.random.Generator, value: float, name: str, read: Array) -> Array:
+    """A few of the numbers that are read are `value`: few enough that not every result is; of a filter one at most."""
     found = np.array(array, np.float64)
     if not found.size:
         return found
-    if name.startswith("w"):
-        rows = found.reshape(len(found), -1)
-        chosen = rng.choice(len(rows), min(3, len(rows)), replace=False)
-        rows[chosen, rng.integers(rows.shape[1], size=len(chosen))] = value
+    if name.startswith("w"):  # a second one of the same filter may meet padding
+        rows, places = found.reshape(len(found), -1), read.reshape(len(found), -1)
+        for row in rng.choice(len(rows), min(3, len(rows)), replace=False):
+            used = np.flatnonzero(places[row])
+            rows[row, rng.choice(used) if len(used) else 0] = value
         return rows.reshape(found.shape)
-    found.ravel()[rng.choice(found.size, min(8, max(1, found.size // 8)), replace=False)] = value
+    used = np.flatnonzero(read) if read.any() else np.arange(found.size)
+    most = 3 if np.isnan(value) else 2  # infinities of both signs make NaN of what both are in
+    found.ravel()[rng.choice(used, min(most, len(used), max(1, found.size // 8)), replace=False)] = value
     return found
 
 
@@ -176,7 +200,7 @@ def _signed_zeros(array: Array, rng: np.random.Generator) -> Array:
 _KINKS = [0.0, -0.0, 3.0, -3.0, 6.0, 1.0, -1.0]
 
 
-def _ties(array: Array, rng: np.random.Generator, unit: int, op: str, name: str) -> Any:
+def _ties(array: Array, rng: np.random.Generator, unit: int, op: str) -> Any:
     if op not in ("relu", "relu6", "hard_sigmoid", "hard_swish"):
         return rng.integers(0, 2, array.shape) * unit
     kinks = np.asarray(_KINKS, np.float32)
@@ -184,14 +208,11 @@ def _ties(array: Array, rng: np.random.Generator, unit: int, op: str, name: str)
     return rng.choice([*near[np.abs(near) > 1e-30].tolist(), 0.0, -0.0], array.shape)
 
 
-_KINDS: dict[str, Callable[[Array, np.random.Generator, int, str, str], Any]] = {
-    "far from 0": lambda array, rng, unit, op, name: array + 3000 * unit,
-    "below -128": lambda array, rng, unit, op, name: rng.integers(-1000, -128, array.shape) * unit,
-    "NaN": lambda array, rng, unit, op, name: _some(array, rng, np.nan, name),
-    "infinity": lambda array, rng, unit, op, name: _some(array, rng, np.inf, name),
-    "-infinity": lambda array, rng, unit, op, name: _some(array, rng, -np.inf, name),
-    "zeros of both signs": lambda array, rng, unit, op, name: _signed_zeros(array, rng),
-    "all equal": lambda array, rng, unit, op, name: np.full(array.shape, rng.choice([-3, 2, 3]) * unit),
+_KINDS: dict[str, Callable[[Array, np.random.Generator, int, str], Any]] = {
+    "far from 0": lambda array, rng, unit, op: array + 3000 * unit,
+    "below -128": lambda array, rng, unit, op: rng.integers(-1000, -128, array.shape) * unit,
+    "zeros of both signs": lambda array, rng, unit, op: _signed_zeros(array, rng),
+    "all equal": lambda array, rng, unit, op: np.full(array.shape, rng.choice([-3, 2, 3]) * unit),
     "ties": _ties,
 }
 
