@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npconv import __version__
 from npconv.check import corpus
 from npconv.check.adapters import Unsupported
 from npconv.check.building import both
@@ -31,7 +32,6 @@ from npconv.check.report import Report
 from npconv.check.running import run
 from npconv.geometry import Array
 from npconv.testing import Exact, Tree, map_arrays, named_arrays
-from npconv.version import __version__
 
 PLAIN = Contract(words=False)  # padding is written as four numbers
 MANIFEST = "manifest.json"
