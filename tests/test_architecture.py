@@ -42,11 +42,18 @@ MAY_IMPORT = {
     "costs": ({"backends", "geometry"}, set()),
     "layouts": ({"geometry"}, set()),
     "nn": ({"ops", "backends", "geometry"}, set()),
-    "models": ({"nn", "ops", "geometry"}, set()),
+    "models": ({"nn", "ops", "geometry", "weights"}, set()),
     "optim": ({"nn", "backends", "geometry"}, set()),
-    "data": ({"geometry"}, {"sklearn"}),
+    "data": ({"geometry"}, {"sklearn", "PIL"}),
     "weights": ({"nn", "files", "geometry"}, {"safetensors"}),
-    "training": ({"nn", "optim", "data", "weights", "ops", "geometry"}, set()),
+    "training": (
+        {"nn", "models", "optim", "data", "weights", "ops", "files", "geometry", "backends", "costs", "version"},
+        {"mpi4py", "tomli"},
+    ),
+    "studies": (
+        {"training", "nn", "models", "optim", "data", "geometry", "costs"},
+        set(),
+    ),
     "onnx": ({"__init__", "files", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),
     "papers": ({"costs", "nn", "models", "geometry"}, set()),
@@ -88,7 +95,7 @@ MAY_IMPORT = {
         {"jax", "llvmlite", "matplotlib", "numba", "onnx", "onnxruntime", "rich", "tensorflow", "torch"},
     ),
     "explain": ({"backends", "costs", "geometry", "kernels", "ops", "reference"}, {"matplotlib"}),
-    "cli": (None, {"typer", "rich", "matplotlib", "PIL"}),  # anything of npconv
+    "cli": (None, {"typer", "rich", "matplotlib", "PIL", "sklearn", "tensorboardX"}),  # anything of npconv
 }
 
 # Loading these takes seconds or needs an extra: only on first use.

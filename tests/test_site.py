@@ -12,7 +12,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import npconv
@@ -138,16 +137,17 @@ def test_a_mistake_in_the_c_kernel_of_the_page_is_found(tmp_path):
 
 
 @pytest.mark.slow
-def test_images_in_folders_become_a_file_to_train_on(tmp_path):
+def test_the_page_on_training_trains_on_folders_and_goes_on(tmp_path):
     image = pytest.importorskip("PIL.Image")
     text = (SITE / "train.rst").read_text(encoding="utf-8")
-    (tmp_path / "pack.py").write_text(next(iter(code_blocks(text, "python"))))
+    (command,) = code_blocks(text, "sh")
     for name, shade in [("cats", 40), ("dogs", 200)]:
         (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(2):
-            image.new("RGB", (40, 30), (shade, number, 0)).save(tmp_path / "photos" / name / f"{number}.png")
-    subprocess.run([sys.executable, "pack.py", "photos"], cwd=tmp_path, check=True, timeout=120)
-    arrays = np.load(tmp_path / "images.npz")
-    assert arrays["images"].shape == (4, 3, 32, 32)
-    assert arrays["labels"].tolist() == [0, 0, 1, 1]
-    assert (tmp_path / "classes.txt").read_text() == "cats\ndogs\n"
+        for number in range(6):
+            image.new("RGB", (40, 30), (shade, number, shade)).save(tmp_path / "photos" / name / f"{number}.png")
+    words = [sys.executable, "-m", *command.split(), "--epochs", "1", "--backend", "numpy"]
+    subprocess.run(words, cwd=tmp_path, check=True, timeout=300)
+    assert (tmp_path / "run" / "curves.png").exists()
+    words = [sys.executable, "-m", "npconv", "predict", "--weights", "run", "photos/cats/0.png"]
+    result = subprocess.run(words, cwd=tmp_path, check=True, timeout=300, capture_output=True, text=True)
+    assert "cats" in result.stdout

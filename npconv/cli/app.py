@@ -9,12 +9,15 @@ import typer
 
 from npconv import __version__
 from npconv.cli.bench import bench
+from npconv.cli.cases import cases
 from npconv.cli.check import check
 from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
 from npconv.cli.explain import explain
 from npconv.cli.predict import predict
+from npconv.cli.runs import evaluate_run, plot, runs
 from npconv.cli.show import show
+from npconv.cli.study import study
 from npconv.cli.summary import summary
 from npconv.cli.tables import tables
 from npconv.cli.train import train
@@ -22,11 +25,16 @@ from npconv.cli.train import train
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(train)
 app.command()(predict)
+app.command("evaluate")(evaluate_run)
+app.command()(plot)
+app.command()(runs)
+app.command()(study)
 app.command()(summary)
 app.command()(tables)
 app.command()(explain)
 app.command()(show)
 app.command()(check)
+app.command()(cases)
 app.command("compile")(compile_kernels)
 app.command()(config)
 app.add_typer(bench, name="bench")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from npconv.models import MODELS, NETWORKS
+from npconv.models import NETWORKS
 
 
 def one_of(argument: str, given: str, known: Iterable[str]) -> str:
@@ -34,13 +34,3 @@ def network_name(argument: str, given: str) -> str:
     'mobilenet_v1'
     """
     return one_of(argument, given, sorted(NETWORKS))
-
-
-def tiny_name(argument: str, given: str) -> str:
-    """The short name of a network of `npconv.models.MODELS`, given by it or by its full name.
-
-    >>> tiny_name("--model", "tiny_octave")
-    'octave'
-    """
-    full = {function.__name__: name for name, function in MODELS.items()}
-    return full.get(given) or one_of(argument, given, MODELS)

@@ -1,9 +1,10 @@
-"""`npconv predict`: what a network takes an image for."""
+"""`npconv predict`: what a network takes images for."""
 
 from __future__ import annotations
 
-import json
-import warnings
+import csv
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -11,15 +12,17 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from npconv import backends, files, nn, weights
+from npconv import backends, files, models, nn, weights
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
 from npconv.cli.names import network_name
-from npconv.cli.options import parse_options, parse_size
-from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.output import AsJson, write_json
+from npconv.data import fitted, open_picture, picture_files
+from npconv.data.npz import read_images
 from npconv.geometry import Array, integer, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.papers.walks import SIZES, all_options
+from npconv.training.options import parse_options, parse_size
 
 
 class Preparation(NamedTuple):
@@ -38,17 +41,23 @@ class Preparation(NamedTuple):
 
 # As the networks for ImageNet are evaluated: its mean and standard deviation, of pixels between 0 and 1.
 CROP, WHITE, MEAN, STD = 0.875, 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that size are 1 GiB
-MOST_PIXELS_READ = 1 << 26  # of an image file, and of what it is scaled to: 0.2 GiB
-LONGEST_NOTE = 1 << 20  # characters of a weights file's own words
 LARGEST_LABELS = 1 << 24  # bytes
-FORMATS = "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"  # Pillow would run another program for some of its others
+AT_ONCE = 64  # images that are prepared and looked at together
+
+
+class Prediction(NamedTuple):
+    """The classes of an image, the most probable first: (number, name, probability)."""
+
+    image: str
+    classes: list[tuple[int, str, float]]
 
 
 def predict(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
-    weights_file: Annotated[Path, typer.Option("--weights", help="A safetensors file.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, .npz files with images.")
+    ],
+    weights_file: Annotated[Path, typer.Option("--weights", help="A safetensors file, or the folder of a run.")],
     model: Annotated[
         str | None,
         typer.Option(help=f"The network: {', '.join(sorted(NETWORKS))}.", show_default="what `npconv train` noted"),
@@ -62,7 +71,8 @@ def predict(
         typer.Option(help=f"Whose names the weights have: {', '.join(weights.SOURCES)}.", show_default="npconv's"),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A text file with the name of each class on its own line.")
+        Path | None,
+        typer.Option(help="A text file with the name of each class on its own line.", show_default="as trained"),
     ] = None,
     top: Annotated[int, typer.Option(help="How many classes to print.")] = 5,
     size: Annotated[
@@ -84,99 +94,122 @@ def predict(
         str | None, typer.Option(metavar="S,...", help="Of each channel.", show_default="ImageNet's, or as trained")
     ] = None,
     as_json: AsJson = False,
-    out: OutFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write everything into this file, too: CSV for .csv, else JSON."
+        ),
+    ] = None,
 ) -> None:
-    """Print the most probable classes of an image, by a network with trained weights.
+    """Print the most probable classes of images, by a network with trained weights.
 
-    What `npconv train` wrote says which network it is for and how to prepare the image. Other weights need --model.
+    What `npconv train` wrote says which network it is for, how to prepare an image and what the classes are called. Other
+    weights need --model.
     """
     with one_line(ValueError, TypeError, ImportError, OSError):
         integer("--top", top, minimum=1)
-        files.check_target("--out", out)
         if names not in (None, *weights.SOURCES):
             raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")
-        network, preparation = _network(weights_file, model, parse_options(option or ()))
+        files.check_target("--out", output)
+        if weights_file.is_dir():
+            weights_file = weights_file / "weights.safetensors"
+        network, preparation, classes = _network(weights_file, model, parse_options(option or ()))
         preparation = _changed(preparation, size, white, mean, std)
-        pixels = _prepared(image, preparation)
+        parts = list(_batches(images, preparation))
         weights.load(network, weights_file, names)
-        # Nothing to compile for one image; what overflows shows in the logits.
+        predictions: list[Prediction] = []
+        folded = nn.fold_batch_norm(network)
+        # Nothing to compile for a few images; what overflows shows in the logits.
         with backends.backend("numpy"), np.errstate(over="ignore", invalid="ignore"):
-            logits = nn.predict(network, pixels)[0]
-        if not np.isfinite(logits).all():
-            raise ValueError(f"the network must give finite numbers, got others for {image} with {weights_file}")
-        classes = None if labels is None else _labels(labels, len(logits))
-        probabilities = _softmax(logits)
-        ranked = np.argsort(-probabilities, kind="stable")[:top]
-        told = [
-            {
-                "class": int(which),
-                "probability": float(probabilities[which]),
-                "label": classes[which] if classes else None,
-            }
-            for which in ranked
-        ]
-        write_json(told, as_json, out)
-    if as_json:
-        return
+            for part_names, x in _prepared(parts, preparation):
+                logits = folded(x.astype(next(iter(folded.state().values())).dtype))
+                if not np.isfinite(logits).all():
+                    which = part_names[int(np.argmin(np.isfinite(logits).all(axis=1)))]
+                    raise ValueError(
+                        f"the network must give finite numbers, got others for {which} with {weights_file}"
+                    )
+                if labels is not None:
+                    classes = _labels(labels, logits.shape[1])
+                elif len(classes) not in (0, logits.shape[1]):
+                    raise ValueError(
+                        f"the weights must name each of {logits.shape[1]} classes, got {len(classes)} names in {weights_file}"
+                    )
+                predictions += map(_ranked, part_names, logits, [classes] * len(logits), [top] * len(logits))
+        if output is not None and output.suffix == ".csv":
+            files.write(output, _csv(predictions))
+            output = None
+        write_json(list(map(_told, predictions)), as_json, output)
+    if not as_json:
+        _print(predictions)
+
+
+def _ranked(image: str, logits: Array, classes: Sequence[str], top: int) -> Prediction:
+    """The `top` classes of one image."""
+    probabilities = _softmax(logits)
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return Prediction(image, [(int(k), classes[k] if len(classes) else "", float(probabilities[k])) for k in order])
+
+
+def _print(predictions: Sequence[Prediction]) -> None:
+    """All classes of one image, or the first one of many."""
+    named = any(name for prediction in predictions for _, name, _ in prediction.classes)
+    alone = len(predictions) == 1
     table = Table(box=None, pad_edge=False)
-    for heading in ("rank", "class", "probability"):
-        table.add_column(heading, justify="right")
-    if classes:
+    for heading in ("rank" if alone else "image", "class", "probability"):
+        table.add_column(heading, justify="left" if heading == "image" else "right")
+    if named:
         table.add_column("label")
-    for rank, which in enumerate(ranked, 1):
-        label = [classes[which]] if classes else []
-        table.add_row(str(rank), str(which), f"{probabilities[which]:.4f}", *label)
-    console = table_console()
-    console.print(table)
+    for prediction in predictions:
+        for rank, (number, name, probability) in enumerate(prediction.classes if alone else prediction.classes[:1], 1):
+            first = str(rank) if alone else prediction.image
+            table.add_row(first, str(number), f"{probability:.4f}", *([name] if named else []))
+    table_console().print(table)
 
 
-def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn.Layer, Preparation]:
-    """The network that the weights are for, with weights yet to be loaded, and what its images have to be."""
+def _told(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as JSON has it."""
+    classes = [{"class": number, "probability": p, "label": name or None} for number, name, p in prediction.classes]
+    return {"image": prediction.image, "classes": classes}
+
+
+def _csv(predictions: Sequence[Prediction]) -> str:
+    """The predictions with a line for each class of each image."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "rank", "class", "label", "probability"])
+    for image, classes in predictions:
+        writer.writerows([image, rank, number, name, f"{p:.6f}"] for rank, (number, name, p) in enumerate(classes, 1))
+    return text.getvalue()
+
+
+def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn.Layer, Preparation, Sequence[str]]:
+    """The network that the weights are for, with weights yet to be loaded, what its images have to be, its classes' names."""
     rng = np.random.default_rng(0)
-    about = weights.metadata(path).get("npconv")
-    if about is None:
+    noted = models.noted(path)
+    if noted is None:
         if model is None:
             raise ValueError(f"--model must be given where the weights do not say it themselves, got none for {path}")
         options = all_options("--model", network_name("--model", model), options)
         channels = options["in_channels"]
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
-        return NETWORKS[model](**options, rng=rng), Preparation(SIZES.get(model, (224, 224)), CROP, WHITE, mean, std)
+        size = SIZES.get(model, (224, 224))
+        return NETWORKS[model](**options, rng=rng), Preparation(size, CROP, WHITE, mean, std), ()
     try:
-        noted = _noted(about)
-        make, architecture = MODELS[noted["model"]], noted["architecture"]
-        for (
-            name,
-            size,
-        ) in architecture.items():  # as each class and channel has a weight in the file, memory is bounded by it
-            if integer(name, size, minimum=1) > path.stat().st_size:
-                raise ValueError(f"{name} must be at most what the file has weights for, got {name}={size}")
+        make, architecture = (NETWORKS | MODELS)[noted["model"]], noted["architecture"]
         channels, rows, columns = (integer("image", side, minimum=1) for side in noted["image"])
         _check_pixels("image", rows, columns)
         white = positive("white", noted["white"])
         mean = _each("mean", noted["mean"], channels)
         std = tuple(positive("std", number) for number in _each("std", noted["std"], channels))
+        classes = list(map(str, noted.get("classes", ())))
         network = make(**architecture, rng=rng)
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
     if model not in (None, noted["model"], make.__name__):
         raise ValueError(f"--model must be {make.__name__}, which the weights are of, got {model!r}")
     if options:
         raise ValueError(f"--option must not be given where the weights say it themselves, got {', '.join(options)}")
-    return network, Preparation((rows, columns), 1.0, white, mean, std)
-
-
-def _noted(about: str) -> dict[str, Any]:
-    """What `npconv train` writes into a weights file, as far as it has the right form."""
-    if len(about) > LONGEST_NOTE:
-        raise ValueError(f"the note must have at most {LONGEST_NOTE} characters, got {len(about)}")
-    noted = json.loads(about)
-    if (
-        not isinstance(noted, dict)
-        or not isinstance(noted["architecture"], dict)
-        or not isinstance(noted["image"], list)
-    ):
-        raise TypeError("the note must have a model, its architecture and the image's shape")
-    return noted
+    return network, Preparation((rows, columns), 1.0, white, mean, std), classes
 
 
 def _each(name: str, numbers: Any, channels: int) -> tuple[float, ...]:
@@ -224,47 +257,52 @@ def _numbers(name: str, text: str, count: int) -> tuple[float, ...]:
     return numbers * (count // len(numbers))
 
 
-def _prepared(path: Path, preparation: Preparation) -> Array:
-    """The image as x (1, C, H, W)."""
-    from PIL import Image, ImageOps
+def _batches(images: Sequence[Path], preparation: Preparation) -> Iterator[list[Path]]:
+    """The files of all `images`, in their order, folders looked into, some at a time; an .npz file by itself."""
+    for path in images:
+        if path.suffix == ".npz" and path.exists():
+            yield [path]
+            continue
+        found = picture_files(path) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"IMAGE must be an image file or a folder of them, got {path} without any")
+        if len(preparation.mean) not in (1, 3):
+            raise ValueError(
+                f"in_channels must be 1 (grey) or 3 (red, green, blue) for an image file, got {len(preparation.mean)}"
+            )
+        for start in range(0, len(found), AT_ONCE):
+            yield found[start : start + AT_ONCE]
 
-    channels = len(preparation.mean)
-    if channels not in (1, 3):
-        raise ValueError(f"in_channels must be 1 (grey) or 3 (red, green, blue) for an image file, got {channels}")
-    if not path.is_file():  # to open a FIFO would be to wait
-        raise ValueError(f"IMAGE must be a file that exists, got {path}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, which name no file, and about pictures that are read all the same
+
+def _prepared(parts: Sequence[list[Path]], preparation: Preparation) -> Iterator[tuple[list[str], Array]]:
+    """The names and the images x (N, C, H, W) of each part, as the network learned from them."""
+    channels, (rows, columns) = len(preparation.mean), preparation.size
+    mean, std = (np.array(numbers)[:, None, None] for numbers in (preparation.mean, preparation.std))
+    for part in parts:
+        if part[0].suffix == ".npz":
+            pixels = read_images(part[0])
+            if pixels.shape[1:] != (channels, rows, columns):
+                raise ValueError(
+                    f"images must be {channels}x{rows}x{columns} for this network, got {pixels.shape[1:]} in {part[0]}"
+                )
+            for start in range(0, len(pixels), AT_ONCE):
+                some = pixels[start : start + AT_ONCE]
+                names = [f"{part[0]}:{place}" for place in range(start, start + len(some))]
+                yield names, _normalised(some, mean, std)
+            continue
         try:
-            with Image.open(path, formats=FORMATS) as file:
-                if file.mode[0] in "IF":  # Pillow would cut off what is above 255
-                    raise ValueError(f"it has more than 8 bits per channel: mode {file.mode}")
-                if file.width * file.height > MOST_PIXELS_READ:
-                    raise ValueError(f"it has more than {MOST_PIXELS_READ} pixels: {file.width}x{file.height}")
-                picture = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow has a dozen kinds for a damaged file, all meaning the same
-            raise ValueError(f"IMAGE must be an image file, got {path} ({error})") from None
-    rows, columns = preparation.size
-    scale = max(rows / picture.height, columns / picture.width) / preparation.crop
-    width, height = (max(round(side * scale), want) for side, want in zip(picture.size, (columns, rows), strict=True))
-    if width * height > MOST_PIXELS_READ:
-        raise ValueError(
-            f"IMAGE must be less long and thin, got {path} of {picture.width}x{picture.height} pixels, "
-            f"which are {width}x{height} where its shorter side fits"
-        )
-    picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    left, upper = (width - columns) // 2, (height - rows) // 2
-    picture = picture.crop((left, upper, left + columns, upper + rows))
-    pixels = np.asarray(picture, np.float64).reshape(picture.height, picture.width, channels) * (
-        preparation.white / 255
-    )
-    with np.errstate(over="ignore"):
-        normalised = (pixels - np.array(preparation.mean)) / np.array(preparation.std)
-        x = normalised.transpose(2, 0, 1)[None].astype(np.float32)
+            pictures = [fitted(open_picture(file, channels), preparation.size, preparation.crop, file) for file in part]
+        except ValueError as error:
+            raise ValueError(str(error).replace("the picture must", "IMAGE must")) from None
+        pixels = np.stack(pictures).transpose(0, 3, 1, 2) * (preparation.white / 255)
+        yield [str(file) for file in part], _normalised(pixels, mean, std)
+
+
+def _normalised(pixels: Array, mean: Array, std: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        x: Array = ((pixels - mean) / std).astype(np.float32)
     if not np.isfinite(x).all():
-        raise ValueError("--white, --mean and --std must leave finite numbers, got an overflow")
+        raise ValueError("--white, --mean and --std must leave finite numbers of the pixels, got others")
     return x
 
 

@@ -11,12 +11,12 @@ from npconv import files
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.names import network_name
-from npconv.cli.options import parse_options, parse_size
 from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.costs import Cost, LayerCost, ModelCost
 from npconv.models import NETWORKS
 from npconv.papers import COUNTS
 from npconv.papers.walks import Walk
+from npconv.training.options import parse_options, parse_size
 
 FLOAT32 = 4  # bytes
 SPARE = (

@@ -3,61 +3,109 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
-import platform
+import os
+import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
-import numpy as np
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from npconv import __version__, backends, costs, files, optim, training, weights
+from npconv import backends
 from npconv.cli import curves
 from npconv.cli.console import line_console
-from npconv.cli.errors import FAILED, INTERRUPTED, one_line
-from npconv.cli.names import tiny_name
-from npconv.data import Dataset, batch_count, digits, load_npz, random_shift
-from npconv.geometry import integer, positive
+from npconv.cli.errors import BAD_USAGE, FAILED, INTERRUPTED, one_line
+from npconv.cli.events import event_writer
+from npconv.cli.signals import signals_deferred
+from npconv.data.augmentation import AUGMENTATIONS
 from npconv.models import MODELS
+from npconv.training import Batch, Epoch, Interrupted, Processes, Recipe, Run, best_epoch, read_recipe, world
+from npconv.training.recipe import DTYPES, NO_DECAY, OPTIMIZERS, SCHEDULES
 
-# What is no option: good for all five networks.
-LABEL_SMOOTHING, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
-LARGE = 32  # from so many pixels on, the first convolution halves the image
-WHITES = 1.0, 16.0, 255.0, 65535.0  # what a white pixel counts: floats, scikit-learn's digits, 8 and 16 bits
-
-
-class Settings(NamedTuple):
-    """What the command was asked to do, with the defaults filled in."""
-
-    model: str
-    data: str
-    seed: int
-    epochs: int
-    batch: int
-    lr: float
-    backend: str
+CHOICES = "network and optimiser"
 
 
 def train(
-    model: Annotated[str, typer.Option(help=f"The network: {', '.join(MODELS)}.")] = "mobilenet",
+    model: Annotated[
+        str | None, typer.Option(help=f"The network: {', '.join(MODELS)}, or any other.", show_default="mobilenet")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-O", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
+    ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="digits, or an .npz file with the arrays images, (N, H, W) or (N, C, H, W), and labels, (N,)."
+            help="digits, fashion-mnist, an .npz file, an IDX pair, a CIFAR folder, a folder of pictures by class, a CSV file.",
+            show_default="digits",
         ),
-    ] = "digits",
-    epochs: Annotated[int, typer.Option(help="How often every training image is seen.")] = 12,
-    batch: Annotated[int, typer.Option(help="At most how many images make one step.")] = 32,
-    lr: Annotated[float, typer.Option(help="The highest learning rate; it falls to 0 along a cosine.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation; the split stays the same.")] = 0,
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Validation images of any such kind.", show_default="a tenth of the others")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Test images of any such kind.", show_default="the data's own, or a fifth")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="To scale and cut pictures to, as 64 or 48x64.",
+            show_default="their own, 64 where they differ",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.", show_default="12")] = None,
+    batch: Annotated[int | None, typer.Option(help="At most how many images make a step.", show_default="32")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help=f"{', '.join(OPTIMIZERS)}.", show_default="sgd, with Nesterov's momentum")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="The highest learning rate.", show_default=f"by {CHOICES}")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help=f"Of the learning rate: {', '.join(SCHEDULES)}.", show_default="cosine")
+    ] = None,
+    warmup: Annotated[
+        float | None, typer.Option(help="Share of the steps in which the rate rises.", show_default="0.1")
+    ] = None,
+    momentum: Annotated[float | None, typer.Option(help="Of sgd.", show_default="0.9")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="", show_default="0.0005 with sgd")] = None,
+    no_decay: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What it leaves alone: {', '.join(NO_DECAY)} (biases and batch norms; those and depthwise kernels).",
+            show_default="vectors",
+        ),
+    ] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of all gradients.", show_default="none")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="In [0, 1].", show_default="0.1")] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(help=f"none, or some of {', '.join(AUGMENTATIONS)}, as flip,rotate=10.", show_default="shift"),
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Keep a moving average of the weights, as 0.99.", show_default="none")
+    ] = None,
+    early_stop: Annotated[
+        int | None, typer.Option(help="End after so many epochs without a better one.", show_default="never")
+    ] = None,
+    weights_file: Annotated[
+        str | None, typer.Option("--weights", help="Begin with these; another number of classes gets a new head.")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Layers that stay so, as 'stem.*'; repeatable.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help=f"{', '.join(DTYPES)}.", show_default="float32")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of weights, order and augmentation; the split stays the same.", show_default="0"),
+    ] = None,
     backend: Annotated[
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with any of these options; the command line goes first.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -66,243 +114,183 @@ def train(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of text.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder, bit for bit.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
 ) -> None:
     """Train a tiny network on real handwritten digits, or on your own images.
 
-    Writes metrics.jsonl (a line per epoch), summary.json, weights.safetensors (of the best epoch) and curves.png.
+    Writes metrics.jsonl (a line per epoch), summary.json, config.toml, weights.safetensors (of the best epoch), curves.png and a
+    checkpoint, from which --resume goes on after Ctrl-C, SIGTERM or a crash.
     """
+    names = {"option": option, "freeze": freeze, "weights": weights_file}
+    given: dict[str, Any] = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
+    given |= {name: tuple(value) if isinstance(value, list) else value for name, value in names.items()}
     run = None
-    try:
-        with contextlib.ExitStack() as stack:
-            with one_line(ValueError, TypeError, ImportError, OSError):
-                if backend is not None:
-                    if backend not in backends.BACKENDS:
-                        raise ValueError(f"--backend must be one of {', '.join(backends.BACKENDS)}, got {backend!r}")
-                    stack.enter_context(backends.backend(backend))
-                name = tiny_name("--model", model)
-                run = Run(Settings(name, data, seed, epochs, batch, lr, backends.current_backend()), out, quiet=as_json)
-            with one_line(ValueError, FloatingPointError, OSError, status=FAILED):
-                run.introduce()
-                run.fit()
-                run.finish()
-            if as_json:
-                print((run.folder / "summary.json").read_text(encoding="utf-8"), end="")
-    except KeyboardInterrupt:
-        print("interrupted before training began: nothing was kept" if run is None else run.interrupt())
-        raise typer.Exit(INTERRUPTED) from None
-
-
-class Run:
-    """One training and its folder. All is written as soon as it is known, so that an interrupted run leaves what it had."""
-
-    def __init__(self, settings: Settings, out: Path | None, *, quiet: bool = False) -> None:
-        """Make everything ready, the folder last: what is wrong is found before there is anything on disk."""
-        integer("--epochs", settings.epochs, minimum=1)
-        integer("--batch", settings.batch, minimum=1)
-        integer("--seed", settings.seed, minimum=0)
-        positive("--lr", settings.lr)
-        self.settings = settings
-        if settings.data != "digits" and not Path(settings.data).is_file():
-            raise ValueError(f"--data must be digits or an .npz file that exists, got {settings.data!r}")
-        self.dataset = digits() if settings.data == "digits" else load_npz(settings.data)
-        self.rng = np.random.default_rng(settings.seed)
-        image = self.dataset.train.images.shape[1:]
-        self.architecture = {
-            "num_classes": self.dataset.classes,
-            "in_channels": image[0],
-            "stem_stride": 1 if max(image[1:]) < LARGE else 2,
-        }
-        self.network = MODELS[settings.model](**self.architecture, rng=self.rng)
-        self.macs = costs.count(self.network, (1, *image)).macs
-        self.epochs: list[training.Epoch] = []
-        self.test_accuracy: float | None = None
-        self.console = line_console(quiet=quiet)
-        self.started = time.perf_counter()
+    with one_line(ImportError):
+        processes = world()
+    with contextlib.ExitStack() as stack:
         try:
-            self.folder = _new_folder(out, f"{settings.model}-{self.dataset.name}-seed{settings.seed}")
-            self.metrics = self.folder / "metrics.jsonl"
-            self.metrics.touch()
-        except OSError as error:
-            raise OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})") from None
+            with one_line(ValueError, TypeError, ImportError, OSError), _first_one_speaks(processes):
+                _share_cores(processes)
+                if resume is None:
+                    recipe = (Recipe() if config is None else read_recipe(config)).changed(given).checked()
+                else:
+                    others = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+                    others += ["--config"] * (config is not None) + ["--out"] * (out is not None)
+                    if others:
+                        raise ValueError(f"--resume must come without other choices, got {', '.join(others)}")
+                    recipe = read_recipe(resume / "config.toml") if (resume / "config.toml").is_file() else Recipe()
+                if recipe.backend is not None:
+                    stack.enter_context(backends.backend(recipe.backend))
+                if resume is None:
+                    run = Run(recipe, out, processes=processes)
+                else:
+                    run = Run.resume(resume, processes=processes)
+                session = Session(run, tensorboard, quiet=as_json)
+            with (
+                one_line(ValueError, FloatingPointError, OSError, status=FAILED),
+                _first_one_speaks(processes),
+            ):
+                session.introduce()
+                session.fit()
+                session.finish()
+            if as_json and run.writes:
+                print((run.folder / "summary.json").read_text(encoding="utf-8"), end="")
+        except typer.Exit as end:
+            if end.exit_code in (BAD_USAGE, FAILED) and processes.size > 1:  # the others wait for this one
+                processes.abort()
+            raise
+        except KeyboardInterrupt:
+            print("interrupted before training began: nothing was kept" if run is None else session.interrupt())
+            raise typer.Exit(INTERRUPTED) from None
+
+
+class Session:
+    """What a user sees of a run."""
+
+    def __init__(self, run: Run, tensorboard: bool, *, quiet: bool) -> None:
+        self.run = run
+        self.console = line_console(quiet=quiet or not run.writes)
+        self.events = event_writer(run.folder, wanted=tensorboard and run.writes)
 
     def introduce(self) -> None:
         """Say what is about to happen."""
-        settings, dataset = self.settings, self.dataset
-        counts = [len(part.labels) for part in (dataset.train, dataset.validation, dataset.test)]
-        channels, height, width = dataset.train.images.shape[1:]
-        self.console.print(
-            f"{settings.model}: {self.network.parameter_count():,} parameters, {self.macs:,} MACs for an image"
+        run, say = self.run, self.console.print
+        counts = [len(part.labels) for part in (run.dataset.train, run.dataset.validation, run.dataset.test)]
+        channels, height, width = run.image
+        say(f"{run.recipe.model}: {run.network.parameter_count():,} parameters, {run.macs:,} MACs for an image")
+        say(
+            f"{run.dataset.name}: {counts[0]} training, {counts[1]} validation and {counts[2]} test images "
+            f"of {channels}x{height}x{width} in {run.dataset.classes} classes"
         )
-        self.console.print(
-            f"{dataset.name}: {counts[0]} training, {counts[1]} validation and {counts[2]} test images "
-            f"of {channels}x{height}x{width} in {dataset.classes} classes"
-        )
-        self.console.print(f"{settings.backend} backend, seed {settings.seed}, writing to {self.folder}")
-        if settings.backend == "numba":
-            self.console.print("compiling kernels with the first batch, once per machine; Ctrl-C waits for it")
-        self.console.print("epoch     loss  accuracy  validation loss  accuracy  seconds")
+        if run.new_head:
+            say(f"new for these classes: {', '.join(run.new_head)}")
+        many = "" if run.processes.size == 1 else f"{run.processes.size} processes, "
+        say(f"{run.recipe.backend} backend, {many}seed {run.recipe.seed}, writing to {run.folder}")
+        if run.processes.size > 1:
+            say(f"if one of them dies, all end, and {self.how_to_go_on()}")
+        if run.progress.epoch > 1 or run.progress.step:
+            say(f"going on in epoch {run.progress.epoch} after {run.progress.step} of {run.steps_per_epoch} steps")
+        if run.recipe.backend == "numba":
+            say("compiling kernels with the first batch, once per machine; Ctrl-C waits for it")
+        smoothed = " (loss: with smoothed labels)" if run.recipe.label_smoothing else ""
+        say(f"epoch     loss  accuracy  validation loss  accuracy  seconds{smoothed}")
+        for epoch in run.epochs:
+            self.show(epoch)
 
     def fit(self) -> None:
         """Train, with a progress bar on a terminal and a line for each epoch everywhere."""
-        settings, dataset = self.settings, self.dataset
-        steps = settings.epochs * batch_count(len(dataset.train.labels), settings.batch)
-        optimizer = optim.SGD(
-            optim.cosine(settings.lr, steps, warmup=steps // 10),
-            momentum=MOMENTUM,
-            nesterov=True,
-            weight_decay=WEIGHT_DECAY,
-            no_decay=lambda name, array: array.ndim == 1,  # biases, and batch norm's scale and shift
-        )
-        columns = BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+        run = self.run
+        steps, images = run.recipe.epochs * run.steps_per_epoch, len(run.dataset.train.labels)
+        columns = SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()  # fmt: skip
         progress = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
-        with progress, _interrupt_deferred() as raise_interrupt:
-            bar = progress.add_task("first batch", total=steps)
+        started, first = time.perf_counter(), (run.progress.epoch - 1) * images + run.progress.seen
+        try:
+            with progress, signals_deferred() as asked:
+                bar = progress.add_task("first batch", total=steps)
 
-            def on_batch(now: training.Batch) -> None:
-                done = (now.epoch - 1) * now.batches + now.batch
-                text = f"epoch {now.epoch}  loss {now.loss:.3f}  accuracy {now.accuracy:.3f}"
-                progress.update(bar, completed=done, description=text)
-                raise_interrupt()
+                def on_batch(now: Batch) -> None:
+                    done = (now.epoch - 1) * images + run.progress.seen - first
+                    speed = done / (time.perf_counter() - started)
+                    text = f"epoch {now.epoch}  loss {now.loss:.3f}  accuracy {now.accuracy:.3f}  {speed:.0f} images/s"
+                    made = (now.epoch - 1) * now.batches + now.batch
+                    progress.update(bar, completed=made, description=text)
 
-            training.train(
-                self.network,
-                dataset,
-                optimizer,
-                epochs=settings.epochs,
-                batch=settings.batch,
-                rng=self.rng,
-                label_smoothing=LABEL_SMOOTHING,
-                augment=random_shift,
-                on_batch=on_batch,
-                on_epoch=self.add,
-            )
+                run.fit(stop=lambda: asked() is not None, on_batch=on_batch, on_epoch=self.add)
+                if asked() is not None:  # during the last validation
+                    raise Interrupted
+        except OSError as error:
+            raise OSError(
+                f"the run folder must stay writable, got {error.strerror or error}: {self.how_to_go_on()}"
+            ) from None
+        except Interrupted:
+            print(self.interrupt(), flush=True) if run.writes else None
+            raise typer.Exit(128 + (asked() or signal.SIGINT)) from None
 
-    def add(self, epoch: training.Epoch) -> None:
-        """Write down an epoch, and the weights if they are the best so far on the validation images."""
-        if epoch is max([*self.epochs, epoch], key=_goodness):
-            self.save_weights()
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(epoch._asdict()) + "\n")
-        self.epochs.append(epoch)
+    def add(self, epoch: Epoch) -> None:
+        """Tell of an epoch."""
+        self.show(epoch)
+        for name, value in epoch._asdict().items():
+            if self.events is not None and name != "epoch":
+                self.events.add_scalar(name, value, epoch.epoch)
+
+    def show(self, epoch: Epoch) -> None:
         self.console.print(
             f"{epoch.epoch:5d} {epoch.loss:8.4f} {epoch.accuracy:9.4f} "
             f"{epoch.validation_loss:16.4f} {epoch.validation_accuracy:9.4f} {epoch.seconds:8.2f}"
         )
 
     def finish(self) -> None:
-        """Try the best weights, read back from their file, on the test images, which nothing has seen so far."""
-        weights.load(self.network, self.folder / "weights.safetensors")
-        test = training.evaluate(self.network, *self.dataset.test, self.settings.batch)
-        self.test_accuracy = test.accuracy
-        confusion = training.confusion_matrix(self.dataset.test.labels, test.predictions, self.dataset.classes)
-        title = f"{self.settings.model} on {self.dataset.name}, seed {self.settings.seed}"
-        best = max(self.epochs, key=_goodness).epoch
-        self.summarize(interrupted=False)  # before the picture, which is larger and less dear, where the disk is full
-        curves.draw(
-            self.folder / "curves.png", f"{title}: test accuracy {test.accuracy:.4f}", self.epochs, best, confusion
-        )
+        """Say how the best weights do on the test images, and draw the run."""
+        run = self.run
+        test = run.finish()
+        best = best_epoch(run.epochs)
+        assert best is not None
+        confusion = run.confusion(test)
+        if self.events is not None:
+            self.events.add_scalar("test_accuracy", test.accuracy, best.epoch)
+            self.events.close()
+        if run.writes:
+            title = (
+                f"{run.recipe.model} on {run.dataset.name}, seed {run.recipe.seed}: test accuracy {test.accuracy:.4f}"
+            )
+            curves.draw(
+                run.folder / "curves.png", title, run.epochs, best.epoch, confusion, run.dataset.class_names,
+                smoothed=run.recipe.label_smoothing > 0,
+            )  # fmt: skip
         self.console.print(
-            f"test accuracy {test.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}) with the weights of epoch {best}"
+            f"test accuracy {test.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}) with the weights of epoch {best.epoch}"
         )
 
     def interrupt(self) -> str:
-        """Keep what there is, and say what that is."""
-        if not self.epochs:
-            self.save_weights()
-        self.summarize(interrupted=True)
+        """Keep what there is, and say how to go on."""
+        run = self.run
+        run.interrupt()
         return (
-            f"interrupted after {len(self.epochs)} of {self.settings.epochs} epochs: "
-            f"their metrics, the summary and the weights so far are in {self.folder}"
+            f"interrupted after {len(run.epochs)} of {run.recipe.epochs} epochs and {run.progress.step} steps: "
+            f"{self.how_to_go_on()}"
         )
 
-    def save_weights(self) -> None:
-        """Write the weights as they are now, with what it takes to use them."""
-        about = {
-            "model": self.settings.model,
-            "architecture": self.architecture,
-            "image": self.dataset.train.images.shape[1:],
-            "white": _white(self.dataset),
-            "mean": self.dataset.mean.tolist(),
-            "std": self.dataset.std.tolist(),
-        }
-        # One entry, since safetensors writes several in random order, and equal runs would differ.
-        weights.save(self.network, self.folder / "weights.safetensors", {"npconv": json.dumps(about)})
-
-    def summarize(self, *, interrupted: bool) -> None:
-        """Write what other programs may want to know of the run."""
-        settings, best = self.settings, max(self.epochs, key=_goodness, default=None)
-        versions = {"npconv": __version__, "python": platform.python_version(), "numpy": np.__version__}
-        if settings.backend == "numba":
-            versions["numba"] = metadata.version("numba")
-        summary = {
-            "model": settings.model,
-            "data": settings.data,
-            "seed": settings.seed,
-            "epochs": len(self.epochs),
-            "test_accuracy": self.test_accuracy,
-            "seconds": round(time.perf_counter() - self.started, 3),
-            "parameters": self.network.parameter_count(),
-            "macs": self.macs,
-            "interrupted": interrupted,
-            "best_epoch": None if best is None else best.epoch,
-            "validation_accuracy": None if best is None else best.validation_accuracy,
-            "batch": settings.batch,
-            "lr": settings.lr,
-            "architecture": self.architecture,
-            "backend": settings.backend,
-            "versions": versions,
-        }
-        files.write(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-
-
-def _white(dataset: Dataset) -> float:
-    """What a white pixel counts in the images: the least of `WHITES` that none is above, or else the brightest's value."""
-    parts = dataset.train, dataset.validation, dataset.test
-    normalised = np.max([part.images.max(axis=(0, 2, 3)) for part in parts], axis=0)
-    brightest = float((normalised * dataset.std + dataset.mean).max())
-    return next((white for white in WHITES if brightest < white * (1 + 1e-5)), brightest)  # to the rounding of float32
-
-
-def _new_folder(out: Path | None, name: str) -> Path:
-    """Make `out`, which must be new or empty, or else the first of runs/name, runs/name-2, ... that does not exist."""
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise ValueError(f"--out must be a new or empty folder, got {out}, which holds files")
-        return out
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    folder = next(folder for folder in map(Path("runs").joinpath, names) if not folder.exists())
-    folder.mkdir(parents=True)
-    return folder
+    def how_to_go_on(self) -> str:
+        return f"npconv train --resume {shlex.quote(str(self.run.folder))} goes on"
 
 
 @contextlib.contextmanager
-def _interrupt_deferred() -> Iterator[Callable[[], None]]:
-    """Make a Ctrl-C wait for the next call of the function that this gives; a second one does not wait.
-
-    A batch is over soon, half of one leaves no network worth keeping, and Numba loses an interrupt while it compiles.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    pressed = False
-
-    def remember(number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
-
-    def raise_interrupt() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    if before is not signal.SIG_IGN:  # as for a job in the background
-        signal.signal(signal.SIGINT, remember)
+def _first_one_speaks(processes: Processes) -> Iterator[None]:
+    """Let the other processes wait before they tell of an error, which the first one has told if it is everybody's."""
     try:
-        yield raise_interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)
-    raise_interrupt()
+        yield
+    except Exception:
+        if processes.rank:
+            time.sleep(1)
+        raise
 
 
-def _goodness(epoch: training.Epoch) -> tuple[float, float]:
-    """The higher the better: accuracy is coarse on few validation images, so the loss decides between equals."""
-    return epoch.validation_accuracy, -epoch.validation_loss
+def _share_cores(processes: Processes) -> None:
+    """Let the processes of one machine share its cores, before Numba is loaded and takes all of them."""
+    if processes.size > 1:
+        local = int(os.environ.get("MPI_LOCALNRANKS", os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", processes.size)))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(1, cores // local)))

@@ -4,7 +4,7 @@ Where no window of a tile meets padding, the distance of two pixels is all that 
 reads each pixel once for all taps. Other outputs, at the borders, find their pixels by a table of addresses, with padding as a
 pixel of zeros. Both add the taps row by row, so an output has the same bits in either.
 
-An input gradient at stride 1 is the same of dy, with kernels rotated by half a turn.
+An input gradient at stride 1 is the same of dy, with kernels rotated by half a turn. A weight gradient goes over the same pixels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.outer_products import ITEMS
 from npconv.kernels.sums import LIMITS, pitch_of, pixels_from
-from npconv.kernels.tiles import transpose_runs
+from npconv.kernels.tiles import transpose_runs, transpose_sums
 from npconv.kernels.vectors import LANES, Code, Int, Mask, Pointer, Registers, address_of, emitted, fma
 from npconv.memory import empty
 
@@ -32,6 +33,7 @@ EDGE = 2  # pixels of a tile at the borders
 class Plan(NamedTuple):
     """All that is known before there are arrays."""
 
+    batch: int
     in_height: int
     in_width: int
     out_height: int
@@ -75,6 +77,25 @@ def convolve_rows(
     )  # fmt: skip
 
 
+def weight_grad_rows(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
+    """dw in C order, (C, 1, R, S). Maps are channels-last, or slices of channels of such maps."""
+    dtype = x.dtype
+    dw = empty(geometry.w_shape, dtype)
+    if dy.size == 0:
+        dw[...] = 0
+        return dw
+    plan = _plan(geometry, True, LANES[dtype.itemsize * 8], 1)
+    taps, rows = plan.kernel**2, plan.items // plan.parts
+    sums = empty((min(ITEMS, -(-rows // 4)), plan.blocks * taps * plan.lanes), dtype)
+    tables = scratch(np.int64, plan.kernel + taps * plan.out_width)
+    _depthwise_weight_grad(
+        pixels_from(x), np.zeros(plan.in_width * pitch_of(x), dtype), pixels_from(dy),
+        np.array([pitch_of(x), pitch_of(dy)]), plan, sums, tables,
+    )  # fmt: skip
+    unpack_lanes(sums, _taps(plan.kernel, True), plan.lanes, dw.reshape(-1))
+    return dw
+
+
 @functools.lru_cache(maxsize=1024)
 def _plan(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> Plan:
     g, kernel = geometry, geometry.kernel_height
@@ -89,6 +110,7 @@ def _plan(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> 
     blocks, rows = -(-g.groups // lanes), g.batch * made[0]
     parts = min(blocks, max(1, 4 * threads // rows))
     return Plan(
+        g.batch,
         *read,
         *made,
         g.groups,
@@ -132,40 +154,46 @@ def pack_lanes(w, taps, lanes, packed):
             )
 
 
+@njit
+def _fill_tables(plan, row, x, x_pixel, nothing, table):
+    """table: the addresses of the rows that row `row` of the result reads, padding being one of zeros; then, for outputs m that are
+    not inner ones, those of the pixels at each tap, (taps, m)."""
+    kernel, out_height, in_height, in_width = plan.kernel, plan.out_height, plan.in_height, plan.in_width
+    n, h = row // out_height, row % out_height * plan.stride - plan.top
+    for r in range(kernel):
+        i = h + r
+        table[r] = x + (n * in_height + i) * in_width * x_pixel if i >= 0 and i < in_height else nothing
+    pixels = plan.out_width - plan.inner
+    for m in range(pixels):
+        q = m if m < plan.first else m + plan.inner
+        for s in range(kernel):
+            j = q * plan.stride - plan.left + s
+            for r in range(kernel):
+                there = table[r] + j * x_pixel if j >= 0 and j < in_width else nothing
+                table[kernel + (r * kernel + s) * pixels + m] = there
+
+
 @compiled
 def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
     kernel, stride, lanes, channels, blocks = plan.kernel, plan.stride, plan.lanes, plan.channels, plan.blocks
-    in_height, in_width, out_height, out_width = plan.in_height, plan.in_width, plan.out_height, plan.out_width
-    top, left, parts, items, threads = plan.top, plan.left, plan.parts, plan.items, len(tables)
-    first, inner = plan.first, plan.inner
-    x_pitch, y_pitch, size, taps = pitches[0], pitches[1], kernel * kernel * lanes, kernel * kernel
-    x_pixel, y_pixel = x_pitch * x.itemsize, y_pitch * x.itemsize
-    first_x, first_y, nothing = address_of(x), address_of(y), address_of(zeros)
+    out_width, parts, items, threads = plan.out_width, plan.parts, plan.items, len(tables)
+    first, inner, taps = plan.first, plan.inner, kernel * kernel
+    x_pitch, y_pitch, size = pitches[0], pitches[1], taps * lanes
+    x_pixel, y_pixel, pixels = x_pitch * x.itemsize, y_pitch * x.itemsize, out_width - inner
     for thread in prange(threads):
         table = tables[thread]
         for item in range(items * thread // threads, items * (thread + 1) // threads):
             part, row = item % parts, item // parts
             begin, end = blocks * part // parts, blocks * (part + 1) // parts
-            n, p = row // out_height, row % out_height
-            h = p * stride - top
-            # The rows that are read, of which padding is one of zeros; then, by address, the columns before and after the inner ones.
-            for r in range(kernel):
-                i = h + r
-                table[r] = first_x + (n * in_height + i) * in_width * x_pixel if i >= 0 and i < in_height else nothing
-            pixels = out_width - inner
+            _fill_tables(plan, row, address_of(x), x_pixel, address_of(zeros), table)
             for m in range(pixels):
                 q = m if m < first else m + inner
-                for s in range(kernel):
-                    j = q * stride - left + s
-                    for r in range(kernel):
-                        there = table[r] + j * x_pixel if j >= 0 and j < in_width else nothing
-                        table[kernel + (r * kernel + s) * pixels + m] = there
-                table[kernel + taps * pixels + m] = first_y + (row * out_width + q) * y_pixel
+                table[kernel + taps * pixels + m] = address_of(y) + (row * out_width + q) * y_pixel
             c = begin * lanes
             own = min(end * lanes, channels) - c
             if inner > 0:
                 depthwise_tiles(
-                    table, (first * stride - left) * x_pitch + c, x_pitch, w[begin * size :], kernel, stride, bias[c:], limits,
+                    table, (first * stride - plan.left) * x_pitch + c, x_pitch, w[begin * size :], kernel, stride, bias[c:], limits,
                     y[(row * out_width + first) * y_pitch + c :], y_pitch, inner, own,
                 )  # fmt: skip
             if pixels > 0:
@@ -267,3 +295,100 @@ def lines(code: Code, channels: Int, tile: Callable[[int, Int, Mask | None], Non
     with code.loop((rest + (code.lanes - 1)) // code.lanes) as block:
         c = whole * (vectors * code.lanes) + block * code.lanes
         tile(1, c, code.first_lanes(channels - c))
+
+
+@compiled
+def _depthwise_weight_grad(x, zeros, dy, pitches, plan, sums, tables):
+    """sums[part] = the weight gradient of a part of the rows, as weights are packed; parts are cut where the rows' number decides."""
+    kernel, channels, out_width, first, inner = plan.kernel, plan.channels, plan.out_width, plan.first, plan.inner
+    rows, parts, threads, pixels = plan.batch * plan.out_height, len(sums), len(tables), out_width - plan.inner
+    x_pitch, dy_pitch = pitches[0], pitches[1]
+    for thread in prange(threads):
+        table = tables[thread]
+        for part in range(parts * thread // threads, parts * (thread + 1) // threads):
+            own = sums[part]
+            own[:] = 0
+            for row in range(rows * part // parts, rows * (part + 1) // parts):
+                _fill_tables(plan, row, address_of(x), x_pitch * x.itemsize, address_of(zeros), table)
+                start = row * out_width * dy_pitch
+                if inner > 0:
+                    depthwise_outer_tiles(
+                        table, (first * plan.stride - plan.left) * x_pitch, x_pitch, kernel, plan.stride,
+                        dy[start + first * dy_pitch :], dy_pitch, inner, channels, own,
+                    )  # fmt: skip
+                for m in range(pixels):
+                    q = m if m < first else m + inner
+                    depthwise_outer_pixel(
+                        table[kernel + m :], pixels, kernel * kernel, dy[start + q * dy_pitch :], channels, own
+                    )
+
+
+@compiled
+def unpack_lanes(sums, taps, lanes, w):
+    """w[block * lanes + lane, t] = the sum over the parts of sums[part][block, taps[t], lane], in their order."""
+    count = len(taps)
+    channels, size = len(w) // count, count * lanes
+    for item in prange(sums.shape[1] // size):
+        block = np.int64(item)
+        own = min(lanes, channels - block * lanes)
+        for t in range(0, count, lanes):
+            transpose_sums(
+                sums[0, block * size :], len(sums), sums.shape[1], taps[t:], lanes, w[block * lanes * count + t :], count,
+                own, min(lanes, count - t),
+            )  # fmt: skip
+
+
+@emitted
+def depthwise_outer_tiles(
+    code: Code, rows: Pointer, start: Int, pitch: Int, kernel: Int, stride: Int, dy: Pointer, dy_pitch: Int, count: Int,
+    channels: Int, dw: Pointer,
+) -> None:  # fmt: skip
+    """dw[r, s, c] += sum over q < count of row r[start + (q * stride + s) * pitch + c] * dy[q * dy_pitch + c], for c < channels.
+
+    rows: their addresses. dw: (blocks, rows * columns, lanes) of blocks of channels
+    """
+
+    def tile(size: int, step: int, outputs: int, first: Int) -> None:
+        corners = [code.pointer_at(rows[r]) + (start + first * (pitch * step)) for r in range(size)]
+        columns = [pitch * j for j in range((outputs - 1) * step + size)]
+        gradients = [dy + (first + i) * dy_pitch for i in range(outputs)]
+
+        def block(c: Int, mask: Mask | None) -> None:
+            gradient = [row.vector(c, mask) for row in gradients]
+            for r in range(size):
+                sums = dw + (c * (size * size) + r * size * code.lanes)
+                total = [(sums + s * code.lanes).vector() for s in range(size)]
+                for j, column in enumerate(columns):
+                    here = (corners[r] + column).vector(c, mask)
+                    for i in range(outputs):
+                        if 0 <= j - i * step < size:
+                            total[j - i * step] = fma(here, gradient[i], total[j - i * step])
+                for s in range(size):
+                    (sums + s * code.lanes).store(total[s])
+
+        code.vectors(channels, block)
+
+    for size in KERNELS:
+        for step in STRIDES:
+            with code.when(kernel.equals(size).both(stride.equals(step))):
+                whole = count // ROW
+                with code.loop(whole) as number:
+                    tile(size, step, ROW, number * ROW)
+                with code.loop(count - whole * ROW) as rest:
+                    tile(size, step, 1, whole * ROW + rest)
+
+
+@emitted
+def depthwise_outer_pixel(
+    code: Code, addresses: Pointer, pixels: Int, taps: Int, dy: Pointer, channels: Int, dw: Pointer
+) -> None:
+    """dw[t, c] += the number c of the pixel at addresses[t * pixels], times dy[c], for all taps t and c < channels."""
+
+    def block(c: Int, mask: Mask | None) -> None:
+        gradient = dy.vector(c, mask)
+        with code.loop(taps) as t:
+            sums = dw + (c * taps + t * code.lanes)
+            here = code.pointer_at(addresses[t * pixels]).vector(c, mask)
+            sums.store(fma(here, gradient, sums.vector()))
+
+    code.vectors(channels, block)

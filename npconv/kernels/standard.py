@@ -56,6 +56,8 @@ def conv2d_input_grad_into(dy: Array, w: Array, geometry: Conv2dGeometry, dx: Ar
 @of_channels_last_maps
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw as outer products of pixels, or of Winograd's transforms of them."""
+    if depthwise_rows.pays(geometry, forward=True):
+        return depthwise_rows.weight_grad_rows(dy, x, geometry)
     if _lanes_pay(x, geometry, forward=True):
         return lane_sums.weight_grad_lanes(dy, x, geometry)
     if kernel_rows.pays(geometry):

@@ -6,9 +6,12 @@ function's own name. What all share, such as the stem and the classifier, is in 
 """
 
 from collections.abc import Callable
+from os import PathLike
+from typing import Any
 
 from npconv.models.ds_cnn import ds_cnn
 from npconv.models.ghostnet import ghost_bottleneck, ghostnet, ghostnet_channels, make_divisible, tiny_ghostnet
+from npconv.models.loading import load_network, noted
 from npconv.models.mobilenet import (
     conv_mobilenet,
     mobilenet_v1,
@@ -61,6 +64,42 @@ _NETWORKS: tuple[Callable[..., Sequential], ...] = (
 )
 NETWORKS: dict[str, Callable[..., Sequential]] = {network.__name__: network for network in _NETWORKS}
 
+
+def load(
+    path: str | PathLike[str], model: str | None = None, *, source: str | None = None, **options: Any
+) -> Sequential:
+    """A network with its weights, in evaluation mode, from a file: nothing is drawn, so no rng is needed.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file. One that `npconv train` wrote says which network it is for.
+    model : str, optional
+        One of `NETWORKS`, for a file that does not.
+    source : str, optional
+        Whose names the arrays have, as in `npconv.weights.load`.
+    **options
+        Of the network, as num_classes.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    TypeError, ValueError
+        No such file, network or option, or arrays of another network.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import models, weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     weights.save(models.tiny_resnet(3, rng=np.random.default_rng(0)), f"{folder}/w.safetensors")
+    ...     models.load(f"{folder}/w.safetensors", "tiny_resnet", num_classes=3).head.linear
+    Linear(32, 3)
+    """
+    return load_network(path, NETWORKS, NETWORKS | MODELS, model, source, **options)
+
+
 __all__ = [
     "MODELS",
     "NETWORKS",
@@ -74,8 +113,10 @@ __all__ = [
     "ghost_vgg16",
     "ghostnet",
     "ghostnet_channels",
+    "load",
     "make_divisible",
     "mobilenet_v1",
+    "noted",
     "oct_mobilenet_v1",
     "oct_resnet",
     "oct_resnet152_v1f",

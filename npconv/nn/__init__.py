@@ -23,6 +23,7 @@ from npconv.nn.containers import Concat, Identity, Residual, Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d, PointwiseConv2d, SeparableConv2d
 from npconv.nn.dropout import Dropout
 from npconv.nn.fold import fold_batch_norm
+from npconv.nn.freezing import is_frozen
 from npconv.nn.ghost import GhostModule
 from npconv.nn.layer import Layer, OperatorLayer
 from npconv.nn.linear import Flatten, Linear
@@ -64,6 +65,7 @@ __all__ = [
     "SqueezeExcite",
     "Upsample",
     "fold_batch_norm",
+    "is_frozen",
     "predict",
     "replace_convs",
     "watch_layers",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, overload
 
 import numpy as np
 
-from npconv.geometry import shown
+from npconv.nn.composite import ERRORS, Composite, check_parts, locate, refuse_unknown
+from npconv.nn.freezing import wholly_frozen
 from npconv.nn.layer import Layer
 from npconv.ops import OctaveMap, relu6_backward, relu_backward
 from npconv.ops.branches import add, concatenate, concatenate_backward
@@ -29,8 +30,14 @@ class Identity(Layer):
         return dy
 
 
-class _Container(Layer):
-    """Layers by name: those without one are called by their place, "0", "1", ..."""
+class _Container(Composite):
+    """Layers by name: those without one are called by their place, "0", "1", ...
+
+    They are attributes, items by path or by place, and a sequence: ``net.head``, ``net["stage2.0"]``, ``net[-1]``,
+    ``net[:3]``, ``len(net)``, ``for layer in net``. ``net.head = layer`` and ``net[0] = layer`` replace one.
+    """
+
+    _layers: dict[str, Layer]
 
     def __init__(self, *layers: Layer, **named_layers: Layer) -> None:
         super().__init__()
@@ -39,6 +46,45 @@ class _Container(Layer):
 
     def children(self) -> dict[str, Layer]:
         return dict(self._layers)
+
+    def __getattr__(self, name: str) -> Any:
+        layers = vars(self).get("_layers", {})
+        if name not in layers:
+            raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
+        return layers[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("_layers", {}):
+            self.replace(name, value)
+            return
+        refuse_unknown(self, name, value)
+        super().__setattr__(name, value)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __bool__(self) -> bool:  # a network is one, however many layers it has
+        return True
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers.values())
+
+    @overload
+    def __getitem__(self, key: int | str) -> Layer: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequential: ...
+    def __getitem__(self, key: int | str | slice) -> Layer:
+        if isinstance(key, str):
+            return self.layer_at(key)
+        if isinstance(key, slice):
+            return Sequential(**dict(list(self._layers.items())[key]))
+        return list(self._layers.values())[key]
+
+    def __setitem__(self, key: int | str, layer: Layer) -> None:
+        self.replace(key if isinstance(key, str) else list(self._layers)[key], layer)
+
+    def _put(self, name: str, layer: Layer) -> None:
+        self._layers[name] = layer
 
 
 class Sequential(_Container):
@@ -73,37 +119,54 @@ class Sequential(_Container):
     """
 
     def forward(self, x: Any) -> Any:
-        steps = list(_steps(list(self._layers.values())))
-        for layer, activation in steps:
-            x = layer(x, activation)
-        self._keep(*(layer for layer, _ in steps))
+        steps = list(_steps(self._layers))
+        for name, layer, activation in steps:
+            try:  # costs nothing where nothing is raised
+                x = layer(x, activation)
+            except ERRORS as error:
+                locate(error, name)
+                raise
+        self._keep(*((name, layer) for name, layer, _ in steps))
         return x
 
     def backward(self, dy: Any) -> Any:
-        for layer in reversed(self._recall()):
-            dy = layer.backward(dy)
+        for name, layer in reversed(self._recall()):
+            try:
+                dy = layer.backward(dy)
+            except ERRORS as error:
+                locate(error, name)
+                raise
         return dy
 
     def backward_params(self, dy: Any) -> None:
-        """Back to the first layer, of which the parameters' gradients alone are wanted."""
-        first, *others = self._recall() or (Identity(),)
-        for layer in reversed(others):
-            dy = layer.backward(dy)
-        first.backward_params(dy)
+        """Back to the first layer that learns, of which the parameters' gradients alone are wanted."""
+        steps = list(self._recall())
+        while steps and wholly_frozen(steps[0][1]):
+            steps.pop(0)
+        for place, (name, layer) in reversed(list(enumerate(steps))):
+            try:
+                if place:
+                    dy = layer.backward(dy)
+                else:
+                    layer.backward_params(dy)
+            except ERRORS as error:
+                locate(error, name)
+                raise
 
 
-def _steps(layers: Sequence[Layer]) -> Iterator[tuple[Any, NormActivation | None]]:
+def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, NormActivation | None]]:
     """The layers that run, each with the activation that it runs too, which stands behind it and does not."""
     taken: Layer | None = None
-    for layer, behind in itertools.zip_longest(layers, layers[1:]):
+    layers = list(named.values())
+    for name, layer, behind in itertools.zip_longest(named, layers, layers[1:]):
         if layer is taken:
             continue
         activation = layer.taken_over(behind) if behind else None
         taken = behind if activation else None
-        yield layer, activation
+        yield name, layer, activation
 
 
-class Residual(Layer):
+class Residual(Composite):
     """The sum of two branches: ``y = main(x) + shortcut(x)``; without a shortcut, ``main(x) + x``.
 
     ValueError where the branches do not give the same shape. Children: ``main`` and, if given, ``shortcut``.
@@ -125,7 +188,7 @@ class Residual(Layer):
 
     def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
         """``activation(forward(x))``, the sum and its activation in one go over memory; so inside a `Sequential`."""
-        y, carried = self.main(x), self.shortcut(x)
+        y, carried = (_forward(name, layer, x) for name, layer in self.children().items())
         shapes = _each(np.shape, y), _each(np.shape, carried)
         if shapes[0] != shapes[1]:
             raise ValueError(f"main and shortcut must give the same shape, got {shapes[0]} and {shapes[1]}")
@@ -167,7 +230,7 @@ class Concat(_Container):
 
     def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
         """``activation(forward(x))`` in one go over memory; so inside a `Sequential`."""
-        parts = [branch(x) for branch in self._layers.values()]
+        parts = [_forward(name, branch, x) for name, branch in self._layers.items()]
         shapes = [_each(np.shape, part) for part in parts]
         sizes = [_each(lambda shape: (shape[0], *shape[2:]), shape) for shape in shapes]
         if any(size != sizes[0] for size in sizes):
@@ -191,20 +254,13 @@ class Concat(_Container):
         return _each(lambda *maps: functools.reduce(add, maps), *gradients)
 
 
-def check_parts(parts: Mapping[str, Layer]) -> None:
-    """Raise unless all `parts` are layers, no layer in two places: one keeps a single last forward."""
-    for name, layer in parts.items():
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{name} must be a Layer, got {shown(layer)}")
-    places: dict[int, str] = {}
-    for name, part in parts.items():
-        for path, layer in part.named_layers():
-            place = f"{name}.{path}" if path else name
-            if id(layer) in places:
-                raise ValueError(
-                    f"a layer must stand in one place, got {type(layer).__name__} at {places[id(layer)]} and {place}"
-                )
-            places[id(layer)] = place
+def _forward(name: str, layer: Layer, x: Any) -> Any:
+    """``layer(x)``, whose errors say its name."""
+    try:
+        return layer(x)
+    except ERRORS as error:
+        locate(error, name)
+        raise
 
 
 def _each(function: Callable[..., Any], *maps: Any) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, IntOrPair, Padding, flag, fraction, octave_channels, octave_paths
-from npconv.nn.containers import Identity, check_parts
+from npconv.nn.composite import check_parts
+from npconv.nn.containers import Identity
 from npconv.nn.convolution import depthwise_kernel_shape, kernel_shape
 from npconv.nn.initialization import constant, he_normal
 from npconv.nn.layer import Layer

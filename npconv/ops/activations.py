@@ -13,6 +13,27 @@ def relu(x: Array) -> Array:
 
     Raises TypeError where x is no float array.
 
+    Parameters
+    ----------
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no float array.
+
+    Notes
+    -----
+    Nair and Hinton, 2010.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
@@ -24,6 +45,30 @@ def relu(x: Array) -> Array:
 def relu_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `relu`: dy where x > 0, else 0. Raises ValueError where dy is not of the shape of x.
 
+    Parameters
+    ----------
+    dy : array of any shape
+        The gradient of the result, of its shape and dtype.
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `relu`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    Nair and Hinton, 2010.
+    ``npconv explain relu`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> relu_backward(np.array([5.0, 5.0]), np.array([0.0, 2.0]))
     array([0., 5.])
@@ -37,6 +82,27 @@ def relu6(x: Array) -> Array:
 
     Raises TypeError where x is no float array. Source: MobileNet's published code.
 
+    Parameters
+    ----------
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no float array.
+
+    Notes
+    -----
+    The published MobileNet code.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> relu6(np.array([-1.0, 2.0, 7.0]))
     array([0., 2., 6.])
@@ -48,6 +114,30 @@ def relu6(x: Array) -> Array:
 def relu6_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `relu6`: dy where 0 < x < 6, else 0. Raises ValueError where dy is not of the shape of x.
 
+    Parameters
+    ----------
+    dy : array of any shape
+        The gradient of the result, of its shape and dtype.
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `relu6`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    The published MobileNet code.
+    ``npconv explain relu6`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> relu6_backward(np.array([5.0, 5.0, 5.0]), np.array([-1.0, 2.0, 6.0]))
     array([0., 5., 0.])
@@ -61,6 +151,27 @@ def hard_sigmoid(x: Array) -> Array:
 
     Raises TypeError where x is no float array. Source: MobileNetV3 (arXiv 1905.02244), section 5.2; GhostNet's gate.
 
+    Parameters
+    ----------
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no float array.
+
+    Notes
+    -----
+    MobileNetV3 (arXiv 1905.02244), section 5.2.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> hard_sigmoid(np.array([-4.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
@@ -72,6 +183,30 @@ def hard_sigmoid(x: Array) -> Array:
 def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `hard_sigmoid`: dy / 6 where -3 < x < 3, else 0. Raises ValueError where dy is not of the shape of x.
 
+    Parameters
+    ----------
+    dy : array of any shape
+        The gradient of the result, of its shape and dtype.
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `hard_sigmoid`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    MobileNetV3 (arXiv 1905.02244), section 5.2.
+    ``npconv explain hard_sigmoid`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> hard_sigmoid_backward(np.array([6.0, 6.0]), np.array([0.0, 3.0]))
     array([1., 0.])
@@ -85,6 +220,27 @@ def hard_swish(x: Array) -> Array:
 
     Raises TypeError where x is no float array. Source: MobileNetV3 (arXiv 1905.02244), section 5.2.
 
+    Parameters
+    ----------
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no float array.
+
+    Notes
+    -----
+    MobileNetV3 (arXiv 1905.02244), section 5.2.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> hard_swish(np.array([-4.0, 1.5, 3.0]))
     array([-0.   ,  1.125,  3.   ])
@@ -98,6 +254,30 @@ def hard_swish_backward(dy: Array, x: Array) -> Array:
 
     Raises ValueError where dy is not of the shape of x.
 
+    Parameters
+    ----------
+    dy : array of any shape
+        The gradient of the result, of its shape and dtype.
+    x : array of any shape
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `hard_swish`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    MobileNetV3 (arXiv 1905.02244), section 5.2.
+    ``npconv explain hard_swish`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> hard_swish_backward(np.array([2.0, 2.0, 2.0]), np.array([-3.0, 0.0, 3.0]))
     array([0., 1., 2.])

@@ -38,6 +38,7 @@ def depthwise_conv2d(
     Parameters
     ----------
     x : array (N, C, H, W)
+        float16, float32 or float64, like all arrays here; never modified.
     w : array (C * m, 1, kh, kw)
         PyTorch's layout for ``groups=C``; `npconv.layouts` converts TensorFlow's (kh, kw, C, m).
     b : array (C * m,), optional
@@ -84,6 +85,32 @@ def depthwise_conv2d_backward(
     """The gradients (dx, dw, db) of `depthwise_conv2d` for dy (N, C * m, P, Q); db is None where b is None.
 
     The other arguments and the errors are the forward's.
+
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w, b : arrays
+        As in `depthwise_conv2d`.
+    stride, padding, dilation
+        As in `depthwise_conv2d`.
+
+    Returns
+    -------
+    dx, dw, db : arrays
+        Of the shapes and the dtype of x, w, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `depthwise_conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    MobileNets (arXiv 1704.04861), section 3.1, equation 3.
+    ``npconv explain depthwise_conv2d`` derives it.
 
     Examples
     --------

@@ -29,6 +29,7 @@ def ghost_conv2d(
     Parameters
     ----------
     x : array (N, C, H, W)
+        float16, float32 or float64, like all arrays here; never modified.
     w_primary : array (m, C / groups, kh, kw)
         m = ceil(out_channels / s) for the ratio s: see `ghost_channels`.
     w_cheap : array (m * (s - 1), 1, dh, dw), or None for s = 1
@@ -92,6 +93,32 @@ def ghost_conv2d_backward(
     A primary map is read twice, by the output and by its ghosts: its gradient is the sum of both. Filters whose ghosts
     were cut get the gradient 0. `y`, the forward's output, saves computing the primary maps again where it is given. The
     other arguments and the errors are the forward's.
+
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w_primary, w_cheap : arrays
+        As in `ghost_conv2d`.
+    stride, padding, dilation, groups, out_channels, y
+        As in `ghost_conv2d`.
+
+    Returns
+    -------
+    dx, dw_primary, dw_cheap : arrays
+        Of the shapes and the dtype of x, w_primary, w_cheap; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `ghost_conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    GhostNet (arXiv 1911.11907), section 3.1, equations 2 and 3.
+    ``npconv explain ghost_conv2d`` derives it.
 
     Examples
     --------

@@ -27,6 +27,10 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     TypeError, ValueError
         Arrays of different or non-float dtypes, or of shapes that do not fit together.
 
+    Notes
+    -----
+    A matrix product.
+
     Examples
     --------
     >>> import numpy as np
@@ -41,6 +45,32 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
 def linear_backward(dy: Array, x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array, Array | None]:
     """The gradients (dx, dw, db) of `linear` for dy (N, O); db is None where b is None.
 
+    Parameters
+    ----------
+    dy : array (N, O)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C)
+        float16, float32 or float64, all of one dtype; never modified.
+    w, b : arrays
+        As in `linear`.
+
+    Returns
+    -------
+    dx, dw, db : arrays
+        Of the shapes and the dtype of x, w, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `linear`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    A matrix product.
+    ``npconv explain linear`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> dx, dw, db = linear_backward(np.array([[2.0]]), np.array([[1.0, 2.0]]), np.array([[1.0, 10.0]]))
     >>> dx, dw, db

@@ -55,6 +55,32 @@ def softmax_cross_entropy_backward(dy: Array, logits: Array, labels: Array, *, l
 
     dy is a 0-d array of the dtype of the logits: ``np.ones((), logits.dtype)`` for the loss itself.
 
+    Parameters
+    ----------
+    dy : array ()
+        The gradient of the result, of its shape and dtype.
+    logits : array (N, K)
+        float16, float32 or float64, all of one dtype; never modified.
+    labels, label_smoothing
+        As in `softmax_cross_entropy`.
+
+    Returns
+    -------
+    dlogits : array
+        Of the shape and the dtype of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `softmax_cross_entropy`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    A standard loss; label smoothing: Szegedy et al. (arXiv 1512.00567), section 7.
+    ``npconv explain softmax_cross_entropy`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> softmax_cross_entropy_backward(np.ones(()), np.zeros((1, 2)), np.array([0]))
     array([[-0.5,  0.5]])

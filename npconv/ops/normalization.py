@@ -19,6 +19,26 @@ def batch_statistics2d(x: Array) -> tuple[Array, Array]:
 
     Raises ValueError for an empty batch, which has no mean.
 
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    mean, var : arrays (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no float array of 4 axes, or an empty one.
+
+    Notes
+    -----
+    Ioffe and Szegedy (arXiv 1502.03167), algorithm 1.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> mean, var = batch_statistics2d(np.array([1.0, 3.0]).reshape(2, 1, 1, 1))
     >>> mean, var
@@ -124,6 +144,34 @@ def batch_norm2d_backward(
     `batch_statistics` = (mean, var) of x, if the forward made them, saves computing them again. At a kink of the activation
     the gradient is the flat side's.
 
+    Parameters
+    ----------
+    dy : array (N, C, H, W)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    gamma, beta, mean, var : arrays
+        As in `batch_norm2d`.
+    eps, activation, batch_statistics
+        As in `batch_norm2d`.
+
+    Returns
+    -------
+    dx, dgamma, dbeta, dmean, dvar : arrays
+        Of the shapes and the dtype of x, gamma, beta, mean, var; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `batch_norm2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    Ioffe and Szegedy (arXiv 1502.03167), algorithm 1.
+    ``npconv explain batch_norm2d`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> x, one = np.array([1.0, 3.0]).reshape(2, 1, 1, 1), np.ones(1)
     >>> dx, dgamma, dbeta, _, _ = batch_norm2d_backward(np.array([0.0, 1.0]).reshape(2, 1, 1, 1), x, one, 0 * one, eps=1e-12)

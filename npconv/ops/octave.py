@@ -44,7 +44,7 @@ def octave_conv2d(
 
     Parameters
     ----------
-    x : OctaveMap, or (high, low)
+    x : OctaveMap, or (high, low), each (N, C, H, W)
         float16, float32 or float64; never modified.
     w : OctaveWeight
     b : OctaveBias, or (high, low), optional
@@ -105,6 +105,32 @@ def octave_conv2d_backward(
 
     The other arguments and the errors are the forward's.
 
+    Parameters
+    ----------
+    dy : OctaveMap, or (high, low), each (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : OctaveMap, or (high, low), each (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w, b
+        As in `octave_conv2d`.
+    stride, padding, dilation, groups, stride_mode
+        As in `octave_conv2d`.
+
+    Returns
+    -------
+    dx, dw, db : as the arguments
+        Of the shapes and the dtype of x, w, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `octave_conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    Drop an Octave (arXiv 1904.05049), section 3.2, equation 4.
+    ``npconv explain octave_conv2d`` derives it.
+
     Examples
     --------
     >>> import numpy as np
@@ -142,6 +168,26 @@ def octave_depthwise_conv2d(
     Parameters, result and errors are those of `octave_conv2d`, with the kernels hh (Ch * m, 1, kh, kw) and
     ll (Cl * m, 1, kh, kw); ValueError where w has the paths hl or lh.
 
+    Parameters
+    ----------
+    x : OctaveMap, or (high, low), each (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w : OctaveWeight
+        Of hh and ll alone.
+    b : OctaveBias, optional
+    stride, padding, dilation, stride_mode
+        As in `octave_conv2d`.
+
+    Returns
+    -------
+    OctaveMap
+        Its maps are None where no path leads to them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `octave_conv2d`.
+
     Notes
     -----
     Drop an Octave (arXiv 1904.05049), section 3.3: no exchange between frequencies in a depthwise convolution.
@@ -176,6 +222,32 @@ def octave_depthwise_conv2d_backward(
     """The gradients (dx, dw, db) of `octave_depthwise_conv2d` for dy = (dhigh, dlow); None where the argument has None.
 
     The other arguments and the errors are the forward's.
+
+    Parameters
+    ----------
+    dy : OctaveMap, or (high, low), each (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : OctaveMap, or (high, low), each (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w, b
+        As in `octave_depthwise_conv2d`.
+    stride, padding, dilation, stride_mode
+        As in `octave_depthwise_conv2d`.
+
+    Returns
+    -------
+    dx, dw, db : as the arguments
+        Of the shapes and the dtype of x, w, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `octave_depthwise_conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    Drop an Octave (arXiv 1904.05049), section 3.2, equation 4.
+    ``npconv explain octave_conv2d`` derives it.
 
     Examples
     --------

@@ -25,6 +25,7 @@ def pointwise_conv2d(x: Array, w: Array, b: Array | None = None, *, stride: IntO
     Parameters
     ----------
     x : array (N, C, H, W)
+        float16, float32 or float64, like all arrays here; never modified.
     w : array (O, C / groups, 1, 1)
     b : array (O,), optional
     stride : int or (rows, columns)
@@ -63,6 +64,32 @@ def pointwise_conv2d_backward(
     """The gradients (dx, dw, db) of `pointwise_conv2d` for dy (N, O, P, Q); db is None where b is None.
 
     The other arguments and the errors are the forward's. Pixels that the stride skips get the gradient 0.
+
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w, b : arrays
+        As in `pointwise_conv2d`.
+    stride, groups
+        As in `pointwise_conv2d`.
+
+    Returns
+    -------
+    dx, dw, db : arrays
+        Of the shapes and the dtype of x, w, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `pointwise_conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    MobileNets (arXiv 1704.04861), section 3.1.
+    ``npconv explain pointwise_conv2d`` derives it.
 
     Examples
     --------

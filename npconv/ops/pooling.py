@@ -44,6 +44,10 @@ def avg_pool2d(
     TypeError, ValueError
         As in `conv2d`; also padding that is not smaller than the kernel.
 
+    Notes
+    -----
+    A standard operator.
+
     Examples
     --------
     >>> import numpy as np
@@ -70,6 +74,32 @@ def avg_pool2d_backward(
 ) -> Array:
     """The gradient dx of `avg_pool2d` for dy (N, C, P, Q): each pixel's shares of the windows that it is in.
 
+    Parameters
+    ----------
+    dy : array (N, C, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    kernel, stride, padding, ceil_mode, count_include_pad
+        As in `avg_pool2d`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `avg_pool2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    A standard operator.
+    ``npconv explain avg_pool2d`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> avg_pool2d_backward(np.array([[[[2.0, 5.0]]]]), np.zeros((1, 1, 1, 3)), (1, 2), ceil_mode=True)
     array([[[[1., 1., 5.]]]])
@@ -93,6 +123,27 @@ def max_pool2d(
     """The largest pixel of each window: ``y[n,c,p,q] = max over r, s of x[n,c, p*stride + r - pad, q*stride + s - pad]``.
 
     Padding never wins and NaN always does. Parameters, result and errors are those of `avg_pool2d`.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    kernel, stride, padding, ceil_mode
+        As in `avg_pool2d`.
+
+    Returns
+    -------
+    array (N, C, P, Q)
+        Of the sizes of `avg_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `avg_pool2d`.
+
+    Notes
+    -----
+    A standard operator.
 
     Examples
     --------
@@ -118,6 +169,32 @@ def max_pool2d_backward(
 ) -> Array:
     """The gradient dx of `max_pool2d` for dy (N, C, P, Q): each window's first largest pixel, in row order, gets its dy.
 
+    Parameters
+    ----------
+    dy : array (N, C, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    kernel, stride, padding, ceil_mode
+        As in `max_pool2d`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `max_pool2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    A standard operator.
+    ``npconv explain max_pool2d`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> x = np.array([[[[-1.0, -3.0, -5.0]]]])
     >>> max_pool2d_backward(np.array([[[[10.0, 20.0]]]]), x, (1, 3), stride=2, padding=(0, 1))
@@ -136,6 +213,26 @@ def global_avg_pool2d(x: Array) -> Array:
 
     Raises TypeError or ValueError where x is no float array (N, C, H, W).
 
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    array (N, C, 1, 1)
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no float array of 4 axes, or an empty one.
+
+    Notes
+    -----
+    Lin, Chen and Yan (arXiv 1312.4400), section 3.2.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> global_avg_pool2d(np.array([[[[1.0, 3.0]]]]))
     array([[[[2.]]]])
@@ -148,6 +245,30 @@ def global_avg_pool2d(x: Array) -> Array:
 def global_avg_pool2d_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `global_avg_pool2d` for dy (N, C, 1, 1): dy / (H * W) at every pixel.
 
+    Parameters
+    ----------
+    dy : array (N, C, 1, 1)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `global_avg_pool2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    Lin, Chen and Yan (arXiv 1312.4400), section 3.2.
+    ``npconv explain global_avg_pool2d`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> global_avg_pool2d_backward(np.array([[[[4.0]]]]), np.zeros((1, 1, 1, 2)))
     array([[[[2., 2.]]]])

@@ -27,6 +27,7 @@ def separable_conv2d(
     Parameters
     ----------
     x : array (N, C, H, W)
+        float16, float32 or float64, like all arrays here; never modified.
     w_depthwise : array (C * m, 1, kh, kw)
     w_pointwise : array (O, C * m, 1, 1)
     b : array (O,), optional
@@ -73,6 +74,32 @@ def separable_conv2d_backward(
     """The gradients (dx, dw_depthwise, dw_pointwise, db) of `separable_conv2d` for dy (N, O, P, Q).
 
     The other arguments and the errors are the forward's. The depthwise result is computed again, not kept.
+
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w_depthwise, w_pointwise, b : arrays
+        As in `separable_conv2d`.
+    stride, padding, dilation
+        As in `separable_conv2d`.
+
+    Returns
+    -------
+    dx, dw_depthwise, dw_pointwise, db : arrays
+        Of the shapes and the dtype of x, w_depthwise, w_pointwise, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `separable_conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    MobileNets (arXiv 1704.04861), section 3.1.
+    ``npconv explain separable_conv2d`` derives it.
 
     Examples
     --------

@@ -49,6 +49,32 @@ def channel_shuffle(x: Array, groups: int) -> Array:
 def channel_shuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     """The gradient dx of `channel_shuffle`: dy's channels put back where they came from.
 
+    Parameters
+    ----------
+    dy : array (N, C, H, W)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    groups
+        As in `channel_shuffle`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `channel_shuffle`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    ShuffleNet (arXiv 1707.01083), section 3.1, figure 1.
+    ``npconv explain channel_shuffle`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> dy = np.array([0.0, 3.0, 1.0, 4.0, 2.0, 5.0]).reshape(1, 6, 1, 1)
     >>> channel_shuffle_backward(dy, dy, groups=2).ravel()
@@ -63,6 +89,28 @@ def channel_unshuffle(x: Array, groups: int) -> Array:
 
     Parameters, result, errors and source are those of `channel_shuffle`; it is also ``channel_shuffle(x, C // groups)``.
 
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    groups
+        Divides C.
+
+    Returns
+    -------
+    array (N, C, H, W)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `channel_shuffle`.
+
+    Notes
+    -----
+    ShuffleNet (arXiv 1707.01083), section 3.1.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> channel_unshuffle(np.array([0.0, 3.0, 1.0, 4.0, 2.0, 5.0]).reshape(1, 6, 1, 1), groups=2).ravel()
     array([0., 1., 2., 3., 4., 5.])
@@ -74,6 +122,32 @@ def channel_unshuffle(x: Array, groups: int) -> Array:
 def channel_unshuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     """The gradient dx of `channel_unshuffle`, which is dy shuffled.
 
+    Parameters
+    ----------
+    dy : array (N, C, H, W)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    groups
+        As in `channel_unshuffle`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `channel_unshuffle`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    ShuffleNet (arXiv 1707.01083), section 3.1.
+    ``npconv explain channel_unshuffle`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> dy = np.arange(6.0).reshape(1, 6, 1, 1)
     >>> channel_unshuffle_backward(dy, dy, groups=2).ravel()

@@ -90,6 +90,32 @@ def conv2d_backward(
 
     The other arguments and the errors are the forward's.
 
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w, b : arrays
+        As in `conv2d`.
+    stride, padding, dilation, groups
+        As in `conv2d`.
+
+    Returns
+    -------
+    dx, dw, db : arrays
+        Of the shapes and the dtype of x, w, b; None where an argument is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    As in every framework, a cross-correlation; Dumoulin and Visin, arXiv 1603.07285.
+    ``npconv explain conv2d`` derives it.
+
     Examples
     --------
     >>> import numpy as np
@@ -134,6 +160,31 @@ def conv2d_input_grad(
     `x_shape` (N, C, H, W) is needed because several input sizes can give one output size. The other arguments and the
     errors are those of `conv2d_backward`.
 
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    w : array (O, C / groups, kh, kw)
+        float16, float32 or float64, all of one dtype; never modified.
+    x_shape : (N, C, H, W)
+    stride, padding, dilation, groups
+        As in `conv2d`.
+
+    Returns
+    -------
+    array (N, C, H, W)
+        Of the dtype of dy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    As in every framework, a cross-correlation; Dumoulin and Visin, arXiv 1603.07285.
+    ``npconv explain conv2d`` derives it.
+
     Examples
     --------
     >>> import numpy as np
@@ -163,6 +214,31 @@ def conv2d_weight_grad(
     ``dw[g,o,c,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g,c, p*stride + r*dilation - pad, q*stride + s*dilation - pad]``
 
     The other arguments and the errors are those of `conv2d_backward`.
+
+    Parameters
+    ----------
+    dy : array (N, O, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    w_shape : (O, C / groups, kh, kw)
+    stride, padding, dilation, groups
+        As in `conv2d`.
+
+    Returns
+    -------
+    array (O, C / groups, kh, kw)
+        Of the dtype of dy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `conv2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    As in every framework, a cross-correlation; Dumoulin and Visin, arXiv 1603.07285.
+    ``npconv explain conv2d`` derives it.
 
     Examples
     --------

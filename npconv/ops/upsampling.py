@@ -48,6 +48,32 @@ def upsample_nearest2d(x: Array, scale: IntOrPair = 2, *, size: IntOrPair | None
 def upsample_nearest2d_backward(dy: Array, x: Array, scale: IntOrPair = 2, *, size: IntOrPair | None = None) -> Array:
     """The gradient dx of `upsample_nearest2d`: each pixel's sum of dy over the block that it became.
 
+    Parameters
+    ----------
+    dy : array (N, C, P, Q)
+        The gradient of the result, of its shape and dtype.
+    x : array (N, C, H, W)
+        float16, float32 or float64, all of one dtype; never modified.
+    scale, size
+        As in `upsample_nearest2d`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `upsample_nearest2d`; also where dy has another shape or dtype than the result.
+
+    Notes
+    -----
+    A standard operator.
+    ``npconv explain upsample_nearest2d`` derives it.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> upsample_nearest2d_backward(np.ones((1, 1, 2, 3)), np.zeros((1, 1, 1, 2)), 2, size=(2, 3))
     array([[[[4., 2.]]]])

@@ -6,7 +6,7 @@
 `load` reads a file in the names of any of them; `load_state_dict` takes the arrays of a model that is in memory.
 """
 
-from npconv.weights.files import load, metadata, save
+from npconv.weights.files import load, metadata, read, save
 from npconv.weights.sources import SOURCES, Source, load_state_dict
 
-__all__ = ["SOURCES", "Source", "load", "load_state_dict", "metadata", "save"]
+__all__ = ["SOURCES", "Source", "load", "load_state_dict", "metadata", "read", "save"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,7 +15,7 @@ from npconv.nn import Layer
 from npconv.weights.sources import check_numbers, load_state_dict
 
 LARGEST_HEADER = 1 << 24  # bytes, of JSON that describes a hundred thousand arrays
-NUMPY_DTYPES = "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"  # not BF16, float8
+NUMPY_DTYPES = "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"
 _MISSING = "weights are safetensors files, got no such package: pip install 'npconv[train]'"
 
 
@@ -61,7 +62,7 @@ def save(
     files.write(path, contents)
 
 
-def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> dict[str, str]:
+def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str] | None = None) -> dict[str, str]:
     """Read the file `path` into `model`, and return its metadata.
 
     Parameters
@@ -70,8 +71,9 @@ def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> 
     path : path
         A file that `save` wrote or, where `source` is given, one with the arrays of another package's model. Such packages
         write it by ``safetensors.torch.save_file(model.state_dict(), path)``.
-    source : str, optional
-        Whose names the file has: one of `SOURCES`, see `load_state_dict`.
+    source : str or mapping, optional
+        Whose names the file has: one of `SOURCES`, or names there by names here, see `load_state_dict`. Not needed for names
+        of npconv's own, or for those that differ only as PyTorch's do.
 
     Raises
     ------
@@ -81,9 +83,9 @@ def load(model: Layer, path: str | PathLike[str], source: str | None = None) -> 
         The file is missing or damaged, its arrays are not the model's by name, shape and dtype, one holds a NaN or an infinity,
         or a running variance is negative; the message names the file and the array, and the model is as it was.
     """
-    about, state = _read(path)
+    about, state = read(path)
     try:
-        if source is None:
+        if source is None and model.state().keys() == state.keys():
             check_numbers(state)
             model.load_state(state)
         else:
@@ -103,11 +105,19 @@ def metadata(path: str | PathLike[str]) -> dict[str, str]:
     ValueError
         The file is missing or damaged.
     """
-    return _read(path, arrays=False)[0]
+    return read(path, arrays=False)[0]
 
 
-def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, str], dict[str, Array]]:
-    """The metadata and the arrays of a safetensors file."""
+def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and, if wanted, the arrays by name of the safetensors file `path`; bfloat16 comes as float32.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    ValueError
+        The file is missing or damaged, or holds floats of 8 bits.
+    """
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
@@ -121,11 +131,32 @@ def _read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, 
         if header > LARGEST_HEADER:
             raise OSError(f"its header must have at most {LARGEST_HEADER} bytes, got {header}")
         with safe_open(path, framework="numpy") as file:  # it has found that the arrays lie inside the file
-            names = file.keys() if arrays else ()
-            for name in names:
-                dtype = file.get_slice(name).get_dtype()
-                if dtype not in NUMPY_DTYPES:
-                    raise TypeError(f"{path}: {name} must be F16, F32 or F64, got {dtype}")
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+            about, found = file.metadata() or {}, {}
+            for name in file.keys() if arrays else ():
+                kind = file.get_slice(name).get_dtype()
+                if kind not in (*NUMPY_DTYPES, "BF16"):
+                    raise _KindError(
+                        f"the weights must be floats of at least 16 bits, got {name} in {kind} in {path}: "
+                        "convert them, as tensor.float() does"
+                    )
+                found[name] = _bfloat16(path, name) if kind == "BF16" else file.get_tensor(name)
+            return about, found
+    except _KindError as error:
+        raise ValueError(str(error)) from None
+    except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"the weights file must be a whole safetensors file, got {path} ({error})") from None
+
+
+class _KindError(Exception):
+    pass
+
+
+def _bfloat16(path: Path, name: str) -> Array:
+    """A tensor of which NumPy has no dtype: the upper half of a float32."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        about = json.loads(file.read(length))[name]
+        start, end = about["data_offsets"]
+        file.seek(8 + length + start)
+        upper = np.frombuffer(file.read(end - start), "<u2")
+    return (upper.astype(np.uint32) << 16).view(np.float32).reshape(about["shape"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -150,18 +150,21 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def load_state_dict(model: Layer, state: Mapping[str, Array], source: str) -> dict[str, str]:
+def load_state_dict(
+    model: Layer, state: Mapping[str, Any], source: str | Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Copy the arrays of another package's model into `model`, all of them or none.
 
     Parameters
     ----------
     model : layer
-        Made by the call that ``SOURCES[source].network`` says.
+        Made by the call that ``SOURCES[source].network`` says, where that is one of them.
     state : mapping of str to array
-        The other model's arrays by their names there: of a PyTorch model,
-        ``{name: tensor.numpy() for name, tensor in other.state_dict().items()}``.
-    source : str
-        One of `SOURCES`.
+        The other model's arrays by their names there, or its tensors: ``other.state_dict()``. A ``module.`` before all names
+        is what PyTorch's data parallelism leaves, and is taken off.
+    source : str or mapping, optional
+        One of `SOURCES`, or the names there by the names here. By default the names there are npconv's own, or as PyTorch's
+        layers are called where they are the same otherwise: ``weight`` for ``w`` and ``gamma``, ``bias`` for ``b`` and ``beta``.
 
     Returns
     -------
@@ -171,10 +174,10 @@ def load_state_dict(model: Layer, state: Mapping[str, Array], source: str) -> di
     Raises
     ------
     TypeError
-        An array is no NumPy array of floats.
+        An array is no array of floats.
     ValueError
-        No such source, or the names and shapes are not the model's; the message lists every key that is missing, extra or
-        of another shape, by its name there, and the model is as it was. Also where a ShuffleNet for Megvii's weights does
+        No such source, or the names and shapes are not the model's; the message names keys that are missing, extra or of
+        another shape, by their names there, and the model is as it was. Also where a ShuffleNet for Megvii's weights does
         not have the inverse shuffle.
 
     Notes
@@ -182,31 +185,37 @@ def load_state_dict(model: Layer, state: Mapping[str, Array], source: str) -> di
     The arrays get the model's dtype. In Megvii's ShuffleNet V1 the shuffle is the inverse of the paper's, and stands behind
     the depthwise convolution instead of before it. The latter is the same network with the depthwise kernels and their
     batch norm shuffled too, which is done here; the former is not: `model` must be made with ``shuffle="inverse"``.
+
+    Examples
+    --------
+    >>> from npconv import nn
+    >>> head = nn.Sequential(fc=nn.Linear(2, 1, rng=np.random.default_rng(0)))
+    >>> load_state_dict(head, {"module.fc.weight": np.ones((1, 2), np.float32), "module.fc.bias": np.zeros(1, np.float32)})
+    {'fc.w': 'fc.weight', 'fc.b': 'fc.bias'}
     """
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
-    table = SOURCES[source]
+    state = _without_module(state)
     own = model.state()
+    table = _table(source, own, state)
     theirs = {name: table.name_there(name) for name in own}
+    if isinstance(source, Mapping):
+        theirs |= {name: there for name, there in source.items() if name in own}
     known = set(theirs.values())
-    for key, array in state.items():
-        if key in known and not (isinstance(array, np.ndarray) and array.dtype in FLOAT_DTYPES):
-            raise TypeError(f"{key} must be an array of floats, got {getattr(array, 'dtype', type(array).__name__)}")
+    arrays = {key: _as_array(key, array) for key, array in state.items() if key in known}
     problems = {
-        "missing": [key for key in theirs.values() if key not in state],
+        "missing": [key for key in theirs.values() if key not in arrays],
         "extra": [key for key in state if key not in known and not re.search(table.ignored, key)],
         "of another shape": [
-            f"{key} is {state[key].shape} for {own[name].shape}"
+            f"{key} is {arrays[key].shape} for {own[name].shape}"
             for name, key in theirs.items()
-            if key in state and state[key].shape != own[name].shape
+            if key in arrays and arrays[key].shape != own[name].shape
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"the arrays must be those of {source} for {table.network}, got {listed}")
+        listed = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
+        raise ValueError(f"the arrays must be those of {table.network}, got {listed}")
     shuffles = {name: _inverse_shuffle(model, name) for name in own if re.search(table.shuffled, name)}
     with np.errstate(over="ignore"):  # it is found below
-        converted = {name: state[theirs[name]].astype(array.dtype) for name, array in own.items()}
+        converted = {name: arrays[theirs[name]].astype(array.dtype) for name, array in own.items()}
     check_numbers({theirs[name]: array for name, array in converted.items()})
     model.load_state({name: _shuffled(array, shuffles.get(name, 1)) for name, array in converted.items()})
     return theirs
@@ -224,6 +233,50 @@ def check_numbers(state: Mapping[str, Array]) -> None:
             )
         if name.endswith("running_var") and array.min(initial=0) < 0:
             raise ValueError(f"{name} must be at least 0, got {array.min()}")
+
+
+_OWN = Source("this network", ())
+_AS_PYTORCH = Source("this network", _PYTORCH)
+_SHOWN = 5  # names of one kind in a message
+
+
+def _table(source: str | Mapping[str, str] | None, own: Mapping[str, Array], state: Mapping[str, Any]) -> Source:
+    """The names of `source`; without one, PyTorch's where more of them are there than of our own."""
+    if isinstance(source, str):
+        if source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+        table = SOURCES[source]
+        return table._replace(network=f"{source} for {table.network}")
+    found = [sum(table.name_there(name) in state for name in own) for table in (_OWN, _AS_PYTORCH)]
+    return _AS_PYTORCH if found[1] > found[0] else _OWN
+
+
+def _without_module(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
+    if state and all(str(key).startswith("module.") for key in state):
+        return {str(key).removeprefix("module."): array for key, array in state.items()}
+    return state
+
+
+def _as_array(key: str, array: Any) -> Array:
+    """An array of floats; a tensor of PyTorch's or TensorFlow's as one."""
+    if not isinstance(array, np.ndarray) and hasattr(array, "numpy"):
+        if hasattr(array, "detach"):
+            array = array.detach().cpu()
+            array = array.float() if "bfloat16" in str(array.dtype) else array  # of which NumPy has none
+        array = array.numpy()
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{key} must be an array of floats, got {type(array).__name__}: tensor.numpy() makes one")
+    if array.dtype not in FLOAT_DTYPES:
+        raise TypeError(f"{key} must be an array of floats, got {array.dtype}")
+    return array
+
+
+def _some(keys: list[str]) -> str:
+    """Some of the keys, so that a message is no longer than a screen."""
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
 
 
 def _inverse_shuffle(model: Layer, name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from commands import call
 
-from npconv.cli.names import one_of, tiny_name
+from npconv.cli.names import one_of
 
 
 def test_nothing_is_suggested_where_nothing_is_near() -> None:
@@ -29,10 +29,6 @@ def test_commands_suggest(words: list[str], suggested: str) -> None:
     assert (code, stdout) == (2, "")
     assert stderr.count("\n") == 1
     assert suggested in stderr.partition("; ")[2]
-
-
-def test_train_takes_both_names_of_a_tiny_network() -> None:
-    assert tiny_name("--model", "tiny_resnet") == tiny_name("--model", "resnet") == "resnet"
 
 
 def test_completion_is_on() -> None:

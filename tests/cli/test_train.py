@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +20,13 @@ from commands import call, command
 
 import npconv
 from npconv import training, weights
-from npconv.cli.train import Run, Settings, _interrupt_deferred, _white
-from npconv.data import from_arrays, load_npz
+from npconv.cli.signals import signals_deferred
+from npconv.data import load
 from npconv.models import MODELS
 
 EPOCH_KEYS = ["epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"]
 SUMMARY_KEYS = ["model", "data", "seed", "epochs", "test_accuracy", "seconds", "parameters", "macs"]
-FILES = {"metrics.jsonl", "summary.json", "weights.safetensors", "curves.png"}
+FILES = {"metrics.jsonl", "summary.json", "weights.safetensors", "curves.png", "config.toml", "checkpoints"}
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_the_weights_are_those_that_were_tested(finished: tuple[Path, Path, str]
     summary = json.loads((out / "summary.json").read_text())
     model = MODELS[summary["model"]](**summary["architecture"], rng=np.random.default_rng(9))
     about = json.loads(weights.load(model, out / "weights.safetensors")["npconv"])
-    dataset = load_npz(data)
+    dataset = load(data)
     with npconv.backend(summary["backend"]):
         assert training.evaluate(model, *dataset.test, 10).accuracy == summary["test_accuracy"]
         validation = training.evaluate(model, *dataset.validation, 10)
@@ -102,12 +107,13 @@ def test_the_weights_are_those_that_were_tested(finished: tuple[Path, Path, str]
 
 
 def test_the_best_epoch_counts_not_the_last(data: Path, tmp_path: Path) -> None:
-    settings = Settings("mobilenet", str(data), seed=0, epochs=4, batch=32, lr=0.1, backend="numpy")
-    work = Run(settings, tmp_path / "run")
+    recipe = training.Recipe(data=str(data), epochs=4, lr=0.1, backend="numpy")
+    work = training.Run(recipe, tmp_path / "run")
     *_, (_, bias) = work.network.named_params()
     for number, accuracy, loss in ((1, 0.5, 0.1), (2, 0.9, 0.3), (3, 0.9, 0.2), (4, 0.9, 0.25)):
         bias[...] = number
-        work.add(training.Epoch(number, 0.1, 0.0, 0.0, loss, accuracy, 0.0))
+        work.progress.next_epoch(training.Epoch(number, 0.1, 0.0, 0.0, loss, accuracy, 0.0))
+        work._add(work.epochs[-1])
     work.finish()
     np.testing.assert_array_equal(bias, [3, 3, 3])  # the accuracy decides, then the loss
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["best_epoch"] == 3
@@ -130,6 +136,7 @@ def test_what_is_printed_where_there_is_no_terminal(finished: tuple[Path, Path, 
     assert printed[2] == f"{summary['backend']} backend, seed 0, writing to {out}"
     compiling = "compiling kernels with the first batch, once per machine; Ctrl-C waits for it"
     assert (compiling in printed) == (summary["backend"] == "numba")
+    assert "(loss: with smoothed labels)" in printed[-5]
     assert [line.split()[0] for line in printed[-4:-1]] == ["1", "2", "3"]  # one line for each epoch
     assert printed[-1].startswith(f"test accuracy {summary['test_accuracy']:.4f} (")
 
@@ -185,18 +192,6 @@ def test_colour_images_of_many_pixels(tmp_path: Path) -> None:
     assert summary["architecture"] == {"num_classes": 2, "in_channels": 3, "stem_stride": 2}
 
 
-@pytest.mark.parametrize(
-    ("brightest", "white"), [(0.9, 1), (1.0, 1), (1.2, 16), (16, 16), (17, 255), (255, 255), (256, 65535), (1e5, 1e5)]
-)
-def test_what_a_white_pixel_counts(brightest: float, white: float) -> None:
-    rng = np.random.default_rng(0)
-    for brightest_image in range(12):  # in whichever part it is
-        images = rng.uniform(-0.1, 0.7, size=(12, 3, 4, 5)) * brightest
-        images[brightest_image, 1, 2, 3] = brightest
-        dataset = from_arrays(images, np.arange(12) % 2, name="noise", seed=0)
-        assert _white(dataset) == pytest.approx(white, rel=1e-6)
-
-
 @pytest.mark.slow
 def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
@@ -234,8 +229,11 @@ def refused(message: str, *arguments: object) -> None:
         (["--lr", "nan"], "--lr must be finite and above 0, got --lr=nan"),
         (["--lr", "inf"], "--lr must be finite and above 0, got --lr=inf"),
         (["--backend", "cuda"], "--backend must be one of numpy, numba, got 'cuda'"),
-        (["--data", "nowhere.npz"], "--data must be digits or an .npz file that exists, got 'nowhere.npz'"),
-        (["--data", "mnist"], "--data must be digits or an .npz file that exists, got 'mnist'"),
+        (
+            ["--data", "nowhere.npz"],
+            "the data must be digits, fashion-mnist, or a file or folder that exists, got 'nowhere.npz'",
+        ),
+        (["--data", "mnist"], "the data must be digits, fashion-mnist, or a file or folder that exists, got 'mnist'"),
     ],
 )
 def test_bad_options(arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +279,9 @@ def test_a_diverging_run_says_so_and_keeps_its_lines(data: Path, tmp_path: Path)
     assert code == 1
     assert stderr.count("\n") == 1
     assert "the loss must stay finite, which a lower learning rate may help, got" in stderr
+    assert "; not finite is first " in stderr
     lines(out / "metrics.jsonl")
+    assert training.Run.resume(out).progress.epoch == len(lines(out / "metrics.jsonl")) + 1  # the last good one
 
 
 # --- Ctrl-C ---
@@ -295,16 +295,15 @@ def test_ctrl_c_keeps_what_there_is(data: Path, tmp_path: Path, backend: str) ->
     assert (code, stderr) == (130, "")
     epochs = lines(out / "metrics.jsonl")
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
-    assert stdout.splitlines()[-1] == (
-        f"interrupted after {len(epochs)} of 100000 epochs: "
-        f"their metrics, the summary and the weights so far are in {out}"
-    )
+    last = stdout.splitlines()[-1]
+    assert last.startswith(f"interrupted after {len(epochs)} of 100000 epochs and ")
+    assert last.endswith(f" steps: npconv train --resume {out} goes on")
     summary = json.loads((out / "summary.json").read_text())
     assert list(summary)[: len(SUMMARY_KEYS)] == SUMMARY_KEYS
     assert (summary["interrupted"], summary["epochs"], summary["test_accuracy"]) == (True, len(epochs), None)
     model = MODELS["mobilenet"](**summary["architecture"], rng=np.random.default_rng(0))
     weights.load(model, out / "weights.safetensors")
-    accuracy = training.evaluate(model, *load_npz(data).validation, 32).accuracy
+    accuracy = training.evaluate(model, *load(data).validation, 32).accuracy
     assert accuracy == summary["validation_accuracy"] == max(epoch["validation_accuracy"] for epoch in epochs)
     assert {path.name for path in out.iterdir()} == FILES - {"curves.png"}
 
@@ -323,35 +322,207 @@ def test_ctrl_c_in_the_first_epoch(tmp_path: Path) -> None:
     weights.load(model, out / "weights.safetensors")
 
 
-def test_the_first_ctrl_c_waits_and_the_second_does_not() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_waits_and_the_second_does_not(number: signal.Signals) -> None:
+    came: list[int] = []
+    before = signal.signal(number, lambda *_: came.append(number))
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        with pytest.raises(KeyboardInterrupt), _interrupt_deferred() as raise_interrupt:  # noqa: PT012
-            raise_interrupt()
-            signal.raise_signal(signal.SIGINT)
-            passed = True
-            raise_interrupt()
-            passed = False
-        assert passed
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-        with pytest.raises(KeyboardInterrupt), _interrupt_deferred():  # after the last call, the end is the next one
-            signal.raise_signal(signal.SIGINT)
-
-        passed = False
-        with pytest.raises(KeyboardInterrupt), _interrupt_deferred():  # noqa: PT012
-            signal.raise_signal(signal.SIGINT)
-            passed = True
-            signal.raise_signal(signal.SIGINT)
-            passed = False
-        assert passed
-
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for a job in the background
-        with _interrupt_deferred():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with signals_deferred() as asked:
+            assert asked() is None
+            signal.raise_signal(number)
+            assert (asked(), came) == (number, [])
+            signal.raise_signal(number)
+            assert came == [number]
+        signal.raise_signal(number)
+        assert len(came) == 2
+        signal.signal(number, signal.SIG_IGN)  # as a shell does for a job in the background
+        with signals_deferred() as asked:
+            signal.raise_signal(number)
+            assert asked() is None
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
+
+
+# --- going on ---
+
+
+def results(out: Path) -> tuple[object, ...]:
+    """What has to be equal in two runs."""
+    epochs = [{**epoch, "seconds": 0} for epoch in lines(out / "metrics.jsonl")]
+    summary = json.loads((out / "summary.json").read_text())
+    state = max((out / "checkpoints").glob("*/state.safetensors")).read_bytes()
+    return epochs, summary["test_accuracy"], summary["confusion"], (out / "weights.safetensors").read_bytes(), state
+
+
+HITS = int(os.environ.get("NPCONV_HITS", "6"))
+CHOICES = [
+    "--epochs",
+    4 * HITS,
+    "--batch",
+    8,
+    "--ema",
+    0.9,
+    "--augment",
+    "shift,flip,rotate",
+    "--optimizer",
+    "adamw",
+    "--lr",
+    0.01,
+]
+
+
+def hit(words: list[object], number: signal.Signals, delay: float) -> int:
+    """Start the command, send it the signal so long after it began to train, and return its exit status."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch "):
+                break
+        time.sleep(delay)
+        process.send_signal(number)
+        process.communicate(timeout=600)
+    return process.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_run_that_was_hit_again_and_again_is_the_same(data: Path, tmp_path: Path, backend: str) -> None:
+    """By Ctrl-C, SIGTERM and SIGKILL, at random moments; NPCONV_HITS=30 tries more of them."""
+    words = ["train", "--data", data, "--backend", backend, *CHOICES]
+    assert run(*words[1:], "--out", tmp_path / "whole")[0] == 0
+    whole = results(tmp_path / "whole")
+    rng, out = np.random.default_rng(), tmp_path / "hit"
+    ways = itertools.cycle([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    hits = 0
+    for attempt in range(HITS):
+        start = ["train", "--resume", out] if attempt else [*words, "--out", out]
+        number = next(ways)
+        code = hit(start, number, float(rng.uniform(0, 0.4)))
+        assert code in (0, -signal.SIGKILL if number == signal.SIGKILL else 128 + number, -number), code
+        if code == 0:
+            break
+        hits += 1
+    assert hits > HITS // 2
+    assert call("train", "--resume", out)[0] == 0
+    assert results(out) == whole
+
+
+def test_a_finished_run_is_finished(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run("--data", data, "--epochs", 1, "--out", out)[0] == 0
+    before = results(out)
+    (out / "checkpoints" / "epoch000001-step00000002").mkdir()  # killed while it was removed
+    code, stdout, _ = call("train", "--resume", out)
+    assert (code, results(out)) == (0, before)
+    assert "going on in epoch 2 after 0 of " in stdout
+
+
+def test_what_cannot_go_on(data: Path, tmp_path: Path) -> None:
+    assert "--resume must be the folder of a run, got " in call("train", "--resume", tmp_path)[2]
+    out = tmp_path / "run"
+    assert run("--data", data, "--epochs", 1, "--out", out)[0] == 0
+    code, _, stderr = call("train", "--resume", out, "--epochs", 3)
+    assert (code, stderr) == (2, "npconv: --resume must come without other choices, got --epochs\n")
+    rng = np.random.default_rng(1)
+    np.savez(data, images=rng.integers(0, 255, (60, 6, 6)), labels=np.arange(60) % 3)
+    code, _, stderr = call("train", "--resume", out)
+    assert code == 2
+    assert "the data must be those that the run began with" in stderr
+
+
+# --- choices ---
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, replace = tmp_path / "run", os.replace
+
+    def full(source: object, target: object) -> None:
+        if "epoch000003" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        code, _, stderr = run("--data", data, "--epochs", 4, "--out", out)
+    assert code == 1
+    assert stderr == (
+        f"npconv: the run folder must stay writable, got No space left on device: npconv train --resume {out} goes on\n"
+    )
+    assert call("train", "--resume", out)[0] == 0
+    assert run("--data", data, "--epochs", 4, "--out", tmp_path / "whole")[0] == 0
+    assert results(out) == results(tmp_path / "whole")
+
+
+def test_a_file_of_choices_and_the_command_line_before_it(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'data = {json.dumps(str(data))}\nepochs = 2\nbatch = 9\noptimizer = "adamw"\nbackend = "numpy"\n'
+    )
+    assert call("train", "--config", config, "--batch", 8, "--out", tmp_path / "run")[0] == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["epochs"], summary["batch"], summary["lr"]) == (2, 8, 0.005)
+    words = shlex.split(summary["command"])
+    assert words[:2] == ["npconv", "train"]
+    assert call(*words[1:], "--out", tmp_path / "again")[0] == 0  # the command that the run kept repeats it
+    assert results(tmp_path / "again") == results(tmp_path / "run")
+    config.write_text("epoch = 2")
+    assert "there is no option 'epoch'; did you mean epochs?" in call("train", "--config", config)[2]
+
+
+def test_weights_of_other_classes(data: Path, tmp_path: Path) -> None:
+    assert run("--data", data, "--epochs", 1, "--out", tmp_path / "first")[0] == 0
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "two.npz", images=rng.integers(0, 255, (40, 6, 6), dtype=np.uint8), labels=np.array(["a", "b"] * 20)
+    )
+    first = tmp_path / "first" / "weights.safetensors"
+    code, stdout, _ = run(
+        "--data", tmp_path / "two.npz", "--epochs", 1, "--weights", first, "--freeze", "stem", "--freeze", "block*",
+        "--out", tmp_path / "second",
+    )  # fmt: skip
+    assert code == 0
+    assert "new for these classes: head.linear.w, head.linear.b" in stdout
+    before, after = (weights.read(tmp_path / run / "weights.safetensors")[1] for run in ("first", "second"))
+    changed = {name for name, array in after.items() if not np.array_equal(array, before[name])}
+    assert changed == {"head.linear.w", "head.linear.b"}
+    about = json.loads(weights.metadata(tmp_path / "second" / "weights.safetensors")["npconv"])
+    assert about["classes"] == ["a", "b"]
+
+
+def test_options_of_the_network(data: Path, tmp_path: Path) -> None:
+    assert run("--data", data, "--model", "octave", "-O", "alpha=0.5", "--epochs", 1, "--out", tmp_path / "o")[0] == 0
+    assert json.loads((tmp_path / "o" / "summary.json").read_text())["architecture"]["alpha"] == 0.5
+    refused("--option must be one of octave's, got beta", "--data", data, "--model", "octave", "-O", "beta=0.5")
+
+
+def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            pass
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=Writer))
+    assert run("--data", data, "--epochs", 2, "--out", tmp_path / "run", "--tensorboard")[0] == 0
+    assert {("loss", 1), ("validation_accuracy", 2)} < set(written)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    code, _, stderr = run("--data", data, "--epochs", 1, "--out", tmp_path / "other", "--tensorboard")
+    assert (code, "pip install 'npconv[tensorboard]'" in stderr) == (2, True)
+
+
+def test_a_batch_of_one_leaves_no_folder(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "small.npz", images=images, labels=np.arange(12) % 2)
+    words = ["--data", tmp_path / "small.npz", "--model", "shufflenet", "--batch", 1, "--out", tmp_path / "run"]
+    refused("--batch must be at least 2 where a batch norm sees one pixel of each image", *words)
+    assert not (tmp_path / "run").exists()
 
 
 def text(path: Path) -> str:

@@ -40,6 +40,8 @@ def test_depthwise_rows_are_the_reference(kernel, stride, dtype):
         dy = whole(geometry.y_shape, dtype)
         expected = reference.depthwise_conv2d_input_grad(dy, w, geometry)
         assert_array_equal(standard.conv2d_input_grad(dy, w, geometry), expected)
+        expected = reference.depthwise_conv2d_weight_grad(dy, x, geometry)
+        assert_array_equal(standard.conv2d_weight_grad(dy, x, geometry), expected)
         seen += 1
     assert seen > 20
 
@@ -56,6 +58,8 @@ def test_depthwise_rows_read_and_write_slices_of_channels(activation):
     if activation is not None:
         expected = getattr(reference, activation)(expected)
     assert_array_equal(y[:, 11:32], expected)
+    dw = depthwise_rows.weight_grad_rows(y[:, 11:32], x[:, 3:24], geometry)
+    assert_array_equal(dw, reference.depthwise_conv2d_weight_grad(expected, x[:, 3:24], geometry))
     assert_array_equal(y[:, :11], before[:, :11])
     assert_array_equal(y[:, 32:], before[:, 32:])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -150,6 +153,135 @@ def test_squeeze_and_excite_is_its_formula():
     hidden = np.maximum(x.mean(axis=(2, 3)) @ w1[:, :, 0, 0].T + b1, 0)
     gate = np.clip(hidden @ w2[:, :, 0, 0].T + b2 + 3, 0, 6) / 6
     np.testing.assert_allclose(layer(x), x * gate[:, :, None, None], rtol=1e-13)
+
+
+# --- layers as objects ---
+
+
+def objects():
+    rng = np.random.default_rng(0)
+    block = nn.Residual(nn.Sequential(conv=nn.Conv2d(2, 2, 3, padding=1, rng=rng), bn=nn.BatchNorm2d(2)))
+    return nn.Sequential(stem=nn.Conv2d(1, 2, 3, padding=1, rng=rng), block=block, flatten=nn.Flatten(),
+                         head=nn.Linear(8, 3, rng=rng))  # fmt: skip
+
+
+def test_layers_are_attributes_items_and_a_sequence():
+    net = objects()
+    stem, block, flatten, _ = net
+    assert (net.stem, net["stem"], net[0], net[-4]) == (stem,) * 4
+    assert net["block.main.conv"] is block.main[0] is block["main.conv"]
+    assert (len(net), list(net[1:3]), list(net[1:3].children())) == (4, [block, flatten], ["block", "flatten"])
+    assert "block.main.bn" in net
+    assert "block.main.relu" not in net
+    assert bool(nn.Sequential())
+    x = np.random.default_rng(0).standard_normal((2, 1, 2, 2)).astype(np.float32)
+    np.testing.assert_array_equal(net(x), net[2:](net[:2](x)))
+
+
+@pytest.mark.parametrize("how", ["attribute", "path", "place", "replace"])
+def test_a_layer_that_is_set_runs(how):
+    net = objects().eval()
+    head = nn.Linear(8, 5, rng=np.random.default_rng(1))
+    if how == "attribute":
+        net.head = head
+    elif how == "path":
+        net["head"] = head
+    elif how == "place":
+        net[-1] = head
+    else:
+        net.replace("head", head)
+    assert list(net.children()) == ["stem", "block", "flatten", "head"]
+    assert not head.training
+    assert net(np.zeros((1, 1, 2, 2), np.float32)).shape == (1, 5)
+    relu = nn.ReLU()
+    net.replace("block.main.bn", relu)
+    assert net["block"].main.bn is relu
+    net.block.main = nn.Identity()
+    assert net["block.main"](1) == 1
+
+
+def test_what_cannot_be_set_raises():
+    net = objects()
+    with pytest.raises(AttributeError, match="Sequential has no layer 'haed' to be set"):
+        net.haed = nn.ReLU()
+    with pytest.raises(TypeError, match="layer must be a Layer, got 3"):
+        net.head = 3
+    with pytest.raises(ValueError, match="stands in the network already"):
+        net.head = net.stem
+    with pytest.raises(KeyError, match="there is no layer 'haed', did you mean 'head'"):
+        net.replace("haed", nn.ReLU())
+    with pytest.raises(KeyError, match=r"there is no layer 'bm' in block\.main, which has conv, bn"):
+        net["block.main.bm"]
+    with pytest.raises(AttributeError, match="Sequential has no attribute or layer 'haed'"):
+        net.haed  # noqa: B018
+    net.note = "mine"  # what is no layer may be set
+    assert net.note == "mine"
+
+
+def test_a_network_is_copied_and_pickled():
+    net = objects()
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert list(other.state()) == list(net.state())
+        assert other.head is other["head"] is not net.head
+
+
+@pytest.mark.parametrize(
+    ("spoil", "where"),
+    [
+        (lambda net: setattr(net, "head", nn.Linear(7, 3, rng=np.random.default_rng(0))), "head: "),
+        (
+            lambda net: net.replace("block.main.conv", nn.Conv2d(3, 2, 3, rng=np.random.default_rng(0))),
+            "block.main.conv: ",
+        ),
+    ],
+)
+def test_an_error_names_the_layer(spoil, where):
+    net = objects()
+    spoil(net)
+    with pytest.raises(ValueError) as caught:
+        net(np.zeros((1, 1, 2, 2), np.float32))
+    assert str(caught.value).startswith(where)
+    assert str(caught.value).count(where) == 1
+
+
+def test_an_error_of_a_backward_names_the_layer():
+    net = objects()
+    net(np.zeros((2, 1, 2, 2), np.float32))
+    with pytest.raises(ValueError, match=r"^head: dy must have"):
+        net.backward(np.zeros((2, 4), np.float32))
+
+
+# --- frozen layers ---
+
+
+def test_frozen_layers_stay_in_evaluation():
+    net = objects()
+    net.freeze("block", "stem")
+    assert [path for path, layer in net.named_layers() if nn.is_frozen(layer)] == [
+        "stem", "block", "block.main", "block.main.conv", "block.main.bn", "block.shortcut"]  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((2, 1, 2, 2)).astype(np.float32)
+    before = {name: array.copy() for name, array in net.named_buffers()}
+    net.train()(x)
+    for name, array in net.named_buffers():
+        np.testing.assert_array_equal(array, before[name])
+    assert net.head.training
+    net.unfreeze("block.*")
+    net.train()
+    assert (nn.is_frozen(net.stem), nn.is_frozen(net["block.main.bn"])) == (True, False)
+    net.unfreeze()
+    assert not any(nn.is_frozen(layer) for _, layer in net.named_layers())
+    with pytest.raises(ValueError, match=r"a pattern must match a layer, got 'stm\.\*' for stem, block, "):
+        net.freeze("stm.*")
+
+
+def test_no_gradient_is_made_below_frozen_layers():
+    net = objects()
+    net.freeze("stem", "block")
+    y = net(np.ones((2, 1, 2, 2), np.float32))
+    with backends.record() as calls:
+        net.backward_params(np.ones_like(y))
+    assert {name for name, _ in calls}.isdisjoint({"conv2d_input_grad", "conv2d_weight_grad"})
+    assert list(dict(net.named_grads())) == ["head.w", "head.b"]
 
 
 # --- a batch norm and the ReLU behind it ---

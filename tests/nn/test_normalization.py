@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 import npconv
 from npconv import nn
+from npconv.nn.normalization import synchronised
 
 BATCHES = [np.array([1.0, 3.0, 5.0, 7.0]), np.array([2.0, 2.0, 2.0, 6.0])]  # means 4 and 3, sums of squares 20 and 12
 
@@ -79,3 +82,86 @@ def test_empty_batch():
     with pytest.raises(ValueError, match="x must have at least one image"):
         nn.BatchNorm2d(2, dtype=np.float64)(x)
     assert nn.BatchNorm2d(2, dtype=np.float64).eval()(x).shape == x.shape
+
+
+# --- float16 ---
+
+
+@pytest.mark.parametrize("spread", [1.0, 300.0, 8000.0])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_float16_is_float32_rounded_once(spread, activation, backend):
+    """Also where the variance is above float16's largest number, which a standard deviation of 256 makes it."""
+    rng = np.random.default_rng(0)
+    x, dy = (spread * rng.standard_normal((4, 3, 5, 5)) + 100).astype(np.float16), rng.standard_normal((4, 3, 5, 5))
+    half, single = nn.BatchNorm2d(3, dtype=np.float16), nn.BatchNorm2d(3)
+    y, exact = half.forward_activated(x, activation), single.forward_activated(x.astype(np.float32), activation)
+    np.testing.assert_array_equal(y, exact.astype(np.float16))
+    dy = dy.astype(np.float16)
+    dx, dexact = half.backward(dy), single.backward(dy.astype(np.float32))
+    np.testing.assert_array_equal(dx, dexact.astype(np.float16))
+    assert np.abs(dx).max() > 0
+    for name in ("gamma", "beta"):
+        assert half.grads[name].dtype == np.float16
+        np.testing.assert_array_equal(half.grads[name], single.grads[name].astype(np.float16))
+    for name, array in half.buffers.items():
+        assert array.dtype == np.float32
+        assert np.isfinite(array).all()
+        np.testing.assert_array_equal(array, single.buffers[name])
+    np.testing.assert_array_equal(half.eval()(x), single.eval()(x.astype(np.float32)).astype(np.float16))
+
+
+def test_float16_is_not_mixed():
+    layer, x = nn.BatchNorm2d(1, dtype=np.float16), np.ones((2, 1, 2, 2), np.float16)
+    with pytest.raises(TypeError, match="dtype"):
+        layer(x.astype(np.float32))
+    layer(x)
+    with pytest.raises(TypeError, match="dtype"):
+        layer.backward(x.astype(np.float32))
+
+
+# --- several processes ---
+
+
+class Processes:
+    """As many threads as batches, each with its own layer; the sum is made in their order."""
+
+    def __init__(self, count):
+        self.barrier, self.arrays = threading.Barrier(count), [None] * count
+
+    def total(self, rank):
+        def add(array):
+            self.arrays[rank] = array
+            self.barrier.wait()
+            result = sum(self.arrays)
+            self.barrier.wait()
+            return result
+
+        return add
+
+
+def test_shared_statistics_are_those_of_the_whole_batch():
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((7, 3, 4, 5)) for _ in range(2))
+    alone, layers = nn.BatchNorm2d(3, dtype=np.float64), [nn.BatchNorm2d(3, dtype=np.float64) for _ in range(2)]
+    for layer in (alone, *layers):
+        layer.params["gamma"][...], layer.params["beta"][...] = [1.0, -2.0, 3.0], [0.5, 1.0, -1.0]
+    processes, cuts, results = Processes(2), (slice(0, 5), slice(5, 7)), [None, None]
+
+    def work(rank):
+        with synchronised(processes.total(rank)):
+            y = layers[rank].forward_activated(x[cuts[rank]], "relu")
+            results[rank] = y, layers[rank].backward(dy[cuts[rank]])
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = alone.forward_activated(x, "relu"), alone.backward(dy)
+    for place in range(2):
+        np.testing.assert_allclose(np.concatenate([one[place] for one in results]), expected[place], atol=1e-13)
+    for name, grad in alone.grads.items():
+        np.testing.assert_allclose(sum(layer.grads[name] for layer in layers), grad, atol=1e-12)
+    for name, array in alone.buffers.items():
+        for layer in layers:
+            np.testing.assert_allclose(layer.buffers[name], array, rtol=1e-13)

@@ -390,7 +390,7 @@ def test_what_is_inside_other_layers_stays():
         ({"ratio": 0}, ValueError, "ratio must be at least 1, got ratio=0"),
         ({"kind": "octave", "ratio": 2}, TypeError, "the options of 'octave' must be among alpha, plain, stride_mode, got"),
         ({"kind": "octave", "alpha": -1}, ValueError, r"alpha must be in \[0, 1\], got alpha=-1"),
-        ({"kind": "octave", "stride_mode": "max"}, ValueError, "a: stride_mode must be 'pool' or 'conv', got 'max'"),
+        ({"kind": "octave", "stride_mode": "max"}, ValueError, "stride_mode must be 'pool' or 'conv', got 'max'"),
         ({"kind": "octave", "plain": ("c",)}, ValueError, "plain must match the name of a convolution, got 'c'"),
         ({"kind": "octave", "plain": ("a",)}, ValueError, "model must have a map that can be in two frequencies"),
         ({"kind": "octave", "plain": "a"}, TypeError, "plain must be a sequence of patterns, got 'a'"),

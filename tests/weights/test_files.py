@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -139,6 +140,29 @@ def test_other_arrays_are_named_and_nothing_changes(tmp_path: Path, change: Call
         weights.load(model, path)
     assert str(caught.value).startswith(f"{path}: ")
     assert_same(arrays(model), before)
+
+
+def raw_file(path: Path, name: str, kind: str, shape: list[int], contents: bytes) -> Path:
+    head = json.dumps({name: {"dtype": kind, "shape": shape, "data_offsets": [0, len(contents)]}}).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head + contents)
+    return path
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    numbers = np.array([[1.0, -2.5], [3e38, 0.0]], np.float32)
+    contents = (numbers.view(np.uint32) >> 16).astype("<u2").tobytes()
+    path = raw_file(tmp_path / "w.safetensors", "w", "BF16", [2, 2], contents)
+    expected = ((numbers.view(np.uint32) >> 16) << 16).view(np.float32)
+    assert_same(weights.read(path)[1], {"w": expected})
+    layer = nn.Linear(2, 2, bias=False, rng=np.random.default_rng(0))
+    weights.load(layer, path)
+    np.testing.assert_array_equal(layer.params["w"], expected)
+
+
+def test_float8_is_refused(tmp_path: Path) -> None:
+    path = raw_file(tmp_path / "w.safetensors", "w", "F8_E4M3", [2, 2], bytes(4))
+    with pytest.raises(ValueError, match=r"floats of at least 16 bits, got w in F8_E4M3 in .*: convert them"):
+        weights.read(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ def file_with(path: Path, dtype: str, *, size: int) -> Path:
     return file_of(path, json.dumps(header).encode(), data)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1), ("F8_E5M2", 1), ("C64", 8)])
+@pytest.mark.parametrize(("dtype", "size"), [("F8_E4M3", 1), ("F8_E5M2", 1), ("C64", 8)])
 def test_a_dtype_that_is_none_of_ours_is_named(tmp_path: Path, dtype: str, size: int) -> None:
     path = file_with(tmp_path / "w.safetensors", dtype, size=size)
-    with pytest.raises(TypeError, match=rf"{path}: conv\.w must be F16, F32 or F64, got {dtype}"):
+    with pytest.raises(ValueError, match=rf"floats of at least 16 bits, got conv\.w in {dtype} in {path}"):
         weights.load(network(), path)
     assert weights.metadata(path) == {}
 

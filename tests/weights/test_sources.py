@@ -274,3 +274,74 @@ def test_a_truncated_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be a whole safetensors file"):
         weights.load(model, path, "torchvision/resnet")
     assert_same(copied(model), before)
+
+
+# --- without a source ---
+
+
+def head() -> nn.Layer:
+    return nn.Sequential(
+        conv=nn.Conv2d(1, 2, 3, **rng()), bn=nn.BatchNorm2d(2), fc=nn.Sequential(nn.Linear(2, 3, **rng()))
+    )
+
+
+PYTORCH = {"conv.w": "conv.weight", "conv.b": "conv.bias", "bn.gamma": "bn.weight", "bn.beta": "bn.bias",
+           "fc.0.w": "fc.0.weight", "fc.0.b": "fc.0.bias"}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["", "module."])
+@pytest.mark.parametrize("form", ["ours", "pytorch", "mapping"])
+def test_names_that_fit_need_no_source(form: str, module: str) -> None:
+    model, other = head(), head()
+    arrays = {name: array + 1 for name, array in other.state().items()}
+    words = {
+        name: {"ours": name, "pytorch": PYTORCH.get(name, name), "mapping": f"x{k}"}[form]
+        for k, name in enumerate(arrays)
+    }
+    state = {module + words[name]: array for name, array in arrays.items()}
+    if form == "pytorch":
+        state[f"{module}bn.num_batches_tracked"] = np.array(3)
+    source = words if form == "mapping" else None
+    assert weights.load_state_dict(model, state, source) == words
+    assert_same(copied(model), arrays)
+
+
+class Tensor:
+    """What PyTorch's tensors have of what is asked for."""
+
+    def __init__(self, array: np.ndarray, dtype: str = "torch.float32") -> None:
+        self.array, self.dtype = array, dtype
+
+    def detach(self) -> Tensor:
+        return self
+
+    cpu = detach
+
+    def float(self) -> Tensor:
+        return Tensor(self.array)
+
+    def numpy(self) -> np.ndarray:
+        if self.dtype == "torch.bfloat16":
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return self.array
+
+
+def test_tensors_are_taken() -> None:
+    model, arrays = head(), {name: array + 1 for name, array in head().state().items()}
+    kinds = ("torch.float32", "torch.bfloat16")
+    weights.load_state_dict(
+        model, {name: Tensor(array, kinds[k % 2]) for k, (name, array) in enumerate(arrays.items())}
+    )
+    assert_same(copied(model), arrays)
+    with pytest.raises(TypeError, match=r"conv.w must be an array of floats, got list: tensor.numpy\(\) makes one"):
+        weights.load_state_dict(model, {**arrays, "conv.w": [1.0]})
+    with pytest.raises(TypeError, match="state must be a mapping of names to arrays, got list"):
+        weights.load_state_dict(model, [1.0])  # type: ignore[arg-type]
+
+
+def test_no_message_is_longer_than_a_screen() -> None:
+    model = models.resnet(50, 10, channels=8, **rng())
+    with pytest.raises(ValueError) as caught:
+        weights.load_state_dict(model, {f"layer{k}": np.zeros(1, np.float32) for k in range(1000)})
+    assert len(str(caught.value)) < 800
+    assert " and 995 more" in str(caught.value)

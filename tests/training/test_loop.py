@@ -1,4 +1,4 @@
-"""The training loop: it learns, it repeats itself, it stops where it must, and says what it did."""
+"""The training loop: it learns, it repeats itself, it stops where it must and goes on, and says what it did."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import npconv
 from npconv import nn, optim
 from npconv.data import Dataset, digits, from_arrays, random_shift
-from npconv.training import Batch, Epoch, confusion_matrix, evaluate, train
+from npconv.training import Batch, Epoch, Interrupted, Progress, confusion_matrix, evaluate, train
 
 
 @pytest.fixture(autouse=True, params=["numpy", "numba"])
@@ -69,12 +69,13 @@ def test_a_step_is_forward_backward_update_on_shuffled_augmented_batches() -> No
     data, model, twin = dots(), network(), network()
     options = {"augment": random_shift, "label_smoothing": 0.1, "rng": np.random.default_rng(5)}
     epochs = train(model, data, optim.SGD(0.05), epochs=2, batch=9, **options)
-    rng, by_hand = np.random.default_rng(5), optim.SGD(0.05)
+    seed, by_hand = Progress.start(np.random.default_rng(5)).seed, optim.SGD(0.05)
     for epoch in epochs:
-        order = rng.permutation(len(data.train.labels))
+        order = np.random.default_rng((seed, epoch.epoch)).permutation(len(data.train.labels))
         losses, right = [], 0
-        for part in np.array_split(order, -(-len(order) // 9)):
+        for step, part in enumerate(np.array_split(order, -(-len(order) // 9))):
             labels = data.train.labels[part]
+            rng = np.random.default_rng((seed, epoch.epoch, step))
             logits = twin(random_shift(data.train.images[part], rng))
             one = np.ones((), np.float32)
             losses += [npconv.softmax_cross_entropy(logits, labels, label_smoothing=0.1)] * len(part)
@@ -147,7 +148,10 @@ def test_a_diverging_loss_stops_before_it_teaches() -> None:
     images[7] = np.nan
     spoilt = data._replace(train=data.train._replace(images=images))
     steps = optim.SGD(0.05)
-    with pytest.raises(FloatingPointError, match=r"the loss must stay finite, .* got nan in epoch 1, batch \d+"):
+    with pytest.raises(
+        FloatingPointError,
+        match=r"the loss must stay finite, .* got nan in epoch 1, batch \d+; not finite is first the images: 24 of \d+",
+    ):
         train(model, spoilt, steps, epochs=2, batch=8, rng=np.random.default_rng(0))
     for _, array in model.named_params():
         assert np.isfinite(array).all()
@@ -181,6 +185,18 @@ def test_bad_evaluations() -> None:
         evaluate(network(), images[:0], labels[:0], 4)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+def test_confusion_matrix_of_any_integers(dtype: type) -> None:
+    """In 8 bits, 100 * 100 + 99 is 163."""
+    labels, predictions = np.array([100, 3], dtype), np.array([99, 100])
+    matrix = confusion_matrix(labels, predictions, 101)
+    assert (matrix[100, 99], matrix[3, 100], matrix.sum()) == (1, 1, 2)
+    with pytest.raises(TypeError, match="labels must be integers, got dtype float64"):
+        confusion_matrix(labels * 1.0, predictions, 101)
+    with pytest.raises(ValueError, match="predictions must have the shape"):
+        confusion_matrix(labels, predictions[:1], 101)
+
+
 def test_confusion_matrix_counts_by_class_and_prediction() -> None:
     labels, predictions = np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 2, 0])
     matrix = confusion_matrix(labels, predictions, 3)
@@ -206,3 +222,81 @@ def test_real_digits_in_two_epochs() -> None:
     )
     train(model, data, optim.SGD(0.1, momentum=0.9), epochs=2, batch=32, rng=rng)
     assert evaluate(model, *data.test, 64).accuracy > 0.9
+
+
+# --- going on ---
+
+
+def halted(stop_after: int, **options: object) -> tuple[nn.Layer, optim.Optimizer, Progress]:
+    """A training that is interrupted after so many steps."""
+    model, optimizer, progress = network(), optim.SGD(0.05, momentum=0.9), Progress.start(np.random.default_rng(3))
+    steps = itertools.count(1)
+    with pytest.raises(Interrupted):
+        train(
+            model, dots(), optimizer, epochs=3, batch=8, progress=progress, augment=random_shift,
+            stop=lambda: next(steps) == stop_after, **options,  # type: ignore[arg-type]
+        )  # fmt: skip
+    return model, optimizer, progress
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 18])
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(stop_after: int) -> None:
+    """Also where the last step of an epoch, or of all, was the last one made."""
+    model, optimizer, progress = halted(stop_after)
+    assert optimizer.steps == stop_after
+    records = train(model, dots(), optimizer, epochs=3, batch=8, progress=progress, augment=random_shift)
+    other = network()
+    whole = train(
+        other,
+        dots(),
+        optim.SGD(0.05, momentum=0.9),
+        epochs=3,
+        batch=8,
+        rng=np.random.default_rng(3),
+        augment=random_shift,
+    )
+    assert [e._replace(seconds=0) for e in records] == [e._replace(seconds=0) for e in whole]
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, other.state()[name])
+
+
+def test_early_stop() -> None:
+    model = network()
+    epochs = train(model, dots(), optim.SGD(0.0), epochs=50, batch=8, rng=np.random.default_rng(0), early_stop=3)
+    best = max(epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss)).epoch
+    assert len(epochs) == best + 3 < 50
+
+
+def test_the_average_is_validated() -> None:
+    model, average_of = network(), network()
+    average = optim.Average(model, 0.9)
+    epochs = train(model, dots(), optim.SGD(0.05), epochs=2, batch=8, rng=np.random.default_rng(0), average=average)
+    with average.in_place_of(model):
+        validation = evaluate(model, *dots().validation, 8)
+    assert epochs[-1].validation_loss == validation.loss != evaluate(model, *dots().validation, 8).loss
+    assert average.steps == 12
+    assert average_of.state().keys() == average.arrays.keys()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_images_get_the_dtype_of_the_model(dtype: type) -> None:
+    model = network(dtype=dtype)
+    optimizer = optim.SGD(0.05, momentum=0.9, master_weights=dtype == np.float16)
+    epochs = train(model, dots(), optimizer, epochs=10, batch=8, rng=np.random.default_rng(0))
+    assert epochs[-1].validation_accuracy == 1.0
+    assert {array.dtype for _, array in model.named_params()} == {np.dtype(dtype)}
+
+
+def test_a_batch_of_one_is_explained() -> None:
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.GlobalAvgPool2d(), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 3, rng=rng))
+    with pytest.raises(ValueError, match="batch must be at least 2 where a batch norm sees one pixel of each image"):
+        train(model, dots(), optim.SGD(0.1), epochs=1, batch=1, rng=rng)
+    assert train(network(), dots(), optim.SGD(0.01), epochs=1, batch=1, rng=rng)  # has more than a pixel
+
+
+def test_the_layer_where_numbers_end_is_named() -> None:
+    model = network()
+    model.children()["5"].params["w"][...] = 3e38
+    with pytest.raises(FloatingPointError, match=r"batch 1; not finite is first the output of 5: \d+ of \d+ numbers"):
+        train(model, dots(), optim.SGD(0.1), epochs=1, batch=8, rng=np.random.default_rng(0))

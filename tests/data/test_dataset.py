@@ -1,4 +1,4 @@
-"""The digits, users' files, the split, batches and the augmentation."""
+"""The digits, arrays of every form, the split and the normalisation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npconv.data import Dataset, batch_count, batches, digits, from_arrays, load_npz, random_shift
+from npconv.data import Dataset, digits, from_arrays, load
 
 LABELS = np.repeat(np.arange(3), 10)
 
@@ -65,7 +65,7 @@ def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_of_any_numbers_in_either_layout(tmp_path: Path, shape: tuple[int, ...], dtype: type) -> None:
     path = tmp_path / "shapes.npz"
     np.savez_compressed(path, images=images(*shape, dtype=dtype), labels=LABELS.astype(np.uint8))
-    data = load_npz(path, seed=1)
+    data = load(path, seed=1)
     channels = shape[0] if len(shape) == 3 else 1
     assert (data.name, data.classes) == ("shapes", 3)
     assert [part.images.shape for part in (data.train, data.validation, data.test)] == [
@@ -104,7 +104,6 @@ NAN[3, 2, 1] = np.nan
         ({"images": images(4, 4)}, ValueError, "the arrays 'images' and 'labels', got no 'labels'"),
         ({"labels": LABELS}, ValueError, "the arrays 'images' and 'labels', got no 'images'"),
         ({"images": images(4), "labels": LABELS}, ValueError, r"images must have 4 axes \(N, C, H, W\), got 2"),
-        ({"images": images(8, 8, 3), "labels": LABELS}, ValueError, r"got \(30, 8, 8, 3\), where the channels seem"),
         ({"images": images(0, 4), "labels": LABELS}, ValueError, "images must have no empty axis but the batch"),
         ({"images": images(4, 4).astype(str), "labels": LABELS}, TypeError, "images must be integers or floats, got"),
         (
@@ -112,13 +111,21 @@ NAN[3, 2, 1] = np.nan
             TypeError,
             "images must be integers or floats, got dtype bool",
         ),
-        ({"images": NAN, "labels": LABELS}, ValueError, "images must be finite in float32, got 1 that are not"),
+        ({"images": NAN, "labels": LABELS}, ValueError, "images must be finite in float32, got 1 numbers"),
         ({"images": images(4, 4) * 0, "labels": LABELS}, ValueError, r"vary in each channel, got .* \[0.0\]"),
         ({"images": images(4, 4), "labels": LABELS[:-1]}, ValueError, r"labels must have the shape \(30,\)"),
-        ({"images": images(4, 4), "labels": LABELS[:, None]}, ValueError, r"labels must have the shape \(30,\)"),
-        ({"images": images(4, 4), "labels": LABELS * 1.0}, TypeError, "labels must be integers, got dtype float64"),
+        ({"images": images(4, 4), "labels": LABELS[:, None, None]}, ValueError, r"labels must have the shape \(30,\)"),
+        (
+            {"images": images(4, 4), "labels": LABELS * 1.0},
+            TypeError,
+            r"labels must be integers or names, got dtype float64: labels.astype\(int\)",
+        ),
         ({"images": images(4, 4), "labels": LABELS - 1}, ValueError, "class numbers 0 to K - 1, got -1 to 1"),
-        ({"images": images(4, 4), "labels": LABELS * 100}, ValueError, "class numbers 0 to K - 1, got 0 to 200"),
+        (
+            {"images": images(4, 4), "labels": LABELS * 100},
+            ValueError,
+            r"class numbers 0 to K - 1, got 0 to 200 on 30 images: np.unique",
+        ),
         ({"images": images(4, 4), "labels": LABELS * 2}, ValueError, "at least 3 images, got 0 images of class 1"),
         ({"images": images(4, 4), "labels": LABELS * 0}, ValueError, "at least 2 classes"),
         ({"images": images(4, 4)[:0], "labels": LABELS[:0]}, ValueError, "images must hold at least one image"),
@@ -128,7 +135,7 @@ def test_bad_arrays_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], err
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays)
     with pytest.raises(error, match=message) as caught:
-        load_npz(path)
+        load(path)
     assert str(path) in str(caught.value)
 
 
@@ -140,18 +147,18 @@ def test_arrays_that_are_none() -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the data must be a file that exists, got .*nowhere\.npz"):
-        load_npz(tmp_path / "nowhere.npz")
-    with pytest.raises(ValueError, match="the data must be a file that exists"):
-        load_npz(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"the data must be digits, fashion-mnist, or a file or folder that exists, got .*nowhere\.npz"
+    ):
+        load(tmp_path / "nowhere.npz")
     single = tmp_path / "single.npy"
     np.save(single, LABELS)
-    with pytest.raises(ValueError, match=r"must be a whole \.npz of plain arrays, got .*single.npy"):
-        load_npz(single)
+    with pytest.raises(ValueError, match=r"the data must be an \.npz file, an IDX pair .*, got .*single.npy"):
+        load(single)
     objects = tmp_path / "objects.npz"
     np.savez(objects, images=np.array([{}, None]), labels=LABELS)  # what only pickle could read
     with pytest.raises(ValueError, match=r"must be a whole \.npz of plain arrays, got .*objects.npz"):
-        load_npz(objects)
+        load(objects)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -169,56 +176,38 @@ def test_a_damaged_file_never_gives_another_error(tmp_path: Path, save: object) 
             contents[int(rng.integers(len(whole)))] = int(rng.integers(256))
         damaged.write_bytes(contents)
         with contextlib.suppress(ValueError):
-            load_npz(damaged)
+            load(damaged)
             unharmed += 1  # some bytes, the dates for example, do not matter
     assert unharmed < 150
 
 
-# --- batches and augmentation ---
+def test_channels_last_are_put_first() -> None:
+    pixels = images(5, 6, 3)
+    first = from_arrays(pixels.transpose(0, 3, 1, 2), LABELS, name="first", seed=0)
+    last = from_arrays(pixels, LABELS, name="last", seed=0)
+    for one, other in zip(first.train, last.train, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert first.train.images.transpose(0, 2, 3, 1).flags.c_contiguous  # as the kernels compute
 
 
-@pytest.mark.parametrize(("count", "batch"), [(10, 3), (10, 5), (10, 10), (10, 11), (9, 8), (1, 4), (10, 1)])
-def test_batches_hold_every_image_once(count: int, batch: int) -> None:
-    x = np.arange(count, dtype=np.float32).reshape(count, 1, 1, 1)
-    for rng in (None, np.random.default_rng(0)):
-        parts = list(batches(x, np.arange(count), batch, rng=rng))
-        sizes = [len(part) for part, _ in parts]
-        assert len(parts) == batch_count(count, batch) == -(-count // batch)
-        assert max(sizes) <= batch
-        assert max(sizes) - min(sizes) <= 1
-        order = np.concatenate([labels for _, labels in parts])
-        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]).ravel(), order)
-        assert sorted(order) == list(range(count))
-        assert (rng is None or count == 1) == (order.tolist() == list(range(count)))
+def test_parts_that_are_given_stay_whole() -> None:
+    pixels, other = images(4, 4), images(4, 4, count=6)
+    data = from_arrays(pixels, LABELS, name="parts", seed=0, test=(other, LABELS[::5]), class_names=("a", "b", "c"))
+    assert data.class_names == ("a", "b", "c")
+    assert [len(part.labels) for part in (data.train, data.validation, data.test)] == [27, 3, 6]
+    np.testing.assert_allclose(data.test.images[:, 0] * data.std + data.mean, other, atol=1e-4)
+    np.testing.assert_array_equal(data.test.labels, LABELS[::5])
+    with pytest.raises(ValueError, match="images must have one size, got 1x4x4 for training and 1x5x4 for test"):
+        from_arrays(pixels, LABELS, name="parts", seed=0, test=(images(5, 4), LABELS))
 
 
-def test_batches_refuse_at_once() -> None:
-    with pytest.raises(ValueError, match="batch must be at least 1, got batch=0"):
-        batches(np.zeros((2, 1, 1, 1)), np.zeros(2), 0)
-    assert batch_count(0, 4) == 0
-
-
-def test_random_shift_moves_each_image_by_itself() -> None:
-    x = np.zeros((400, 2, 5, 5), np.float32)
-    x[:, :, 2, 2] = np.arange(1, 401)[:, None]
-    before = x.copy()
-    y = random_shift(x, np.random.default_rng(0))
-    assert y.shape == x.shape
-    assert y.dtype == x.dtype
-    np.testing.assert_array_equal(x, before)
-    image, channel, row, column = np.nonzero(y)
-    np.testing.assert_array_equal(y[image, channel, row, column], image + 1)
-    assert len(image) == 800  # one dot in every channel, still
-    np.testing.assert_array_equal(row[channel == 0], row[channel == 1])
-    moves = {(int(r) - 2, int(c) - 2) for r, c in zip(row, column, strict=True)}
-    assert moves == {(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1)}
-
-
-def test_random_shift_repeats_the_edges() -> None:
-    x = np.arange(9.0).reshape(1, 1, 3, 3)
-    wanted = {tuple(np.pad(x[0, 0], 1, mode="edge")[r : r + 3, c : c + 3].ravel()) for r in range(3) for c in range(3)}
+@pytest.mark.parametrize(
+    ("brightest", "white"), [(0.9, 1), (1.0, 1), (1.2, 16), (16, 16), (17, 255), (255, 255), (256, 65535), (1e5, 1e5)]
+)
+def test_what_a_white_pixel_counts(brightest: float, white: float) -> None:
     rng = np.random.default_rng(0)
-    assert {tuple(random_shift(x, rng).ravel()) for _ in range(200)} == wanted
-    np.testing.assert_array_equal(random_shift(x, rng, 0), x)
-    with pytest.raises(ValueError, match="pixels must be at least 0, got pixels=-1"):
-        random_shift(x, rng, -1)
+    for brightest_image in range(12):  # in whichever part it is
+        pixels = rng.uniform(-0.1, 0.7, size=(12, 3, 4, 5)) * brightest
+        pixels[brightest_image, 1, 2, 3] = brightest
+        dataset = from_arrays(pixels, np.arange(12) % 2, name="noise", seed=0)
+        assert dataset.white == pytest.approx(white, rel=1e-6)

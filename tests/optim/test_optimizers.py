@@ -1,8 +1,9 @@
-"""Optimisers beside their formulas written out for one number, schedules, and what is refused."""
+"""Optimisers beside their formulas written out for one number, in every precision, and what is refused."""
 
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -142,27 +143,6 @@ def test_no_decay():
     assert decayed(lambda name, array: array.ndim == 1) == {"conv.w", "last.sub.w"}
 
 
-# --- schedules ---------------------------------------------------------------------------------------------------
-
-
-def test_step_schedule():
-    rate = optim.step(0.8, 3, 0.1, warmup=2)
-    np.testing.assert_allclose([rate(t) for t in range(9)], [0.4, 0.8, 0.8, 0.8, 0.8, 0.08, 0.08, 0.08, 0.008])
-
-
-def test_linear_schedule():
-    rate = optim.linear(1.0, 6, warmup=2)
-    np.testing.assert_allclose([rate(t) for t in range(8)], [0.5, 1, 1, 0.75, 0.5, 0.25, 0, 0])
-
-
-def test_cosine_schedule():
-    rate = optim.cosine(1.0, 6, 0.2, warmup=2)
-    root = math.sqrt(0.5)
-    np.testing.assert_allclose(
-        [rate(t) for t in range(8)], [0.5, 1, 1, 0.6 + 0.4 * root, 0.6, 0.6 - 0.4 * root, 0.2, 0.2]
-    )
-
-
 def test_a_float_is_a_constant_schedule():
     optimizer = optim.SGD(0.25)
     assert [optimizer.lr(t) for t in (0, 1, 1000)] == [0.25, 0.25, 0.25]
@@ -178,6 +158,86 @@ def test_the_optimizer_asks_the_schedule_step_by_step():
 
     np.testing.assert_allclose(path(optim.SGD(rate), [1.0, 1.0]), [0.5, 0.25])
     assert asked == [0, 1]
+
+
+# --- frozen layers, clipping, float16, state ---
+
+
+def test_frozen_layers_stay_and_need_no_gradient():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(a=nn.Linear(2, 2, rng=rng), b=nn.Linear(2, 2, rng=rng))
+    net.freeze("a")
+    before = {name: array.copy() for name, array in net.named_params()}
+    net.children()["b"].grads.update(w=np.ones((2, 2), np.float32), b=np.ones(2, np.float32))
+    optim.SGD(0.1, weight_decay=0.1).step(net)
+    moved = {name for name, array in net.named_params() if (array != before[name]).any()}
+    assert moved == {"b.w", "b.b"}
+
+
+def test_clipping_scales_all_gradients_to_the_norm():
+    layer = nn.Linear(2, 1, rng=np.random.default_rng(0), dtype=np.float64)
+    for array in layer.params.values():
+        array[...] = 0
+    layer.grads = {"w": np.array([[3.0, 4.0]]), "b": np.array([12.0])}  # of norm 13
+    optim.SGD(1.0, clip=6.5).step(layer)
+    np.testing.assert_allclose(layer.params["w"], [[-1.5, -2.0]])
+    np.testing.assert_allclose(layer.params["b"], [-6.0])
+    np.testing.assert_array_equal(layer.grads["w"], [[3.0, 4.0]])
+    optim.SGD(1.0, clip=100.0).step(layer)
+    np.testing.assert_allclose(layer.params["b"], [-18.0])
+
+
+MAKERS = [
+    lambda **k: optim.SGD(0.1, momentum=0.9, weight_decay=0.1, **k),
+    lambda **k: optim.Adam(0.01, **k),
+    lambda **k: optim.AdamW(0.01, **k),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("master", [False, True])
+def test_float16_is_updated_in_float32(make, master):
+    """As a float32 parameter is that is rounded after each step, or only for the network to see."""
+    half, single = one_number(dtype=np.float16), one_number(dtype=np.float32)
+    optimizer, exact = make(master_weights=master), make()
+    for g in [1e-4, 3.0, -2e-7, 300.0, 0.0, 1e-5] * 3:
+        half.grads["w"] = np.full((1, 1), g, np.float16)
+        single.grads["w"] = half.grads["w"].astype(np.float32)
+        optimizer.step(half)
+        exact.step(single)
+        if not master:
+            single.params["w"][...] = single.params["w"].astype(np.float16)
+        np.testing.assert_array_equal(half.params["w"], single.params["w"].astype(np.float16))
+    assert {array.dtype for array in optimizer.state().values()} == {np.dtype(np.float32)}
+
+
+def test_master_weights_add_up_small_steps():
+    layer, optimizer = one_number(1.0, np.float16), optim.SGD(1e-4, master_weights=True)
+    for _ in range(100):
+        layer.grads["w"] = np.ones((1, 1), np.float16)
+        optimizer.step(layer)
+    assert layer.params["w"].item() == pytest.approx(0.99, abs=5e-4)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("how", ["pickle", "state"])
+def test_an_optimizer_goes_on_where_it_was(make, how):
+    layer, optimizer = one_number(), make()
+    for g in GRADIENTS[:3]:
+        layer.grads["w"] = np.full((1, 1), g)
+        optimizer.step(layer)
+    if how == "pickle":
+        other = pickle.loads(pickle.dumps(optimizer))
+    else:
+        other = make()
+        other.load_state(optimizer.state(), optimizer.steps)
+    twin = one_number(layer.params["w"].item())
+    for g in GRADIENTS[3:]:
+        for one, of in ((optimizer, layer), (other, twin)):
+            of.grads["w"] = np.full((1, 1), g)
+            one.step(of)
+        np.testing.assert_array_equal(layer.params["w"], twin.params["w"])
+    assert other.steps == optimizer.steps == 6
 
 
 # --- errors ------------------------------------------------------------------------------------------------------
@@ -199,6 +259,7 @@ def test_the_optimizer_asks_the_schedule_step_by_step():
         (lambda: optim.Adam(betas=(0.9,)), TypeError, r"betas must be two numbers, got \(0.9,\)"),
         (lambda: optim.Adam(betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be in \[0, 1\)"),
         (lambda: optim.AdamW(eps=0), ValueError, "eps must be finite and above 0"),
+        (lambda: optim.SGD(0.1, clip=0), ValueError, "clip must be finite and above 0, got clip=0"),
         (lambda: optim.constant(1.0, warmup=-1), ValueError, "warmup must be at least 0, got warmup=-1"),
         (lambda: optim.step(1.0, 0, 0.1), ValueError, "every must be at least 1, got every=0"),
         (lambda: optim.step(1.0, 1, 0), ValueError, "factor must be finite and above 0"),

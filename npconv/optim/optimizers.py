@@ -1,103 +1,29 @@
-"""Optimisers and learning-rate schedules: the update formulas of PyTorch, in place, on a layer's parameters.
-
-A schedule is a function of the step number, counted from 0, to the learning rate.
-"""
+"""Optimisers: the update formulas of PyTorch, in place, on a layer's parameters."""
 
 from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from npconv.backends import primitives
 from npconv.geometry import Array, check_dtypes, check_shape, flag, fraction, integer, is_sequence, positive, shown
-from npconv.nn import Layer
+from npconv.nn import Layer, is_frozen
+from npconv.optim.schedules import Schedule, constant
 
-Schedule: TypeAlias = Callable[[int], float]
 NoDecay: TypeAlias = "Sequence[str] | Callable[[str, Array], bool]"
-
-
-# --- schedules ---------------------------------------------------------------------------------------------------
-
-
-def constant(lr: float, *, warmup: int = 0) -> Schedule:
-    """`lr` at every step, after `warmup` steps that rise to it evenly: lr / warmup, 2 lr / warmup, ..., lr.
-
-    Raises TypeError or ValueError where lr is not at least 0 or warmup is not an integer of at least 0; so do the others.
-
-    >>> [constant(1.0, warmup=4)(t) for t in range(6)]
-    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    """
-    lr = _rate(lr)
-    return _warmed_up(lr, warmup, lambda t: lr)
-
-
-def step(lr: float, every: int, factor: float, *, warmup: int = 0) -> Schedule:
-    """`lr`, times `factor` after each `every` steps; warm-up as in `constant`, and counting begins after it.
-
-    Raises ValueError where every is below 1 or factor is not above 0.
-
-    >>> [step(1.0, 2, 0.5)(t) for t in range(6)]
-    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
-    """
-    lr = _rate(lr)
-    every = integer("every", every, minimum=1)
-    factor = positive("factor", factor)
-    return _warmed_up(lr, warmup, lambda t: lr * factor ** (t // every))
-
-
-def linear(lr: float, total: int, *, warmup: int = 0) -> Schedule:
-    """From `lr` down to 0 in a straight line over `total` steps, the `warmup` ones among them; 0 from then on.
-
-    Raises ValueError where total is not above warmup.
-
-    >>> [linear(1.0, 4)(t) for t in range(6)]
-    [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
-    """
-    lr = _rate(lr)
-    length = _length(total, warmup)
-    return _warmed_up(lr, warmup, lambda t: lr * (1 - min(t / length, 1.0)))
-
-
-def cosine(lr: float, total: int, final: float = 0.0, *, warmup: int = 0) -> Schedule:
-    """From `lr` down to `final` along half a cosine over `total` steps, the `warmup` ones among them; `final` from then on.
-
-    Raises ValueError where total is not above warmup. Source: SGDR (arXiv 1608.03983), equation 5, without restarts.
-
-    >>> [round(cosine(1.0, 4)(t), 3) for t in range(6)]
-    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
-    """
-    lr = _rate(lr)
-    length = _length(total, warmup)
-    final = positive("final", final, zero=True)
-    return _warmed_up(lr, warmup, lambda t: final + (lr - final) * (1 + math.cos(math.pi * min(t / length, 1.0))) / 2)
-
-
-def _warmed_up(lr: float, warmup: int, after: Schedule) -> Schedule:
-    warmup = integer("warmup", warmup, minimum=0)
-    return lambda t: lr * (t + 1) / warmup if t < warmup else after(t - warmup)
-
-
-def _rate(lr: float) -> float:
-    return positive("lr", lr, zero=True)
-
-
-def _length(total: int, warmup: int) -> int:
-    """Steps after the warm-up."""
-    length = integer("total", total, minimum=1) - integer("warmup", warmup, minimum=0)
-    if length < 1:
-        raise ValueError(f"total must be above warmup, got total={total}, warmup={warmup}")
-    return length
-
-
-# --- optimisers --------------------------------------------------------------------------------------------------
+MASTER = "master"  # what a parameter's own float32 value is kept as
 
 
 class Optimizer(abc.ABC):
     """Updates the parameters of one model from its gradients, and remembers by name what its formula needs from step to step.
+
+    Frozen layers (`npconv.nn.is_frozen`) are left as they are. What is remembered of a float16 parameter is float32, and so is
+    each update, which is rounded once; with master weights the parameter itself is remembered in float32 too, so that updates
+    smaller than its rounding add up.
 
     Parameters
     ----------
@@ -107,6 +33,10 @@ class Optimizer(abc.ABC):
     no_decay : sequence of names, or function
         Which parameters `weight_decay` leaves alone: those whose dotted name is, or ends in a dot and, one of these
         names ("b", "gamma", "bn1.beta"), or those for which ``function(dotted name, array)`` is true. By default none.
+    clip : float above 0, optional
+        Gradients whose norm, over all parameters, is larger are scaled down to it.
+    master_weights : bool
+        Of float16 parameters.
 
     Attributes
     ----------
@@ -114,14 +44,24 @@ class Optimizer(abc.ABC):
         How many were made.
     """
 
-    def __init__(self, lr: float | Schedule, weight_decay: float, no_decay: NoDecay) -> None:
+    def __init__(
+        self,
+        lr: float | Schedule,
+        weight_decay: float,
+        no_decay: NoDecay,
+        clip: float | None,
+        master_weights: bool,
+    ) -> None:
         self.lr = lr if callable(lr) else constant(lr)
         self.weight_decay = positive("weight_decay", weight_decay, zero=True)
         named = is_sequence(no_decay)
         if not callable(no_decay) and not (named and all(isinstance(name, str) for name in no_decay)):
             raise TypeError(f"no_decay must be a sequence of names or a function, got {shown(no_decay)}")
         self.no_decay = no_decay
+        self.clip = None if clip is None else positive("clip", clip)
+        self.master_weights = flag("master_weights", master_weights)
         self.steps = 0
+        self._kept: dict[str, dict[str, Array]] = {}  # by parameter, then by what it is
 
     def step(self, model: Layer) -> None:
         """Update all parameters of `model` in place, from the gradients that its last backward left.
@@ -131,6 +71,8 @@ class Optimizer(abc.ABC):
         """
         updates = []
         for path, layer in model.named_layers():
+            if is_frozen(layer):
+                continue
             for name, param in layer.params.items():
                 dotted, grad = f"{path}.{name}" if path else name, layer.grads.get(name)
                 if grad is None:
@@ -139,18 +81,54 @@ class Optimizer(abc.ABC):
                 check_dtypes([(dotted, param), (f"the gradient of {dotted}", grad)])
                 updates.append((dotted, param, grad))
         lr = positive("lr", self.lr(self.steps), zero=True)
+        factor = self._clipped([grad for _, _, grad in updates])
         self.steps += 1
         for name, param, grad in updates:
-            self._update(name, param, grad, lr, 0.0 if self._spared(name, param) else self.weight_decay)
+            decay = 0.0 if self._spared(name, param) else self.weight_decay
+            if factor < 1:
+                grad = grad * grad.dtype.type(factor)
+            if param.dtype == np.float16:
+                self._update_half(name, param, grad, lr, decay)
+            else:
+                self._update(self._kept.setdefault(name, {}), param, grad, lr, decay)
+
+    def _update_half(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
+        """Update a float16 parameter by the formula in float32."""
+        kept = self._kept.setdefault(name, {})
+        exact = param.astype(np.float32)
+        if self.master_weights:
+            exact = kept.setdefault(MASTER, exact)
+        self._update(kept, exact, grad.astype(np.float32), lr, weight_decay)
+        with np.errstate(over="ignore"):  # to infinity, as a narrower float does
+            param[...] = exact
 
     @abc.abstractmethod
-    def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        """Update one parameter in place."""
+    def _update(self, kept: dict[str, Array], param: Array, grad: Array, lr: float, weight_decay: float) -> None:
+        """Update one parameter in place, and what is `kept` of it."""
+
+    def _clipped(self, grads: list[Array]) -> float:
+        """What the gradients are to be multiplied by."""
+        if self.clip is None:
+            return 1.0
+        norm = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in grads))
+        return self.clip / norm if norm > self.clip else 1.0
 
     def _spared(self, name: str, param: Array) -> bool:
         if callable(self.no_decay):
             return self.no_decay(name, param)
         return any(f".{name}".endswith(f".{suffix}") for suffix in self.no_decay)
+
+    def state(self) -> dict[str, Array]:
+        """What is remembered, as "name of the parameter:what it is"; the live arrays. `steps` is not among it."""
+        return {f"{name}:{what}": array for name, kept in self._kept.items() for what, array in kept.items()}
+
+    def load_state(self, state: Mapping[str, Array], steps: int) -> None:
+        """Go on from where another optimiser of the same kind was, of whose `state` this is a copy, after as many `steps`."""
+        self.steps = integer("steps", steps, minimum=0)
+        self._kept = {}
+        for key, array in state.items():
+            name, _, what = key.rpartition(":")
+            self._kept.setdefault(name, {})[what] = array.copy()
 
 
 class SGD(Optimizer):
@@ -164,7 +142,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, no_decay
+    lr, weight_decay, no_decay, clip, master_weights
         As in `Optimizer`.
     momentum : float in [0, 1]
     nesterov : bool
@@ -195,20 +173,17 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         no_decay: NoDecay = (),
+        clip: float | None = None,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(lr, weight_decay, no_decay)
+        super().__init__(lr, weight_decay, no_decay, clip, master_weights)
         self.momentum = fraction("momentum", momentum)
         self.nesterov = flag("nesterov", nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError(f"momentum must be above 0 where nesterov is true, got momentum={momentum}")
-        self._velocities: dict[str, Array] = {}
 
-    def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        velocity = None
-        if self.momentum:
-            if name not in self._velocities:
-                self._velocities[name] = np.zeros_like(param)
-            velocity = self._velocities[name]
+    def _update(self, kept: dict[str, Array], param: Array, grad: Array, lr: float, weight_decay: float) -> None:
+        velocity = kept.setdefault("velocity", np.zeros_like(param)) if self.momentum else None
         primitives.sgd_update(param, grad, velocity, lr, self.momentum, self.nesterov, weight_decay)
 
 
@@ -224,7 +199,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, no_decay
+    lr, weight_decay, no_decay, clip, master_weights
         As in `Optimizer`.
     betas : pair of floats in [0, 1)
     eps : float above 0
@@ -245,8 +220,10 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         no_decay: NoDecay = (),
+        clip: float | None = None,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(lr, weight_decay, no_decay)
+        super().__init__(lr, weight_decay, no_decay, clip, master_weights)
         if not is_sequence(betas) or len(betas) != 2:
             raise TypeError(f"betas must be two numbers, got {shown(betas)}")
         self.betas = (
@@ -254,13 +231,12 @@ class Adam(Optimizer):
             fraction("betas[1]", betas[1], below_one=True),
         )
         self.eps = positive("eps", eps)
-        self._moments: dict[str, tuple[Array, Array]] = {}
 
-    def _update(self, name: str, param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        if name not in self._moments:
-            self._moments[name] = np.zeros_like(param), np.zeros_like(param)
-        m, v = self._moments[name]
-        primitives.adam_update(param, grad, m, v, self.steps, lr, self.betas, self.eps, weight_decay, self.decoupled)
+    def _update(self, kept: dict[str, Array], param: Array, grad: Array, lr: float, weight_decay: float) -> None:
+        if "m" not in kept:
+            kept |= {"m": np.zeros_like(param), "v": np.zeros_like(param)}
+        options = self.betas, self.eps, weight_decay, self.decoupled
+        primitives.adam_update(param, grad, kept["m"], kept["v"], self.steps, lr, *options)
 
 
 class AdamW(Adam):
@@ -280,5 +256,8 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         no_decay: NoDecay = (),
+        clip: float | None = None,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, no_decay=no_decay)
+        shared: dict[str, Any] = {"no_decay": no_decay, "clip": clip, "master_weights": master_weights}
+        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, **shared)

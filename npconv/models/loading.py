@@ -1,0 +1,69 @@
+"""A network from its weights file alone."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv import weights
+from npconv.geometry import shown
+from npconv.nn import Sequential
+
+LONGEST_NOTE = 1 << 20  # characters
+
+
+def load_network(
+    path: str | PathLike[str],
+    networks: dict[str, Any],
+    noted_networks: dict[str, Any],
+    model: str | None = None,
+    source: str | None = None,
+    **options: Any,
+) -> Sequential:
+    """What `npconv.models.load` does, of `networks` by name, or of `noted_networks` where the file names one."""
+    about = noted(path)
+    if about is not None:
+        if model is not None or options:
+            raise ValueError(f"model and options must not be given where the file has them, got them for {path}")
+        model, options, networks = about["model"], about["architecture"], noted_networks
+    if model is None:
+        raise ValueError(f"model must be given where the weights do not say it themselves, got none for {path}")
+    if model not in networks:
+        raise ValueError(f"model must be one of {', '.join(sorted(networks))}, got {model!r}")
+    known = [name for name in inspect.signature(networks[model]).parameters if name != "rng"]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"the options of {model} must be among {', '.join(known)}, got {name}")
+    network: Sequential = networks[model](**options, rng=np.random.default_rng(0))  # all that is drawn is replaced
+    weights.load(network, path, source)
+    return network.eval()
+
+
+def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
+    """What `npconv train` noted in the weights file `path`; None where it did not write it. ValueError for a damaged note."""
+    about = weights.metadata(path).get("npconv")
+    if about is None:
+        return None
+    try:
+        if len(about) > LONGEST_NOTE:
+            raise ValueError(f"the note must have at most {LONGEST_NOTE} characters, got {len(about)}")
+        found = json.loads(about)
+        if not (
+            isinstance(found, dict)
+            and isinstance(found.get("model"), str)
+            and isinstance(found.get("architecture"), dict)
+        ):
+            raise TypeError("the note must have a model and its architecture")
+        size = Path(path).stat().st_size
+        for name, value in found["architecture"].items():
+            # Each class and channel has a weight in the file, so its size bounds the memory.
+            if isinstance(value, int | float) and not abs(value) <= size:
+                raise ValueError(f"{name} must be at most what the file has weights for, got {name}={shown(value)}")
+        return found
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None

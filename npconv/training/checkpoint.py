@@ -1,0 +1,181 @@
+"""Checkpoints: folders with all of a training's state, each written aside and renamed, so that what is there is whole.
+
+A checkpoint has two files: ``state.safetensors``, with the arrays of the model, the optimiser and the average, and ``state.json``, with
+the numbers: where the training is, the states of random generators, what the training is about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv import files, weights
+from npconv.geometry import Array
+from npconv.nn import Layer
+from npconv.optim import Average, Optimizer
+from npconv.training.loop import Epoch, Progress
+
+FORMAT = 1
+ASIDE = ".writing-"
+
+
+def save(
+    folder: str | PathLike[str],
+    model: Layer,
+    optimizer: Optimizer,
+    progress: Progress,
+    *,
+    average: Average | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a checkpoint into `folder`, which is made where it is missing, and remove those before it.
+
+    Parameters
+    ----------
+    folder : path
+        Holds checkpoints, and nothing else.
+    model, optimizer, progress, average
+        As `train` has them.
+    about : mapping, optional
+        Whatever JSON can hold.
+
+    Returns
+    -------
+    Path
+        Of the checkpoint. At no time is there none, once there was one: a process that is killed leaves the last whole one.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    OSError
+        The folder cannot be written; what was there before is as it was.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"epoch{progress.epoch:06d}-step{progress.step:08d}"
+    for left in folder.glob(f"{ASIDE}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    if target.exists():  # the state at a step is the same whenever it is written
+        return target
+    aside = folder / f"{ASIDE}{os.getpid()}"
+    aside.mkdir()
+    try:
+        arrays = {f"model/{name}": array for name, array in model.state().items()}
+        arrays |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+        if average is not None:
+            arrays |= {f"average/{name}": array for name, array in average.arrays.items()}
+        weights.save(arrays, aside / "state.safetensors")
+        numbers = {
+            "format": FORMAT,
+            "progress": dataclasses.asdict(progress) | {"records": [list(record) for record in progress.records]},
+            "optimizer": {"kind": type(optimizer).__name__, "steps": optimizer.steps},
+            "average": None if average is None else average.steps,
+            "generators": {path: _plain(rng.bit_generator.state) for path, rng in _generators(model)},
+            "about": dict(about or {}),
+        }
+        files.write(aside / "state.json", json.dumps(numbers, indent=1))
+        os.replace(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    for other in _checkpoints(folder):
+        if other != target:
+            shutil.rmtree(other, ignore_errors=True)
+    return target
+
+
+def resume(
+    folder: str | PathLike[str], model: Layer, optimizer: Optimizer, *, average: Average | None = None
+) -> Progress:
+    """Read the last checkpoint in `folder` into the model, the optimiser and the average, and return where it goes on.
+
+    ``train(model, dataset, optimizer, progress=resume(folder, model, optimizer), ...)``, with the other arguments as before,
+    makes the same steps as if it had never been interrupted, to the last bit on the same backend.
+
+    Parameters
+    ----------
+    folder : path
+        Which `save` was given.
+    model, optimizer, average
+        Made as they were before; generators in the model are set too.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    ValueError
+        There is no checkpoint, or one of another model or optimiser; nothing is changed then.
+    """
+    path = last_checkpoint(Path(folder))
+    numbers = read_numbers(path)
+    arrays = weights.read(path / "state.safetensors")[1]
+    kinds = type(optimizer).__name__, average is not None
+    if kinds != (numbers["optimizer"]["kind"], numbers["average"] is not None):
+        raise ValueError(
+            f"the checkpoint must be of {kinds[0]}{' with' if kinds[1] else ' without'} an average, got "
+            f"{numbers['optimizer']['kind']}{' without' if numbers['average'] is None else ' with'} one in {path}"
+        )
+    try:
+        model.load_state(_part(arrays, "model/"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    optimizer.load_state(_part(arrays, "optimizer/"), numbers["optimizer"]["steps"])
+    if average is not None:
+        average.steps = numbers["average"]
+        average.arrays = _part(arrays, "average/")
+    for place, rng in _generators(model):
+        rng.bit_generator.state = numbers["generators"][place]
+    records = [Epoch(*record) for record in numbers["progress"].pop("records")]
+    return Progress(**numbers["progress"], records=records)
+
+
+def read_numbers(path: Path) -> dict[str, Any]:
+    """What ``state.json`` of the checkpoint `path` says."""
+    try:
+        numbers = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        form = numbers["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the checkpoint must be one that was written here, got {path} ({error})") from None
+    if form != FORMAT:
+        raise ValueError(f"the checkpoint must have the format {FORMAT}, got {form} in {path}")
+    return dict(numbers)
+
+
+def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch*-step*"))
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The newest one: those before it may be half removed. ValueError where there is none."""
+    found = _checkpoints(folder)
+    if not found:
+        raise ValueError(f"there must be a checkpoint to go on from, got none in {folder}")
+    return found[-1]
+
+
+def _generators(model: Layer) -> Iterator[tuple[str, np.random.Generator]]:
+    """(path, generator) of every one that a layer draws from in training."""
+    for path, layer in model.named_layers():
+        for name, value in vars(layer).items():
+            if isinstance(value, np.random.Generator):
+                yield f"{path}.{name}", value
+
+
+def _plain(value: Any) -> Any:
+    """A generator's state as JSON has it."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,305 @@
+"""The training loop: no printing, no files; whoever wants those passes callbacks."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from npconv import backends
+from npconv.data import Dataset, batch_count, in_background, take
+from npconv.data.batches import parts
+from npconv.geometry import Array, integer
+from npconv.nn import Layer
+from npconv.nn.initialization import check_rng
+from npconv.nn.normalization import synchronised
+from npconv.ops import softmax_cross_entropy, softmax_cross_entropy_backward
+from npconv.optim import Average, Optimizer
+from npconv.training.diagnosis import first_nonfinite
+from npconv.training.evaluation import as_model, evaluate, quietly
+from npconv.training.parallel import Processes, add_up, alone, share
+
+Augment = Callable[[Array, np.random.Generator], Array]
+
+
+class Batch(NamedTuple):
+    """What `on_batch` is told: `loss` and `accuracy` are means over the epoch's images so far."""
+
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+    accuracy: float
+
+
+class Epoch(NamedTuple):
+    """One epoch: loss and accuracy on the training images as they were trained on, and afterwards on the validation images.
+
+    `loss` is that which was trained on, with smoothed labels where there are such; `validation_loss` has none. `lr` is the
+    learning rate of the epoch's last step.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error
+    """`stop` was true after a step; the step is whole, and `Progress` says which it was."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training is: all that the loop needs to go on, next to the model and the optimiser.
+
+    The order of an epoch is a function of `seed` and `epoch`, the augmentation of a batch of these and its place: so nothing
+    of what was drawn has to be kept.
+
+    Attributes
+    ----------
+    seed : int
+    epoch, step : int
+        The epoch being worked on, counted from 1, and how many of its steps are made.
+    seen, right : int
+    loss_sum : float
+        Of the images of these steps.
+    seconds : float
+        Spent on the epoch so far.
+    records : list of Epoch
+        Of the epochs before.
+    """
+
+    seed: int
+    epoch: int = 1
+    step: int = 0
+    seen: int = 0
+    right: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    records: list[Epoch] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def start(cls, rng: np.random.Generator) -> Progress:
+        """The beginning of a training, whose seed is drawn from `rng`."""
+        return cls(int(check_rng(rng).integers(1 << 62)))
+
+    def next_epoch(self, record: Epoch) -> None:
+        """Go to the beginning of the next epoch."""
+        self.records.append(record)
+        self.epoch, self.step, self.seen, self.right = self.epoch + 1, 0, 0, 0
+        self.loss_sum, self.seconds = 0.0, 0.0
+
+
+def train(
+    model: Layer,
+    dataset: Dataset,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    batch: int,
+    rng: np.random.Generator | None = None,
+    progress: Progress | None = None,
+    label_smoothing: float = 0.0,
+    augment: Augment | None = None,
+    average: Average | None = None,
+    early_stop: int | None = None,
+    processes: Processes | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_batch: Callable[[Batch], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> list[Epoch]:
+    """Teach `model` to classify the training images of `dataset`, in place, and return one record per epoch.
+
+    Parameters
+    ----------
+    model : layer
+        Maps images (N, C, H, W) to logits (N, K). It is left in evaluation mode.
+    dataset : Dataset
+        The test part is not looked at. Images get the dtype of the model.
+    optimizer : Optimizer
+        Its ``step(model)`` is called once per batch.
+    epochs, batch : int
+        How often every training image is seen, and at most how many at a time.
+    rng : numpy.random.Generator
+        Shuffles and augments: the same seed gives the same numbers on the same backend. Not wanted with `progress`.
+    progress : Progress, optional
+        Where to go on, as `resume` returns it; it is moved along, so `save` may be given it at any time.
+    label_smoothing : float in [0, 1]
+        For the training loss; the validation loss has none.
+    augment : function (images, rng) -> images, optional
+        Applied to every training batch, as `data.random_shift`.
+    average : npconv.optim.Average, optional
+        Updated after each step; validation looks at it instead of the model.
+    early_stop : int, optional
+        The training ends after so many epochs without a better one.
+    processes : Processes, optional
+        Those that train together, each called with the same arguments; each works on its share of every batch.
+    stop : function () -> bool, optional
+        Asked after each step; where it is true in any process, all raise `Interrupted`.
+    on_batch, on_epoch : function, optional
+        Called with a `Batch` after each step and with an `Epoch` after each validation. The model may be looked at then.
+
+    Raises
+    ------
+    ValueError, TypeError
+        epochs or batch below 1; images that the model does not take; labels out of the range of its logits; a batch of so few
+        images that there is nothing to normalise by.
+    FloatingPointError
+        The loss is no longer finite; the message has the step, and the layer and its numbers. The step that would have used it
+        is not made.
+    Interrupted
+        See `stop`.
+    """
+    epochs = integer("epochs", epochs, minimum=1)
+    progress = Progress.start(rng) if progress is None else progress  # type: ignore[arg-type]
+    early_stop = None if early_stop is None else integer("early_stop", early_stop, minimum=1)
+    processes = processes or alone()
+    count = len(dataset.train.images)
+    steps = batch_count(count, batch)
+    check_batch(model, dataset, batch, processes)
+    with synchronised(processes.total) if processes.size > 1 else contextlib.nullcontext():
+        while progress.epoch <= epochs and not _stopped_improving(progress.records, early_stop):
+            start = time.perf_counter() - progress.seconds
+            model.train()
+            items = in_background(_batches(dataset, batch, progress, augment, processes))
+            with contextlib.closing(items):  # type: ignore[type-var]
+                for whole, x, labels in items:
+                    loss, right, stopped = _step(model, optimizer, x, labels, whole, label_smoothing, processes, stop)
+                    if not math.isfinite(loss):
+                        where = first_nonfinite(model, as_model(x, model))
+                        raise FloatingPointError(
+                            f"{_DIVERGED}, got {loss} in epoch {progress.epoch}, batch {progress.step + 1}; "
+                            f"not finite is first {where}"
+                        )
+                    if average is not None:
+                        average.update(model)
+                    progress.step += 1
+                    progress.seen += whole
+                    progress.loss_sum += loss
+                    progress.right += right
+                    progress.seconds = time.perf_counter() - start
+                    if on_batch is not None:
+                        means = progress.loss_sum / progress.seen, progress.right / progress.seen
+                        on_batch(Batch(progress.epoch, progress.step, steps, *means))
+                    if stopped:
+                        raise Interrupted
+            loss, accuracy = _validate(model, dataset, batch, average, processes)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"{_DIVERGED}, got {loss} on the validation images in epoch {progress.epoch}")
+            lr = optimizer.lr(optimizer.steps - 1)
+            means = progress.loss_sum / progress.seen, progress.right / progress.seen
+            seconds = time.perf_counter() - start
+            progress.next_epoch(Epoch(progress.epoch, lr, *means, loss, accuracy, seconds))
+            if on_epoch is not None:
+                on_epoch(progress.records[-1])
+    model.eval()
+    return progress.records
+
+
+_DIVERGED = "the loss must stay finite, which a lower learning rate may help"
+
+
+def best_epoch(records: Sequence[Epoch]) -> Epoch | None:
+    """The first of the best on the validation images; the loss decides between equals, of which there are many on few images."""
+    return max(records, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss), default=None)
+
+
+def _stopped_improving(records: Sequence[Epoch], patience: int | None) -> bool:
+    best = best_epoch(records)
+    return patience is not None and best is not None and records[-1].epoch - best.epoch >= patience
+
+
+def _batches(
+    dataset: Dataset, batch: int, progress: Progress, augment: Augment | None, processes: Processes
+) -> Iterator[tuple[int, Array, Array]]:
+    """The batches of the epoch that are left: the size of the whole one, and this process's share of images and labels.
+
+    The whole batch is augmented by each process, so that an image is augmented alike however many there are.
+    """
+    images, labels = dataset.train
+    seed, epoch, first = progress.seed, progress.epoch, progress.step
+    order = np.random.default_rng((seed, epoch)).permutation(len(images))
+    for step, part in enumerate(parts(order, batch)[first:], start=first):
+        own = share(len(part), processes)
+        if augment is None:
+            yield len(part), take(images, part[own]), labels[part[own]]
+        else:
+            x = augment(take(images, part), np.random.default_rng((seed, epoch, step)))
+            yield len(part), x[own], labels[part[own]]
+
+
+@quietly
+def _step(
+    model: Layer,
+    optimizer: Optimizer,
+    x: Array,
+    labels: Array,
+    whole: int,
+    label_smoothing: float,
+    processes: Processes,
+    stop: Callable[[], bool] | None,
+) -> tuple[float, int, bool]:
+    """Teach the model one batch, of `whole` images in all processes.
+
+    Returns the sum of the images' losses and how many were right before it, and whether to stop. A loss that is not finite
+    teaches nothing.
+    """
+    logits = model(as_model(x, model))
+    loss = float(softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)) * len(labels)
+    right = int(np.count_nonzero(logits.argmax(axis=1) == labels))
+    if math.isfinite(loss) or processes.size > 1:
+        scale = np.asarray(len(labels) / whole, logits.dtype)  # the mean is that of the whole batch
+        model.backward_params(softmax_cross_entropy_backward(scale, logits, labels, label_smoothing=label_smoothing))
+    stopped = stop is not None and stop()
+    gradients = [grad for _, grad in model.named_grads()] if processes.size > 1 else []
+    loss, all_right, any_stopped = add_up(gradients, (loss, right, stopped), processes)
+    if math.isfinite(loss):
+        optimizer.step(model)
+    return loss, int(all_right), any_stopped > 0
+
+
+def _validate(
+    model: Layer, dataset: Dataset, batch: int, average: Average | None, processes: Processes
+) -> tuple[float, float]:
+    """Mean loss and accuracy on the validation images, each process looking at its share."""
+    images, labels = dataset.validation
+    own = share(len(labels), processes)
+    numbers = [0.0, 0.0]
+    if own.start < own.stop:
+        with contextlib.nullcontext() if average is None else average.in_place_of(model):
+            result = evaluate(model, images[own], labels[own], batch)
+        numbers = [result.loss * len(labels[own]), result.accuracy * len(labels[own])]
+    loss, right = add_up([], numbers, processes)
+    return loss / len(labels), round(right) / len(labels)
+
+
+def check_batch(model: Layer, dataset: Dataset, batch: int, processes: Processes | None = None) -> None:
+    """Raise ValueError, with what helps, where batches are too small for the model's batch norms or for the processes."""
+    size = 1 if processes is None else processes.size
+    count = len(dataset.train.images)
+    least = count // max(batch_count(count, batch), 1)
+    if least < size:
+        raise ValueError(f"batch must have an image for each of {size} processes, got batch={batch}")
+    if least > 1:
+        return
+    trial = copy.deepcopy(model).train()
+    with backends.backend("numpy"):
+        x = np.zeros((1, *dataset.train.images.shape[1:]), np.float32)
+        try:
+            trial(as_model(x, model))
+        except ValueError as error:
+            if "more than one number per channel" not in str(error):
+                raise
+            raise ValueError(
+                f"batch must be at least 2 where a batch norm sees one pixel of each image, got a batch of one image ({error})"
+            ) from None

@@ -1,0 +1,86 @@
+"""What a run's folder says of it, and its network on images."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npconv import models
+from npconv.data import Part, load, load_all
+from npconv.nn import Sequential
+from npconv.training.loop import Epoch
+from npconv.training.options import parse_size
+from npconv.training.recipe import Recipe, read_recipe
+from npconv.training.run import CONFIG, METRICS, SUMMARY, WEIGHTS
+
+
+class Results(NamedTuple):
+    """A run as its folder has it: `summary` is empty where it has not ended yet, or was killed."""
+
+    folder: Path
+    recipe: Recipe
+    epochs: list[Epoch]
+    summary: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """ "finished", "interrupted", or "unfinished": running, or killed."""
+        if not self.summary:
+            return "unfinished"
+        return "interrupted" if self.summary.get("interrupted") else "finished"
+
+
+def read_results(folder: str | PathLike[str]) -> Results:
+    """The run in `folder`. Raises ValueError where there is none, or where a file of it is damaged."""
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"RUN must be the folder of a run, got {folder} without {CONFIG}")
+    recipe = read_recipe(folder / CONFIG)
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+        epochs = [Epoch(**json.loads(line)) for line in lines]
+        summary = folder / SUMMARY
+        about = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"RUN must be the folder of a run, got {folder} with damaged files ({error})") from None
+    return Results(folder, recipe, epochs, about)
+
+
+def find_runs(folder: str | PathLike[str]) -> list[Results]:
+    """All runs below `folder`, by name."""
+    return [read_results(path.parent) for path in sorted(Path(folder).glob(f"**/{CONFIG}"))]
+
+
+class Trained(NamedTuple):
+    """The best network of a run, what its images were normalised by, and what its classes are called."""
+
+    network: Sequential
+    mean: np.ndarray[Any, Any]
+    std: np.ndarray[Any, Any]
+    class_names: list[str]
+
+
+def load_trained(results: Results) -> Trained:
+    """The best network of a run. Raises ValueError where it has no weights yet."""
+    path = results.folder / WEIGHTS
+    noted = models.noted(path)
+    if noted is None:
+        raise ValueError(f"the weights must say what `npconv train` notes, got {path}")
+    mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
+    return Trained(models.load(path), mean, std, list(noted["classes"]))
+
+
+def images_of(results: Results, trained: Trained, data: str | None, part: str = "test") -> Part:
+    """The images of a run's own `part`, or all of other `data`, normalised as the network learned."""
+    recipe = results.recipe
+    if data is None:
+        size = None if recipe.size is None else parse_size(recipe.size)
+        dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
+        return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[part]
+    noted = models.noted(results.folder / WEIGHTS) or {}
+    rows, columns = noted["image"][1:]
+    return load_all(data, class_names=trained.class_names, mean=trained.mean, std=trained.std, size=(rows, columns))

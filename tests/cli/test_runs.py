@@ -1,0 +1,98 @@
+"""`npconv runs`, `evaluate` and `plot` on runs of an easy task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import call
+from PIL import Image
+
+from npconv.cli.pictures import worst_mistakes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs on a folder of pictures, whose classes have names, and that folder."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        name = ("left", "middle", "right")[number % 3]
+        (folder / "data" / name).mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 100, (8, 6), dtype=np.uint8)
+        image[:, 2 * (number % 3) : 2 * (number % 3) + 2] += 120
+        Image.fromarray(image).save(folder / "data" / name / f"{number}.png")
+    for name, epochs in (("short", 1), ("long", 4)):
+        options = ("--data", folder / "data", "--epochs", epochs, "--backend", "numpy", "--out", folder / "all" / name)
+        assert call("train", *options)[0] == 0
+    return folder
+
+
+def test_runs_are_listed(folder: Path) -> None:
+    code, out, err = call("runs", folder / "all")
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()[1:]]
+    assert [line[:5] for line in lines] == [
+        ["long", "mobilenet", "data", "finished", "4/4"],
+        ["short", "mobilenet", "data", "finished", "1/1"],
+    ]
+    accuracy = json.loads((folder / "all" / "long" / "summary.json").read_text())["test_accuracy"]
+    assert float(lines[0][6]) == pytest.approx(accuracy, abs=1e-4)
+    assert "FOLDER must be a folder that exists" in call("runs", folder / "no")[2]
+
+
+def test_evaluation_on_its_own_and_on_other_images(folder: Path) -> None:
+    run = folder / "all" / "long"
+    accuracy = json.loads((run / "summary.json").read_text())["test_accuracy"]
+    code, out, err = call("evaluate", run)
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:4]] == ["left", "middle", "right"]
+    assert f"accuracy {accuracy:.4f} (" in out.splitlines()[-1]
+    code, out, _ = call("evaluate", run, "--data", folder / "data", "--plot", folder / "e.png")
+    assert code == 0
+    assert " of 60), loss " in out
+    assert (folder / "e.png").read_bytes().startswith(b"\x89PNG")
+    right = sum(
+        int(call("evaluate", run, "--part", part)[1].split("(")[-1].split()[0])
+        for part in ("train", "validation", "test")
+    )
+    assert f"({right} of 60)" in out
+
+
+def test_other_classes_are_refused(folder: Path, tmp_path: Path) -> None:
+    images = np.zeros((4, 8, 6), np.uint8)
+    np.savez(tmp_path / "other.npz", images=images, labels=np.array(["left", "up"] * 2))
+    _, _, err = call("evaluate", folder / "all" / "long", "--data", tmp_path / "other.npz")
+    assert "classes must be among left, middle, right, got 'up'" in err
+    np.savez(tmp_path / "numbers.npz", images=images, labels=np.array([0, 1] * 2))
+    assert call("evaluate", folder / "all" / "long", "--data", tmp_path / "numbers.npz")[0] == 0
+    np.savez(tmp_path / "colour.npz", images=np.zeros((4, 3, 8, 6)), labels=np.array([0, 1] * 2))
+    _, _, err = call("evaluate", folder / "all" / "long", "--data", tmp_path / "colour.npz")
+    assert "images must have 1 channels for this network, got 3" in err
+
+
+def test_plots(folder: Path) -> None:
+    out = folder / "p.png"
+    code, text, err = call("plot", folder / "all" / "long", folder / "all" / "short", "--out", out)
+    assert (code, err, text) == (0, "", f"{out} shows 2 runs\n")
+    contents = out.read_bytes()
+    assert contents.startswith(b"\x89PNG")
+    assert len(contents) > 20_000
+    for words, message in (
+        ([folder], "RUN must be the folder of a run, got "),
+        ([folder / "all" / "long", "--out", folder / "no" / "p.png"], "--out must be a file in a folder that exists"),
+        ([folder / "all" / "long", "--mistakes", -1], "--mistakes must be at least 0"),
+    ):
+        code, _, err = call("plot", *words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert message in err
+
+
+def test_the_worst_mistakes_are_the_surest() -> None:
+    images = np.arange(4.0).reshape(4, 1, 1, 1)
+    logits = np.array([[0.0, 5.0], [0.0, 1.0], [3.0, 0.0], [0.0, 9.0]])
+    found = worst_mistakes(images, np.array([0, 0, 1, 1]), logits, ["a", "b"], 2)
+    assert [(one.image.item(), one.truth, one.answer) for one in found] == [(0, "a", "b"), (2, "b", "a")]
+    assert found[0].probability == pytest.approx(1 / (1 + np.exp(-5)))

@@ -1,0 +1,56 @@
+"""`npconv study`: a table, sentences, a picture and the numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import call
+
+from npconv.studies import STUDIES
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    images = rng.integers(0, 100, (30, 8, 8), dtype=np.uint8)
+    images[np.arange(30), :, labels * 2] += 100
+    np.savez(tmp_path / "stripes.npz", images=images, labels=labels)
+    return tmp_path / "stripes.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_runs(name: str, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study.png"
+    code, stdout, err = call(
+        "study", name, "--data", data, "--seeds", 2, "--epochs", 1, "--backend", "numpy", "--out", out
+    )
+    assert (code, err) == (0, "")
+    study = STUDIES[name]
+    for variant in study.variants:
+        assert variant.label in stdout
+    assert stdout.count(f"{study.source}: the trend is ") == len(study.trends)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(out.with_suffix(".json").read_text())
+    assert [row["network"] for row in numbers["networks"]] == [variant.label for variant in study.variants]
+    assert all(len(row["accuracies"]) == 2 for row in numbers["networks"])
+    assert (numbers["found"] is not None) == (name in ("ghost", "octave"))
+
+
+def test_what_is_no_study(tmp_path: Path) -> None:
+    for words, message in (
+        (
+            ["gost"],
+            "NAME must be one of width, resolution, shuffle, ghost, octave, separable, got 'gost'; did you mean ghost?",
+        ),
+        (["ghost", "--seeds", 0], "--seeds must be at least 1, got --seeds=0"),
+        (["ghost", "--data", "nowhere"], "the data must be digits"),
+        (["ghost", "--out", tmp_path / "no" / "a.png"], "--out must be a file in a folder that exists"),
+    ):
+        code, stdout, err = call("study", *words)
+        assert (code, stdout) == (2, "")
+        assert message in err

@@ -1,0 +1,385 @@
+"""Data of every kind, found out by itself; and what is damaged, missing or hostile is one sentence in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npconv.data import Dataset, load, storage
+from npconv.data import idx as idx_files
+
+LABELS = np.arange(30, dtype=np.uint8) % 3
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 200, (30, 8, 8), dtype=np.uint8)
+GREY[:, 0, 0] = 10 * LABELS + 3  # each image says what it is
+COLOUR = RNG.integers(0, 200, (30, 3, 32, 32), dtype=np.uint8)
+COLOUR[:, 0, 0, 0] = 10 * LABELS + 3
+
+
+def assert_labelled(data: Dataset, step: float = 10.0, first: float = 3.0) -> None:
+    """Each image has the label that its first pixel says."""
+    for part in (data.train, data.validation, data.test):
+        pixel = part.images[:, 0, 0, 0] * data.std[0] + data.mean[0]
+        np.testing.assert_allclose(pixel, step * part.labels + first, atol=1e-3)
+
+
+def sizes(data: Dataset) -> list[int]:
+    return [len(part.labels) for part in (data.train, data.validation, data.test)]
+
+
+# --- IDX ---
+
+
+def idx(array: np.ndarray, kind: int = 8) -> bytes:
+    head = bytes([0, 0, kind, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return head + array.astype(idx_files.TYPES[kind]).tobytes()
+
+
+def write_mnist(folder: Path, pack: Callable[[bytes], bytes] = bytes, suffix: str = "") -> Path:
+    folder.mkdir()
+    for part, images, labels in (("train", GREY, LABELS), ("t10k", GREY[:6], LABELS[:6])):
+        (folder / f"{part}-images-idx3-ubyte{suffix}").write_bytes(pack(idx(images)))
+        (folder / f"{part}-labels-idx1-ubyte{suffix}").write_bytes(pack(idx(labels)))
+    return folder
+
+
+@pytest.mark.parametrize(("pack", "suffix"), [(bytes, ""), (gzip.compress, ".gz")])
+def test_an_idx_folder_and_a_pair(tmp_path: Path, pack: Callable[[bytes], bytes], suffix: str) -> None:
+    folder = write_mnist(tmp_path / "mnist", pack, suffix)
+    data = load(folder)
+    assert (data.name, data.classes, sizes(data), data.white) == ("mnist", 3, [27, 3, 6], 255)
+    assert_labelled(data)
+    pair = load(folder / f"train-images-idx3-ubyte{suffix}")
+    assert sizes(pair) == [21, 3, 6]
+    assert_labelled(pair)
+
+
+def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idx_files.fashion_mnist, "__defaults__", (tmp_path / "fashion-mnist",))
+    with pytest.raises(ValueError, match=r"fashion-mnist must be installed, .*apt install dataset-fashion-mnist"):
+        load("fashion-mnist")
+    folder = write_mnist(tmp_path / "fashion-mnist", gzip.compress, ".gz")
+    monkeypatch.setattr(idx_files, "FASHION_MNIST_CLASSES", ("shirt", "shoe", "hat"))
+    data = load("fashion-mnist")
+    assert (data.name, data.class_names) == ("fashion-mnist", ("shirt", "shoe", "hat"))
+    assert sizes(load(folder)) == sizes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "message"),
+    [
+        ("train-images-idx3-ubyte", idx(GREY)[:-1], "it ends after 1919 of 1920 bytes"),
+        ("train-images-idx3-ubyte", idx(GREY) + b"x", "it goes on after its 1920 bytes"),
+        ("train-images-idx3-ubyte", idx(LABELS), "it does not begin as one with 3 axes"),
+        ("train-images-idx3-ubyte", b"", "it does not begin as one"),
+        ("train-images-idx3-ubyte", gzip.compress(idx(GREY))[:-20], "whole IDX file"),
+        ("train-labels-idx1-ubyte", idx(LABELS[:-1]), "images and labels must be equally many, got 30"),
+        ("train-images-idx3-ubyte", b"\0\0\x08\x03" + b"\x7f\xff\xff\xff" * 3, "GB: the variable TMPDIR|it ends after"),
+    ],
+)
+def test_damaged_idx_files(tmp_path: Path, name: str, contents: bytes, message: str) -> None:
+    folder = write_mnist(tmp_path / "mnist")
+    (folder / name).write_bytes(contents)
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=r"the data|the labels must lie beside the images, got no train-labels-idx1"):
+        load(folder)
+
+
+# --- CIFAR ---
+
+
+def write_cifar(folder: Path, form: str, labels: int = 1) -> Path:
+    folder.mkdir()
+    rows = COLOUR.reshape(30, -1)
+    names = [f"data_batch_{number}" for number in range(1, 6)] if labels == 1 else ["train"]
+    parts = list(zip(names, np.array_split(np.arange(30), len(names)), strict=True))
+    parts.append(("test_batch" if labels == 1 else "test", np.arange(6)))
+    for name, index in parts:
+        if form == "binary":
+            head = [LABELS[index, None]] * labels
+            np.concatenate([*head, rows[index]], axis=1).tofile(folder / f"{name}.bin")
+        else:
+            key = b"labels" if labels == 1 else b"fine_labels"
+            batch = {b"data": rows[index], key: LABELS[index].tolist(), b"filenames": [b"x.png"] * len(index)}
+            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    words = ["plane", "car", "bird"]
+    if form == "binary":
+        text = "batches.meta.txt" if labels == 1 else "fine_label_names.txt"
+        (folder / text).write_text("\n".join(words) + "\n\n")
+    else:
+        key = b"label_names" if labels == 1 else b"fine_label_names"
+        meta = pickle.dumps({key: [word.encode() for word in words]}, protocol=2)
+        (folder / ("batches.meta" if labels == 1 else "meta")).write_bytes(meta)
+    return folder
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+@pytest.mark.parametrize("form", ["binary", "pickled"])
+def test_cifar(tmp_path: Path, form: str, labels: int) -> None:
+    data = load(write_cifar(tmp_path / "cifar", form, labels))
+    assert (data.name, data.class_names) == (("cifar10", "cifar100")[labels - 1], ("plane", "car", "bird"))
+    assert sizes(data) == [27, 3, 6]
+    assert data.train.images.shape[1:] == (3, 32, 32)
+    assert_labelled(data)
+
+
+class Attack:
+    """What unpickles to a call of anything that Python has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
+    folder = write_cifar(tmp_path / "cifar", "pickled")
+    attack = {b"data": Attack(tmp_path / "owned"), b"labels": [0]}
+    (folder / "data_batch_2").write_bytes(pickle.dumps(attack, protocol=protocol))
+    with pytest.raises(ValueError, match=r"must be a batch of CIFAR, got .*data_batch_2 \(it asks for posix.mkdir"):
+        load(folder)
+    assert not (tmp_path / "owned").exists()
+
+
+PICKLES = [
+    b"",
+    b"\x80\x02}.",
+    pickle.dumps([1, 2]),
+    pickle.dumps({b"data": 5, b"labels": [1]}),
+    pickle.dumps({b"data": COLOUR.reshape(30, -1)[:, :9], b"labels": [0] * 30}, protocol=2),
+    pickle.dumps({b"data": COLOUR.reshape(30, -1).astype(np.float32), b"labels": [0] * 30}, protocol=2),
+    pickle.dumps({b"data": COLOUR.reshape(30, -1), b"labels": ["x"] * 30}, protocol=2),
+    b"\x80\x02K\x01r\xff\xff\xff\x7f0.",  # a memo of 2 ** 31 places
+    b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x0f.",  # a bytearray of 2 ** 60 bytes
+]
+
+
+@pytest.mark.parametrize("contents", PICKLES)
+def test_pickles_of_other_things(tmp_path: Path, contents: bytes) -> None:
+    folder = write_cifar(tmp_path / "cifar", "pickled")
+    (folder / "data_batch_1").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"the data file must be a batch of CIFAR, got .*data_batch_1"):
+        load(folder)
+
+
+def test_a_cut_binary_batch(tmp_path: Path) -> None:
+    folder = write_cifar(tmp_path / "cifar", "binary")
+    whole = (folder / "data_batch_1.bin").read_bytes()
+    (folder / "data_batch_1.bin").write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match=r"whole records of 3073 bytes, got .*data_batch_1.bin with 18437 bytes"):
+        load(folder)
+
+
+# --- .npz ---
+
+
+def test_keras_and_medmnist_names(tmp_path: Path) -> None:
+    keras = tmp_path / "keras.npz"
+    np.savez(keras, x_train=GREY, y_train=LABELS[:, None], x_test=GREY[:6], y_test=LABELS[:6, None])
+    data = load(keras)
+    assert sizes(data) == [27, 3, 6]
+    assert_labelled(data)
+    med = tmp_path / "med.npz"
+    parts = {"train": 30, "val": 9, "test": 6}
+    arrays = {f"{name}_images": GREY[:count] for name, count in parts.items()}
+    labels = {f"{name}_labels": LABELS[:count, None] for name, count in parts.items()}
+    np.savez_compressed(med, **arrays, **labels, class_names=np.array(["a", "b", "c"]))
+    data = load(med)
+    assert (sizes(data), data.class_names) == ([30, 9, 6], ("a", "b", "c"))
+    assert_labelled(data)
+    np.savez(keras, x_train=GREY, y_train=LABELS, x_test=GREY[:6])
+    with pytest.raises(ValueError, match="got no 'y_test' in "):
+        load(keras)
+
+
+def test_fortran_order(tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", images=np.asfortranarray(GREY), labels=LABELS)
+    assert_labelled(load(tmp_path / "f.npz"))
+
+
+def npy(shape: tuple[int, ...], contents: bytes) -> bytes:
+    head = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).encode()
+    head += b" " * (-len(head) - 11 & 63) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + contents
+
+
+def test_a_small_file_that_claims_terabytes(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", npy((1 << 20, 1 << 10, 1 << 10), b"x" * 100))
+        file.writestr("labels.npy", npy((3,), b"abc"))
+    with pytest.raises(ValueError, match=r"images.npy has 100 bytes for an array of 1099511627776"):
+        load(path)
+
+
+@pytest.mark.slow
+def test_a_bomb_does_not_fill_memory(tmp_path: Path) -> None:
+    """A gigabyte of zeros in a megabyte: the process stays far below that, and says what is wrong."""
+    path, size = tmp_path / "bomb.npz", 3 * (7 << 26)
+    packer = zlib.compressobj(9)
+    piece = b"\0" * (1 << 24)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with file.open("images.npy", "w", force_zip64=True) as member:
+            member.write(npy((3, size // 3), b""))
+            for start in range(0, size // 3 * 3, len(piece)):
+                member.write(piece[: min(len(piece), size // 3 * 3 - start)])
+        file.writestr("labels.npy", npy((3,), b"\0\1\2"))
+    assert path.stat().st_size < 20 << 20
+    del packer
+    code = f"""
+import resource, sys
+from npconv.data import load
+try:
+    load({str(path)!r})
+except ValueError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))  # noqa: E731
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit, check=True)
+    message, *_ = result.stdout.splitlines()
+    assert "images must have 4 axes" in message or "must fit into" in message
+
+
+# --- pictures ---
+
+
+def write_folder(folder: Path, suffix: str = "png", parts: bool = False) -> Path:
+    for number, (image, label) in enumerate(zip(GREY, LABELS, strict=True)):
+        place = folder / ("train" if number < 24 else "test") if parts else folder
+        inside = place / ("cat", "dog", "eel")[label]
+        inside.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(inside / f"{number}.{suffix}")
+    return folder
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pets")
+    (folder / "cat" / "notes.txt").write_text("no picture")
+    (folder / ".hidden").mkdir()
+    data = load(folder)
+    assert (data.name, data.class_names, sizes(data)) == ("pets", ("cat", "dog", "eel"), [21, 3, 6])
+    assert data.train.images.shape == (21, 1, 8, 8)
+    assert_labelled(data)
+
+
+def test_a_folder_with_parts(tmp_path: Path) -> None:
+    data = load(write_folder(tmp_path / "pets", parts=True))
+    assert (data.class_names, sizes(data)) == (("cat", "dog", "eel"), [21, 3, 6])
+    assert_labelled(data)
+
+
+def test_other_files_for_the_parts(tmp_path: Path) -> None:
+    folder, other = write_folder(tmp_path / "pets"), write_folder(tmp_path / "more")
+    assert sizes(load(folder, test=other)) == [27, 3, 30]
+    assert sizes(load(folder, validation=other, test=other)) == [30, 30, 30]
+    assert_labelled(load(folder, test=other))
+
+
+def test_pictures_of_several_sizes_become_one(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pets")
+    Image.fromarray(COLOUR[0].transpose(1, 2, 0)).save(folder / "cat" / "large.png")
+    assert load(folder).train.images.shape[1:] == (3, 64, 64)
+    assert load(folder, size=(12, 10)).train.images.shape[1:] == (3, 12, 10)
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pets")
+    (folder / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"each class must have pictures, got none in .*empty"):
+        load(folder)
+    (folder / "empty" / "cut.png").write_bytes((folder / "cat" / "0.png").read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"the picture must be a whole image file, got .*cut.png"):
+        load(folder)
+    with pytest.raises(ValueError, match="a folder of pictures for each class, got 0 in "):
+        load(folder / "cat")
+
+
+# --- CSV ---
+
+
+def test_csv_of_paths(tmp_path: Path) -> None:
+    write_folder(tmp_path / "pets")
+    rows = [f"pets/{('cat', 'dog', 'eel')[label]}/{number}.png" for number, label in enumerate(LABELS)]
+    names = [("cat", "dog", "eel")[label] for label in LABELS]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(f"{row},{name}" for row, name in zip(rows, names, strict=True)))
+    plain = load(table)
+    assert (plain.class_names, sizes(plain)) == (("cat", "dog", "eel"), [21, 3, 6])
+    assert_labelled(plain)
+    parts = ["train"] * 21 + ["val"] * 3 + ["test"] * 6
+    lines = ["Label,split,path", *map(",".join, zip(names, parts, rows, strict=True))]
+    table.write_text("\n".join(lines))
+    split = load(table)
+    assert sizes(split) == [21, 3, 6]
+    assert_labelled(split)
+    table.write_text("\n".join([*lines, "cat,train,pets/cat/nowhere.png"]))
+    with pytest.raises(ValueError, match=r"each path must be a file that exists, got .*nowhere.png in line 32 of "):
+        load(table)
+    table.write_text("\n".join([*lines, "cat,often,pets/cat/0.png"]))
+    with pytest.raises(ValueError, match="split must be train, validation or test, got 'often' in line 32 of "):
+        load(table)
+
+
+def test_csv_of_pixels(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    rows = [",".join(map(str, [label, *image.ravel()])) for label, image in zip(LABELS, GREY, strict=True)]
+    table.write_text("\n".join(rows))
+    assert_labelled(load(table))
+    table.write_text("\n".join([",".join(["label", *(f"pixel{n}" for n in range(64))]), *rows]))
+    data = load(table)
+    assert (data.train.images.shape, data.class_names) == ((21, 1, 8, 8), ("0", "1", "2"))
+    assert_labelled(data)
+    for line, message in (
+        ("1,2", "each row must have 65 cells, got 2 in line 32 of "),
+        (",".join(["1"] * 64 + ["x"]), "pixels must be numbers, got another cell in line 32 of "),
+    ):
+        table.write_text("\n".join([",".join(["label", *(f"pixel{n}" for n in range(64))]), *rows, line]))
+        with pytest.raises(ValueError, match=message):
+            load(table)
+    for text, message in (("", "must have rows, got none"), ("1,2,3\n", "a square, grey or in three colours, got 2")):
+        table.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load(table)
+
+
+# --- what is none of these ---
+
+
+def test_what_is_none_of_these(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"the data must be an .npz file, an IDX pair .*, got .*a.txt"):
+        load(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match="the data must be digits, fashion-mnist, or a file or folder that exists"):
+        load("mnist")
+    with pytest.raises(ValueError, match="must not be given with digits"):
+        load("digits", test=tmp_path)
+
+
+def test_large_arrays_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "mine.npz", images=GREY, labels=LABELS)
+    plain = load(tmp_path / "mine.npz")
+    monkeypatch.setattr(storage, "LARGE", 100)
+    mapped = load(tmp_path / "mine.npz")
+    assert isinstance(mapped.train.images, np.memmap)
+    np.testing.assert_array_equal(plain.train.images, mapped.train.images)
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 50})())
+    with pytest.raises(ValueError, match=r"the images must fit into .*: the variable TMPDIR names another folder"):
+        load(tmp_path / "mine.npz")
