@@ -162,12 +162,14 @@ BUGS = {
     "multiplier before channel": Bug(
         "depthwise_conv2d", on_argument(1, by_multiplier_first), "depthwise_conv2d", EVERY
     ),
-    "depthwise SAME on the wrong side": Bug("depthwise_conv2d", on_geometry(swapped_sides), "separable_conv2d", EVERY),
+    "depthwise SAME on the wrong side": Bug(
+        "depthwise_conv2d", on_geometry(swapped_sides), "separable_conv2d", EVERY, reference.separable
+    ),
     "pointwise groups swapped": Bug("pointwise_conv2d", on_argument(0, next_group), "pointwise_conv2d", EVERY),
     "octave up-sampled one pixel late": Bug(
-        "upsample_nearest2d", on_result(lambda y, _: np.roll(y, 1, axis=3)), "octave_conv2d", EVERY
+        "upsample_nearest2d", on_result(lambda y, _: np.roll(y, 1, axis=3)), "octave_conv2d", EVERY, reference.octave
     ),
-    "octave pooled by picking": Bug("avg_pool2d", strided_pick, "octave_conv2d", EVERY),
+    "octave pooled by picking": Bug("avg_pool2d", strided_pick, "octave_conv2d", EVERY, reference.octave),
     "ghosts interleaved": Bug("ghost_conv2d", interleaved, "ghost_conv2d", EVERY, ops),
     "average counts padding": Bug("avg_pool2d", on_argument(1, lambda *_: True), "avg_pool2d", EVERY),
     "maximum over padding of 0": Bug(
