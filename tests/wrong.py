@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 from planted import BUGS, SHARED
@@ -45,10 +46,26 @@ def with_primitives(op, planted):
     return Wrong(op, diverted(op), diverted(f"{op}_backward"))
 
 
+def with_parts(bug):
+    """Both directions of a composite that finds a wrong primitive in its own file."""
+    planted = bug.plant(getattr(bug.module, bug.primitive))
+
+    def patched(name):
+        def call(*args, **options):
+            with mock.patch.object(bug.module, bug.primitive, planted), backend("numpy"):
+                return getattr(ops, name)(*args, **options)
+
+        return call
+
+    return Wrong(bug.op, patched(bug.op), patched(f"{bug.op}_backward"))
+
+
 def of_bug(bug):
     """A bug of the table that npconv's own suite has to find."""
     if bug.module is ops:
         return Wrong(bug.op, bug.plant(right(bug.primitive)), right(f"{bug.op}_backward"))
+    if bug.module is not reference:
+        return with_parts(bug)
     return with_primitives(bug.op, {bug.primitive: bug.plant(getattr(reference, bug.primitive))})
 
 
