@@ -86,6 +86,10 @@ class Run:
             raise ValueError(
                 f"the data must be those that the run began with, got {run._data()} for {shown(about.get('data'))}"
             )
+        if [epoch.epoch for epoch in run.epochs] != list(range(1, run.progress.epoch)):
+            raise ValueError(
+                f"the checkpoint must tell of all epochs before {run.progress.epoch}, got {len(run.epochs)}"
+            )
         run.before = positive("seconds", about.get("seconds"), zero=True)
         run._meet()  # before the first one writes a checkpoint, and removes this one
         if run.writes:
