@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from npconv import files, weights
-from npconv.geometry import Array
+from npconv.geometry import Array, integer, shown
 from npconv.nn import Layer
 from npconv.optim import Average, Optimizer
-from npconv.training.loop import Epoch, Progress
+from npconv.training.loop import Epoch, Progress, checked_epoch
 
 FORMAT = 1
 ASIDE = ".writing-"
@@ -124,6 +124,9 @@ def resume(
             f"the checkpoint must be of {kinds[0]}{' with' if kinds[1] else ' without'} an average, got "
             f"{numbers['optimizer']['kind']}{' without' if numbers['average'] is None else ' with'} one in {path}"
         )
+    averaged = _part(arrays, "average/")
+    if average is not None and _shapes(averaged) != _shapes(average.arrays):
+        raise ValueError(f"the checkpoint must have the average of this model, got another one in {path}")
     try:
         model.load_state(_part(arrays, "model/"))
     except ValueError as error:
@@ -131,23 +134,49 @@ def resume(
     optimizer.load_state(_part(arrays, "optimizer/"), numbers["optimizer"]["steps"])
     if average is not None:
         average.steps = numbers["average"]
-        average.arrays = _part(arrays, "average/")
-    for place, rng in _generators(model):
-        rng.bit_generator.state = numbers["generators"][place]
-    records = [Epoch(*record) for record in numbers["progress"].pop("records")]
-    return Progress(**numbers["progress"], records=records)
+        average.arrays = averaged
+    try:
+        for place, rng in _generators(model):
+            rng.bit_generator.state = numbers["generators"][place]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the checkpoint must have the model's generators, got {path} ({error!r})") from None
+    progress: Progress = numbers["progress"]
+    return progress
+
+
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def read_numbers(path: Path) -> dict[str, Any]:
-    """What ``state.json`` of the checkpoint `path` says."""
+    """What ``state.json`` of the checkpoint `path` says, its progress as a `Progress`; ValueError where it is damaged."""
     try:
         numbers = json.loads((path / "state.json").read_text(encoding="utf-8"))
         form = numbers["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if form == FORMAT:
+            return _checked(numbers)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"the checkpoint must be one that was written here, got {path} ({error})") from None
-    if form != FORMAT:
-        raise ValueError(f"the checkpoint must have the format {FORMAT}, got {form} in {path}")
-    return dict(numbers)
+    raise ValueError(f"the checkpoint must have the format {FORMAT}, got {shown(form)} in {path}")
+
+
+def _checked(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The numbers, all of which must be there and of their kinds."""
+    told, optimizer, average = numbers["progress"], numbers["optimizer"], numbers["average"]
+    progress = Progress(**told | {"records": [checked_epoch(Epoch(*record)) for record in told["records"]]})
+    if type(progress.seed) is not int or progress.seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {shown(progress.seed)}")
+    for name in ("epoch", "step", "seen", "right"):
+        integer(name, getattr(progress, name), minimum=0)
+    for name in ("loss_sum", "seconds"):
+        if not isinstance(getattr(progress, name), int | float):
+            raise TypeError(f"{name} must be a number, got {shown(getattr(progress, name))}")
+    integer("steps", optimizer["steps"], minimum=0)
+    if average is not None:
+        integer("average", average, minimum=0)
+    if not isinstance(optimizer["kind"], str) or not isinstance(numbers["about"], dict):
+        raise TypeError("it must say which optimiser it is of, and what it is about")
+    return numbers | {"progress": progress}
 
 
 def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -15,7 +15,7 @@ import numpy as np
 from npconv import backends
 from npconv.data import Dataset, batch_count, in_background, take
 from npconv.data.batches import parts
-from npconv.geometry import Array, integer
+from npconv.geometry import Array, integer, shown
 from npconv.nn import Layer
 from npconv.nn.initialization import check_rng
 from npconv.nn.normalization import synchronised
@@ -52,6 +52,15 @@ class Epoch(NamedTuple):
     validation_loss: float
     validation_accuracy: float
     seconds: float
+
+
+def checked_epoch(epoch: Epoch) -> Epoch:
+    """`epoch`, once it is known to hold numbers: it was read from a file."""
+    integer("epoch", epoch.epoch, minimum=1)
+    for name, value in epoch._asdict().items():
+        if not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, got {shown(value)}")
+    return epoch
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error

@@ -11,8 +11,9 @@ import numpy as np
 
 from npconv import models
 from npconv.data import Part, load, load_all
+from npconv.geometry import integer, shown
 from npconv.nn import Sequential
-from npconv.training.loop import Epoch
+from npconv.training.loop import Epoch, checked_epoch
 from npconv.training.options import parse_size
 from npconv.training.recipe import Recipe, read_recipe
 from npconv.training.run import CONFIG, METRICS, SUMMARY, WEIGHTS
@@ -42,12 +43,30 @@ def read_results(folder: str | PathLike[str]) -> Results:
     recipe = read_recipe(folder / CONFIG)
     try:
         lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-        epochs = [Epoch(**json.loads(line)) for line in lines]
+        epochs = [checked_epoch(Epoch(**json.loads(line))) for line in lines]
         summary = folder / SUMMARY
         about = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
-    except (OSError, ValueError, TypeError) as error:
+        if not isinstance(about, dict):
+            raise TypeError("the summary must be an object")
+        if about:
+            _check_summary(about)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"RUN must be the folder of a run, got {folder} with damaged files ({error})") from None
     return Results(folder, recipe, epochs, about)
+
+
+def _check_summary(about: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where what is printed and drawn of a summary is not there or of another kind."""
+    for name in ("test_accuracy", "seconds"):
+        if not isinstance(about[name], int | float | None):
+            raise TypeError(f"{name} must be a number, got {shown(about[name])}")
+    confusion, names = about["confusion"], about["class_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("class_names must be a list of names")
+    if confusion is not None and about["test_accuracy"] is None:
+        raise ValueError("test_accuracy must be there where confusion is")
+    if confusion is not None and np.array(confusion, np.int64).shape != (len(names), len(names)):
+        raise ValueError("confusion must have a row and a column for each class")
 
 
 def find_runs(folder: str | PathLike[str]) -> list[Results]:
@@ -56,12 +75,13 @@ def find_runs(folder: str | PathLike[str]) -> list[Results]:
 
 
 class Trained(NamedTuple):
-    """The best network of a run, what its images were normalised by, and what its classes are called."""
+    """The best network of a run, what its images were normalised by, its classes' names, and (rows, columns)."""
 
     network: Sequential
     mean: np.ndarray[Any, Any]
     std: np.ndarray[Any, Any]
     class_names: list[str]
+    size: tuple[int, int]
 
 
 def load_trained(results: Results) -> Trained:
@@ -70,8 +90,15 @@ def load_trained(results: Results) -> Trained:
     noted = models.noted(path)
     if noted is None:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path}")
-    mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
-    return Trained(models.load(path), mean, std, list(noted["classes"]))
+    try:
+        mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
+        classes = list(map(str, noted["classes"]))
+        rows, columns = (integer("image", side, minimum=1) for side in noted["image"][1:])
+        if mean.ndim != 1 or mean.shape != std.shape:
+            raise ValueError("mean and std must have a number for each channel")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
+    return Trained(models.load(path), mean, std, classes, (rows, columns))
 
 
 def images_of(results: Results, trained: Trained, data: str | None, part: str = "test") -> Part:
@@ -81,6 +108,4 @@ def images_of(results: Results, trained: Trained, data: str | None, part: str = 
         size = None if recipe.size is None else parse_size(recipe.size)
         dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
         return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[part]
-    noted = models.noted(results.folder / WEIGHTS) or {}
-    rows, columns = noted["image"][1:]
-    return load_all(data, class_names=trained.class_names, mean=trained.mean, std=trained.std, size=(rows, columns))
+    return load_all(data, class_names=trained.class_names, mean=trained.mean, std=trained.std, size=trained.size)

@@ -15,7 +15,7 @@ import numpy as np
 
 from npconv import costs, files, models, weights
 from npconv.data import batch_count, load
-from npconv.geometry import Array
+from npconv.geometry import Array, positive, shown
 from npconv.optim import Average
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
@@ -82,9 +82,15 @@ class Run:
         run.folder = folder
         run.progress = checkpoint.resume(folder / CHECKPOINTS, run.network, run.optimizer, average=run.average)
         about = checkpoint.read_numbers(checkpoint.last_checkpoint(folder / CHECKPOINTS))["about"]
-        if about["data"] != run._data():
-            raise ValueError(f"the data must be those that the run began with, got {run._data()} for {about['data']}")
-        run.before = about["seconds"]
+        if about.get("data") != run._data():
+            raise ValueError(
+                f"the data must be those that the run began with, got {run._data()} for {shown(about.get('data'))}"
+            )
+        if [epoch.epoch for epoch in run.epochs] != list(range(1, run.progress.epoch)):
+            raise ValueError(
+                f"the checkpoint must tell of all epochs before {run.progress.epoch}, got {len(run.epochs)}"
+            )
+        run.before = positive("seconds", about.get("seconds"), zero=True)
         run._meet()  # before the first one writes a checkpoint, and removes this one
         if run.writes:
             lines = "".join(json.dumps(epoch._asdict()) + "\n" for epoch in run.epochs)

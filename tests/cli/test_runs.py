@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,30 @@ def test_plots(folder: Path) -> None:
         code, _, err = call("plot", *words)
         assert (code, err.count("\n")) == (2, 1)
         assert message in err
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("summary.json", "test_accuracy", "x"),
+        ("summary.json", "test_accuracy", None),
+        ("summary.json", "seconds", []),
+        ("summary.json", "class_names", [1, 2, 3]),
+        ("summary.json", "confusion", [[1]]),
+        ("summary.json", "confusion", [[10**30] * 3] * 3),
+        ("metrics.jsonl", "epoch", "x"),
+        ("metrics.jsonl", "validation_accuracy", None),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(folder: Path, tmp_path: Path, file: str, key: str, value: object) -> None:
+    shutil.copytree(folder / "all" / "short", tmp_path / "run")
+    text = json.loads((tmp_path / "run" / file).read_text())
+    (tmp_path / "run" / file).write_text(json.dumps(text | {key: value}))
+    for words in (("runs", tmp_path), ("plot", tmp_path / "run", "--out", tmp_path / "p.png", "--mistakes", 0)):
+        code, _, err = call(*words)
+        assert code == 2
+        assert err.startswith("npconv: RUN must be the folder of a run, got ")
+        assert err.count("\n") == 1
 
 
 def test_the_worst_mistakes_are_the_surest() -> None:

@@ -115,3 +115,39 @@ def test_a_layer_with_a_generator_is_pickled_with_it() -> None:
     x = np.ones((2, 1, 5, 5), np.float32)
     other = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(model(x), other(x))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("progress",), "x"),
+        (("progress", "epoch"), "x"),
+        (("progress", "seed"), -1),
+        (("progress", "loss_sum"), None),
+        (("progress", "records"), [[None] * 7]),
+        (("progress", "records"), [[1]]),
+        (("optimizer",), None),
+        (("optimizer", "kind"), []),
+        (("optimizer", "steps"), -1),
+        (("average",), "x"),
+        (("about",), []),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
+    prepared(tmp_path / "c")
+    file = next((tmp_path / "c").glob("*/state.json"))
+    whole = json.loads(file.read_text())
+    for damage in ("another", "none"):
+        numbers = json.loads(json.dumps(whole))
+        inside = numbers
+        for name in path[:-1]:
+            inside = inside[name]
+        if damage == "another":
+            inside[path[-1]] = value
+        else:
+            del inside[path[-1]]
+            if path in (("progress", "epoch"), ("progress", "loss_sum")):
+                continue  # which have a default
+        file.write_text(json.dumps(numbers))
+        with pytest.raises(ValueError, match="the checkpoint must be one that was written here, got "):
+            resume(tmp_path / "c", network(), optim.SGD(0.1))
