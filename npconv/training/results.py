@@ -91,11 +91,14 @@ def load_trained(results: Results) -> Trained:
     if noted is None:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path}")
     try:
-        mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
+        with np.errstate(over="ignore"):  # it is found below
+            mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
         classes = list(map(str, noted["classes"]))
         rows, columns = (integer("image", side, minimum=1) for side in noted["image"][1:])
         if mean.ndim != 1 or mean.shape != std.shape:
             raise ValueError("mean and std must have a number for each channel")
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise ValueError("mean and std must be finite, and std above 0")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
     return Trained(models.load(path), mean, std, classes, (rows, columns))
