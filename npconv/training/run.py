@@ -64,10 +64,11 @@ class Run:
             self.folder = _new_folder(out, name) if self.writes else Path(out or "runs")
             if self.writes:
                 files.write(self.folder / CONFIG, f"# {self.recipe.command()}\n{self.recipe.to_toml()}")
-                (self.folder / METRICS).touch()
         except OSError as error:
             raise OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})") from None
         self.save()
+        if self.writes:
+            (self.folder / METRICS).touch()  # the run can be resumed from here on
 
     @classmethod
     def resume(cls, folder: Path, *, processes: Processes | None = None) -> Run:
