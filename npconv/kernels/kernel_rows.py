@@ -17,12 +17,15 @@ from npconv.kernels.sums import pitch_of, pixels_from
 from npconv.memory import empty
 
 FEW = 4  # channels
+SMALL = 1024  # pixels of padding that are laid out beside any map
 
 
 def pays(geometry: Conv2dGeometry) -> bool:
     """Whether a kernel row is one run, and a pixel too short by itself."""
     g = geometry
-    return g.groups == 1 and g.in_channels_per_group <= FEW and g.kernel_width > 1 and g.dilation_width == 1
+    padded = (g.in_height + g.pad_top + g.pad_bottom) * (g.in_width + g.pad_left + g.pad_right)
+    small = padded <= 2 * g.in_height * g.in_width + SMALL  # the padding is laid out in memory
+    return small and g.groups == 1 and g.in_channels_per_group <= FEW and g.kernel_width > 1 and g.dilation_width == 1
 
 
 def rows_as_channels(x: Array, geometry: Conv2dGeometry) -> tuple[Array, Conv2dGeometry]:
