@@ -1,24 +1,20 @@
 """Every operator in tinygrad: the same names, arguments and options on tensors, gradients by `Tensor.gradient`.
 
-tinygrad compiles what it runs, for which it calls clang, or what CC names. Where there is none it is left with its
-device PYTHON, which interprets the same programs, slowly, on Python's numbers.
+tinygrad compiles what it runs, for which it calls clang, or what CC names. Where it finds no device that it can compile
+for, it is left with its device PYTHON, which interprets the same programs, slowly, on Python's numbers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-if shutil.which(os.environ.get("CC", "clang")) is None:
-    os.environ.setdefault("DEV", "PYTHON")  # read at the first use of a device
-
-import importlib.metadata
-
 import numpy as np
 from tinygrad import Device, Tensor
+from tinygrad.helpers import DEV, PARALLEL
 
 from npconv.check.adapters import Unsupported
 from npconv.check.adapters.definitions import arguments, call, definitions
@@ -26,6 +22,12 @@ from npconv.check.adapters.padding import pair, sides
 from npconv.testing.gradients import Array, Tree, map_arrays
 
 NAME = "tinygrad"
+
+try:
+    Device.DEFAULT  # noqa: B018 - the first look at it searches for a device that works
+except RuntimeError:  # none does: set here, for the variable of the environment was read when tinygrad was imported
+    DEV.value = "PYTHON"
+PARALLEL.value = 0  # its pool of compiling processes is slower for one operator, and hangs where one of them fails
 
 Maps: TypeAlias = tuple[Any, Any]
 """(high, low), either None where it has no channels."""
@@ -258,7 +260,7 @@ def arithmetic_settings() -> dict[str, str]:
 def forward(op: str, args: tuple[Tree, ...], options: dict[str, Any]) -> Tree:
     with _words():
         y = FUNCTIONS[op](*map_arrays(_tensor, args), **_tensors(options))
-    return tuple(None if a is None else a.numpy() for a in y) if isinstance(y, tuple) else np.asarray(y.numpy())
+    return tuple(None if a is None else _array(a) for a in y) if isinstance(y, tuple) else _array(y)
 
 
 def backward(op: str, dy: Tree, args: tuple[Tree, ...], options: dict[str, Any]) -> tuple[Tree, ...]:
@@ -277,7 +279,7 @@ def backward(op: str, dy: Tree, args: tuple[Tree, ...], options: dict[str, Any])
         found = y.gradient(*tensors, gradient=_tensor(dy))
     Tensor.realize(*found)
     gradients = iter(found)
-    result: tuple[Tree, ...] = map_arrays(lambda _: np.asarray(next(gradients).numpy()), args)
+    result: tuple[Tree, ...] = map_arrays(lambda _: _array(next(gradients)), args)
     return result
 
 
@@ -287,6 +289,11 @@ def _tensors(options: dict[str, Any]) -> dict[str, Any]:
 
 def _tensor(array: Array) -> Tensor:
     return Tensor(np.ascontiguousarray(array).reshape(array.shape))  # the first makes an axis where there is none
+
+
+def _array(tensor: Tensor) -> Array:
+    """A constant has no device yet, and tinygrad would take the CPU, with a compiler or not."""
+    return np.asarray(tensor.clone(Device.DEFAULT).numpy())
 
 
 @contextlib.contextmanager
@@ -306,13 +313,14 @@ def source(op: str, options: dict[str, Any], direction: str) -> str:
     functions, y = _expression(op, options)
     labels = [f"{name} = Tensor({name})" for name, value in options.items() if isinstance(value, np.ndarray)]
     lines = [
-        "from tinygrad import Tensor",
+        "from tinygrad import Device, Tensor",
         *functions,
         "def each(f, a): return tuple(each(f, part) for part in a) if isinstance(a, tuple) else None if a is None else f(a)",
+        "def array(tensor): return np.asarray(tensor.clone(Device.DEFAULT).numpy())  # a constant has no device",
         *labels,
     ]
     if direction == "forward":
-        lines += [f"{names} = each(Tensor, {names})", f"got = each(lambda a: np.asarray(a.numpy()), {y})"]
+        lines += [f"{names} = each(Tensor, {names})", f"got = each(array, {y})"]
         return "\n".join(lines)
     lines += [
         "tensors = []",
@@ -326,7 +334,7 @@ def source(op: str, options: dict[str, Any], direction: str) -> str:
         ]
     else:
         lines += ["gradients = iter(y.gradient(*tensors, gradient=Tensor(dy)))"]
-    lines += [f"got = each(lambda _: np.asarray(next(gradients).numpy()), {names})"]
+    lines += [f"got = each(lambda _: array(next(gradients)), {names})"]
     return "\n".join(lines)
 
 
