@@ -166,8 +166,11 @@ def _run(primitive: str, *arguments: Any) -> Any:
     numbers = _numbers(last, name == "numpy") if isinstance(last, tuple) else first.size
     if numbers * first.itemsize > SURE:
         check_fits(f"what {primitive} works on", numbers, first.itemsize)
-    with np.errstate(invalid="ignore") if name == "numpy" else contextlib.nullcontext():
-        return getattr(_package(name), primitive)(*arguments)
+    function = getattr(_package(name), primitive)
+    if name == "numba":
+        return function(*arguments)
+    with np.errstate(invalid="ignore"):
+        return function(*arguments)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -180,6 +183,8 @@ def _numbers(geometry: Any, laid_out: bool) -> int:
 
 def in_order(array: Any, channels_last: bool) -> Any:
     """A map (N, C, H, W) in channels-last or in C order: itself where it is, else a copy. No primitive: its numbers are the same."""
+    if channels_last and array.flags.aligned and is_channels_last(array):
+        return array
     if array.nbytes > SURE and 0 in array.strides:  # numbers that are not there yet
         check_fits("a map", array.size, array.itemsize)
     if current_backend() == "numba":
@@ -187,8 +192,6 @@ def in_order(array: Any, channels_last: bool) -> Any:
         return package.channels_last(array) if channels_last else package.c_order(array)
     if not channels_last:
         return np.ascontiguousarray(array)
-    if is_channels_last(array):
-        return array
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 

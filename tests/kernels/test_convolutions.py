@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels import lane_sums, orders, outer_products, sums, winograd
+from npconv.kernels import lane_sums, orders, outer_products, standard, sums, winograd
 from npconv.kernels.vectors import LANES
 from npconv.memory import empty_channels_last, is_channels_last
 from npconv.testing import named_arrays
@@ -107,7 +107,7 @@ def test_transforms_give_up_where_a_number_is_not_finite(place: str, number: flo
     """And the kernel makes the result by sums of products then, as the reference has it."""
     rng = np.random.default_rng(0)
     g = Conv2dGeometry.of((1, 32, 12, 12), (32, 32, 3, 3), padding=1)
-    assert winograd.pays(g)
+    assert winograd.pays(g, True)
     arrays = {name: whole(rng, s, np.float32) for name, s in (("x", g.x_shape), ("w", g.w_shape), ("dy", g.y_shape))}
     arrays[place][0, 1, 2, 2] = number
     x, w, dy = arrays.values()
@@ -207,7 +207,8 @@ def test_which_paths_there_are() -> None:
     depthwise = Conv2dGeometry.of_depthwise((1, 32, 9, 9), (32, 1, 3, 3))
     assert lane_sums.pays(depthwise, True, lanes)
     assert not lane_sums.pays(Conv2dGeometry.of((1, 32, 9, 9), (32, 32, 3, 3)), True, lanes)
-    assert winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3)))
-    assert not winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3), stride=2))
-    with npconv.winograd("off"):
-        assert not winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3)))
+    large = Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3))
+    assert winograd.pays(large, True)
+    assert not winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3), stride=2), True)
+    assert standard._way(large, "forward", lanes, "2x2") == "winograd"
+    assert standard._way(large, "forward", lanes, "off") == "sums"

@@ -25,6 +25,7 @@ from npconv.geometry import Array
 from npconv.memory import CACHE_LINE, PAGE, empty
 
 SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
+CUTS = 1000  # parts of its scratch memory that a thread remembers
 OPENMP = "libgomp.so.1"
 WAITING = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"  # the variables that say how OpenMP's threads wait
 
@@ -87,7 +88,7 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
     def run(*arguments: Any) -> None:
         if _forked:
             serial(*arguments)
-        elif _threads_may_meet():
+        elif _layer_allows_it or _threads_may_meet():
             if not arrays:
                 arrays.extend(i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray))
             for i in arrays:  # not the first alone: a map of 2 x 2 with 512 channels has 2 M weights
@@ -96,6 +97,9 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
                     return
             # as numba.set_num_threads, which takes 0.9 us to see whether there are any
             threads = pool._get_num_threads()
+            if threads == 1:
+                parallel(*arguments)
+                return
             pool._set_num_threads(1)
             try:
                 parallel(*arguments)
@@ -134,7 +138,15 @@ def threading_layer() -> str:
     return layer
 
 
-_kept = threading.local()
+class _Kept(threading.local):
+    """What this thread keeps: memory by dtype, and the parts of it that were asked for, for to cut them takes 1 us."""
+
+    def __init__(self) -> None:
+        self.flat: dict[Any, Array] = {}
+        self.cut: dict[tuple[Any, int, int], Array] = {}
+
+
+_kept = _Kept()
 
 
 def scratch(dtype: Any, size: int) -> Array:
@@ -142,12 +154,19 @@ def scratch(dtype: Any, size: int) -> Array:
 
     It is kept between calls, because fresh pages cost more than many a convolution: 1 MiB took 0.2 ms on one machine.
     """
-    dtype = np.dtype(dtype)
-    in_a_line = CACHE_LINE // dtype.itemsize
-    size = -(-size // in_a_line) * in_a_line
-    needed = thread_count() * size
-    flat = getattr(_kept, dtype.char, None)
-    if flat is None or flat.size < needed:
-        flat = empty((max(needed, PAGE // dtype.itemsize),), dtype)
-        setattr(_kept, dtype.char, flat)
-    return flat[:needed].reshape(-1, size)
+    threads = thread_count()
+    cut = _kept.cut.get((dtype, size, threads))
+    if cut is not None:
+        return cut
+    itemsize = np.dtype(dtype).itemsize
+    in_a_line = CACHE_LINE // itemsize
+    whole = -(-size // in_a_line) * in_a_line
+    flat = _kept.flat.get(dtype)
+    if flat is None or flat.size < threads * whole:
+        flat = empty((max(threads * whole, PAGE // itemsize),), dtype)
+        _kept.flat[dtype] = flat
+        _kept.cut.clear()  # parts of the memory that is given back
+    if len(_kept.cut) > CUTS:
+        _kept.cut.clear()
+    _kept.cut[dtype, size, threads] = cut = flat[: threads * whole].reshape(threads, whole)
+    return cut
