@@ -164,7 +164,7 @@ def run_joins(guard: Guard, dtype: type) -> None:
     """What joins branches, no operators either: whole maps, and slices of channels of larger ones."""
     for (batch, height, width), guard.side in itertools.product([(1, 1, 1), (3, 7, 7), (2, 40, 70)], SIDES):
         whole = np.ones((batch, 5, height, width), dtype)
-        for x in (whole, whole[:, 1:4]):
+        for x in (whole, whole[:, 1:4], kernels.channels_last(whole)[:, 1:4]):
             kernels.add(x, x, "relu6")
             kernels.concatenate_input_grad(
                 kernels.concatenate((x, x, x), "relu"),

@@ -13,8 +13,8 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled
-from npconv.kernels.orders import of_channels_last_maps
-from npconv.kernels.sums import LIMITS, limits_of, pitch_of, pixels_from
+from npconv.kernels.orders import of_channels_last_maps, pitch_of, pixels_from
+from npconv.kernels.sums import LIMITS, limits_of
 from npconv.kernels.vectors import Code, Int, Mask, Pointer, emitted
 from npconv.memory import empty_channels_last, empty_like, flat, is_channels_last, pixel_rows
 

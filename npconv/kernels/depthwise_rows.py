@@ -18,8 +18,9 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.outer_products import ITEMS
-from npconv.kernels.sums import limits_of, pitch_of, pixels_from, zeros_of
+from npconv.kernels.sums import limits_of, zeros_of
 from npconv.kernels.tiles import transpose_runs, transpose_sums
 from npconv.kernels.vectors import LANES, Code, Int, Mask, Pointer, Registers, address_of, emitted, fma
 from npconv.memory import empty

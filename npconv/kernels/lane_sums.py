@@ -17,7 +17,8 @@ from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import Class, forward_axes, input_grad_axes, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
 from npconv.kernels.lane_tiles import REST, WIDE, fill_rows, lane_outer_tiles, lane_tiles
-from npconv.kernels.sums import limits_of, pitch_of, pixels_from, zeros_of
+from npconv.kernels.orders import pitch_of, pixels_from
+from npconv.kernels.sums import limits_of, zeros_of
 from npconv.kernels.vectors import LANES
 from npconv.memory import empty
 

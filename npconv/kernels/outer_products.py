@@ -21,7 +21,8 @@ from numba import prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, shares
 from npconv.kernels.jit import compiled, scratch, thread_count
-from npconv.kernels.sums import Sizes, fill_addresses, inside, pitch_of, pixels_from, zeros_of
+from npconv.kernels.orders import pitch_of, pixels_from
+from npconv.kernels.sums import Sizes, fill_addresses, inside, zeros_of
 from npconv.kernels.tiles import CHANNELS, outer_tiles, pack_pixels, transpose_sums
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty

@@ -17,25 +17,27 @@ from npconv.memory import empty_channels_last
 
 
 @of_channels_last_maps
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Each group's output channels see that group's input channels only; with one group this is the standard convolution."""
     y = empty_channels_last(geometry.y_shape, x.dtype)
-    conv2d_into(x, w, b, geometry, y)
+    conv2d_into(x, w, b, activation, geometry, y)
     return y
 
 
-def conv2d_into(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, y: Array) -> None:
-    """The convolution of x, written to y. Both may be slices of channels of channels-last maps."""
+def conv2d_into(
+    x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry, y: Array
+) -> None:
+    """The activation of the convolution of x, written to y. Both may be slices of channels of channels-last maps."""
     way = _way(geometry, "forward", LANES[x.itemsize * 8], winograd.chosen.get())
     if way == "rows":
-        depthwise_rows.convolve_rows(x, w, b, geometry, None, True, y)
+        depthwise_rows.convolve_rows(x, w, b, geometry, activation, True, y)
     elif way == "lanes":
-        lane_sums.convolve_lanes(x, w, b, geometry, None, y)
+        lane_sums.convolve_lanes(x, w, b, geometry, activation, y)
     elif way == "kernel rows":
         rows, wide = kernel_rows.rows_as_channels(x, geometry)
-        convolve(rows, kernel_rows.weights_as_channels(w), b, wide, None, y)
-    elif way == "sums" or not winograd.convolve(x, w, b, geometry, None, y):
-        convolve(x, w, b, geometry, None, y)
+        convolve(rows, kernel_rows.weights_as_channels(w), b, wide, activation, y)
+    elif way == "sums" or not winograd.convolve(x, w, b, geometry, activation, y):
+        convolve(x, w, b, geometry, activation, y)
 
 
 @of_channels_last_maps

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
-from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, input_grad_axes, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.tiles import ROWS, WIDEST, copy_padded, sum_tiles, transpose_runs
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
@@ -108,26 +108,6 @@ def _kept_zeros(dtype: np.dtype[Any]) -> Array:
 def limits_of(activation: str | None, dtype: np.dtype[Any]) -> Array:
     """Between which values an activation is the identity: NaN, with which nothing compares, where there is no limit."""
     return np.array(LIMITS[activation], dtype)
-
-
-def pitch_of(x: Array) -> int:
-    """The distance of two pixels of a map, in numbers: its channels, or those of the map that it is a slice of."""
-    return (
-        x.strides[3] // x.itemsize
-        if x.shape[3] > 1
-        else x.strides[2] // x.itemsize
-        if x.shape[2] > 1
-        else x.strides[0] // x.itemsize
-    )
-
-
-def pixels_from(x: Array) -> Array:
-    """The memory of a map, or of a slice of channels of one, from its first number to its last, as one run."""
-    rows = x.transpose(0, 2, 3, 1)
-    if rows.flags.c_contiguous:
-        return rows.reshape(-1)
-    last = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True))
-    return as_strided(x, (last // x.itemsize + 1,), (x.itemsize,))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -34,8 +34,9 @@ from numba import njit, prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.outer_products import ITEMS, PARTS, collect
-from npconv.kernels.sums import LIMITS, Sizes, inside, pack, pitch_of, pixels_from, zeros_of
+from npconv.kernels.sums import LIMITS, Sizes, inside, pack, zeros_of
 from npconv.kernels.tiles import CHANNELS, ROWS, WIDEST, outer_tiles, sum_tiles
 from npconv.kernels.transforms import (
     transform_gradients,

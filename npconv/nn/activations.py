@@ -13,7 +13,7 @@ from npconv.ops import (
     relu6_backward,
     relu_backward,
 )
-from npconv.ops.normalization import NormActivation
+from npconv.ops.epilogue import Epilogue
 
 
 class ReLU(OperatorLayer):
@@ -22,7 +22,7 @@ class ReLU(OperatorLayer):
     operator = staticmethod(relu)
     operator_backward = staticmethod(relu_backward)
 
-    def as_activation(self) -> NormActivation | None:
+    def as_activation(self) -> Epilogue | None:
         return "relu" if type(self) is ReLU else None
 
 
@@ -32,7 +32,7 @@ class ReLU6(OperatorLayer):
     operator = staticmethod(relu6)
     operator_backward = staticmethod(relu6_backward)
 
-    def as_activation(self) -> NormActivation | None:
+    def as_activation(self) -> Epilogue | None:
         return "relu6" if type(self) is ReLU6 else None
 
 

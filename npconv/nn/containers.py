@@ -17,7 +17,7 @@ from npconv.nn.freezing import wholly_frozen
 from npconv.nn.layer import Layer
 from npconv.ops import OctaveMap, relu6_backward, relu_backward
 from npconv.ops.branches import add, concatenate, concatenate_backward
-from npconv.ops.normalization import NormActivation
+from npconv.ops.epilogue import Epilogue
 
 
 class Identity(Layer):
@@ -154,7 +154,7 @@ class Sequential(_Container):
                 raise
 
 
-def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, NormActivation | None]]:
+def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, Epilogue | None]]:
     """The layers that run, each with the activation that it runs too, which stands behind it and does not."""
     taken: Layer | None = None
     layers = list(named.values())
@@ -186,7 +186,7 @@ class Residual(Composite):
     def forward(self, x: Any) -> Any:
         return self.forward_activated(x, None)
 
-    def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
+    def forward_activated(self, x: Any, activation: Epilogue | None) -> Any:
         """``activation(forward(x))``, the sum and its activation in one go over memory; so inside a `Sequential`."""
         y, carried = (_forward(name, layer, x) for name, layer in self.children().items())
         shapes = _each(np.shape, y), _each(np.shape, carried)
@@ -196,9 +196,9 @@ class Residual(Composite):
         self._keep(activation, total if activation else None)
         return total
 
-    def taken_over(self, behind: Layer) -> NormActivation | None:
+    def taken_over(self, behind: Layer) -> Epilogue | None:
         """The activation that `behind` is."""
-        activation: NormActivation | None = behind.as_activation()
+        activation: Epilogue | None = behind.as_activation()
         return activation if type(self) is Residual else None
 
     def backward(self, dy: Any) -> Any:
@@ -228,7 +228,7 @@ class Concat(_Container):
     def forward(self, x: Any) -> Any:
         return self.forward_activated(x, None)
 
-    def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
+    def forward_activated(self, x: Any, activation: Epilogue | None) -> Any:
         """``activation(forward(x))`` in one go over memory; so inside a `Sequential`."""
         parts = [_forward(name, branch, x) for name, branch in self._layers.items()]
         shapes = [_each(np.shape, part) for part in parts]
@@ -239,9 +239,9 @@ class Concat(_Container):
         self._keep(shapes, _each(np.shape, y), activation, y if activation else None)
         return y
 
-    def taken_over(self, behind: Layer) -> NormActivation | None:
+    def taken_over(self, behind: Layer) -> Epilogue | None:
         """The activation that `behind` is."""
-        activation: NormActivation | None = behind.as_activation()
+        activation: Epilogue | None = behind.as_activation()
         return activation if type(self) is Concat else None
 
     def backward(self, dy: Any) -> Any:
@@ -271,7 +271,7 @@ def _each(function: Callable[..., Any], *maps: Any) -> Any:
     return OctaveMap(*(None if parts[0] is None else function(*parts) for parts in frequencies))
 
 
-def _split(dy: Any, y: Any, shapes: list[Any], activation: NormActivation | None) -> list[Any]:
+def _split(dy: Any, y: Any, shapes: list[Any], activation: Epilogue | None) -> list[Any]:
     """dy cut along the channels into maps of these shapes, each 0 where the activation that made y is flat."""
     if dy is None:
         return [None] * len(shapes)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.activations import activated
 from npconv.reference.windows import input_windows, scatter_windows
 
 
-def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def depthwise_conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Every channel is filtered by itself: nothing is summed over channels."""
     y = np.einsum("ngpqrs,gors->ngopq", input_windows(x, geometry), _w(w, geometry)).reshape(geometry.y_shape)
-    return y if b is None else y + b[:, None, None]
+    return activated(y if b is None else y + b[:, None, None], activation)
 
 
 def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:

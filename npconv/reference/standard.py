@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.activations import activated
 from npconv.reference.windows import input_windows, scatter_windows
 
 
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Each group's output channels see that group's input channels only; with one group this is the standard convolution."""
     y = np.einsum(
         "ngcpqrs,gocrs->ngopq", _by_group(input_windows(x, geometry), geometry), _w(w, geometry), optimize=True
     ).reshape(geometry.y_shape)
-    return y if b is None else y + b[:, None, None]
+    return activated(y if b is None else y + b[:, None, None], activation)
 
 
 def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:

@@ -56,7 +56,7 @@ def test_sums_of_pixels_are_the_reference_to_the_bit(g: Conv2dGeometry, dtype: A
     x, w, b, dy = (whole(rng, s, dtype) for s in (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape))
     y, dx = empty_channels_last(g.y_shape, dtype), empty_channels_last(g.x_shape, dtype)
     sums.convolve(channels_last(x), w, b, g, None, y)
-    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, g))
+    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, None, g))
     sums.convolve_back(channels_last(dy), w, g, dx)
     np.testing.assert_array_equal(dx, reference.conv2d_input_grad(dy, w, g))
     dw = outer_products.weight_grad(channels_last(dy), channels_last(x), g)
@@ -72,7 +72,7 @@ def test_groups_in_lanes_are_the_reference_to_the_bit(g: Conv2dGeometry, dtype: 
     x, w, b, dy = (whole(rng, s, dtype) for s in (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape))
     y, dx = empty_channels_last(g.y_shape, dtype), empty_channels_last(g.x_shape, dtype)
     lane_sums.convolve_lanes(channels_last(x), w, b, g, None, y)
-    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, g))
+    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, None, g))
     lane_sums.convolve_lanes_back(channels_last(dy), w, g, dx)
     np.testing.assert_array_equal(dx, reference.conv2d_input_grad(dy, w, g))
     dw = lane_sums.weight_grad_lanes(channels_last(dy), channels_last(x), g)
@@ -94,7 +94,7 @@ def test_transforms_are_exact_on_small_whole_numbers(g: Conv2dGeometry, dtype: A
     x, w, b, dy = (whole(rng, s, dtype) for s in (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape))
     y, dx = empty_channels_last(g.y_shape, dtype), empty_channels_last(g.x_shape, dtype)
     assert winograd.convolve(channels_last(x), w, b, g, "relu", y)
-    np.testing.assert_array_equal(y, np.maximum(reference.conv2d(x, w, b, g), 0))
+    np.testing.assert_array_equal(y, np.maximum(reference.conv2d(x, w, b, None, g), 0))
     assert winograd.convolve_back(channels_last(dy), w, g, dx)
     np.testing.assert_array_equal(dx, reference.conv2d_input_grad(dy, w, g))
     dw = winograd.weight_grad(channels_last(dy), channels_last(x), g)
@@ -113,7 +113,7 @@ def test_transforms_give_up_where_a_number_is_not_finite(place: str, number: flo
     x, w, dy = arrays.values()
     with np.errstate(invalid="ignore"):
         for got, expected in (
-            (kernels.conv2d(x, w, None, g), reference.conv2d(x, w, None, g)),
+            (kernels.conv2d(x, w, None, None, g), reference.conv2d(x, w, None, None, g)),
             (kernels.conv2d_input_grad(dy, w, g), reference.conv2d_input_grad(dy, w, g)),
             (kernels.conv2d_weight_grad(dy, x, g), reference.conv2d_weight_grad(dy, x, g)),
         ):
