@@ -147,7 +147,7 @@ class _Primitives:
         return primitive
 
 
-# What operators call, as `primitives.conv2d(x, w, b, geometry)`: to editors and type checkers it is the reference. The
+# What operators call, as `primitives.conv2d(x, w, b, activation, geometry)`: to editors and type checkers it is the reference. The
 # arguments are right, for whoever calls has checked them, and are never modified, but by an optimiser's update.
 if TYPE_CHECKING:
     from npconv import reference

@@ -90,8 +90,8 @@ class _Container(Composite):
 class Sequential(_Container):
     """Layers one after the other: ``y = last(...(second(first(x))))``; without any, the identity.
 
-    A `Residual`, a `Concat` or, in training, a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the
-    same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
+    A `Residual`, a `Concat`, in training a `BatchNorm2d`, in evaluation a `Conv2d`, `DepthwiseConv2d` or `PointwiseConv2d`,
+    and a `ReLU` or `ReLU6` directly behind it run as one, to the same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
 
     Parameters
     ----------
