@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,7 @@ def study(
 
     Prints a table with mean and spread over the seeds, and writes a picture and, beside it, a JSON file with the numbers.
     """
+    os.environ.setdefault("NPCONV_QUIET", "1")  # the bar shows that something is done
     out = Path(f"study-{name}.png") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
         one_of("NAME", name, STUDIES)
