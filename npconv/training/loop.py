@@ -17,6 +17,7 @@ from npconv.data import Dataset, batch_count, in_background, take
 from npconv.data.batches import parts
 from npconv.geometry import Array, fraction, integer, shown
 from npconv.nn import Layer
+from npconv.nn.dropout import part_of_batch
 from npconv.nn.initialization import check_rng
 from npconv.nn.normalization import synchronised
 from npconv.ops import softmax_cross_entropy, softmax_cross_entropy_backward
@@ -283,7 +284,8 @@ def _step(
     Returns the sum of the images' losses and how many were right before it, and whether to stop. A loss that is not finite
     teaches nothing.
     """
-    logits = model(as_model(x, model))
+    with part_of_batch(share(whole, processes), whole) if processes.size > 1 else contextlib.nullcontext():
+        logits = model(as_model(x, model))
     loss = float(softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)) * len(labels)
     right = int(np.count_nonzero(logits.argmax(axis=1) == labels))
     if math.isfinite(loss) or processes.size > 1:

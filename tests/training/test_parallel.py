@@ -101,7 +101,7 @@ def network() -> nn.Layer:
     rng, dtype = np.random.default_rng(3), np.float64
     return nn.Sequential(
         conv=nn.Conv2d(1, 4, 3, rng=rng, dtype=dtype), bn=nn.BatchNorm2d(4, dtype=dtype), relu=nn.ReLU(),
-        flatten=nn.Flatten(), head=nn.Linear(64, 3, rng=rng, dtype=dtype),
+        drop=nn.Dropout(0.3, rng=rng), flatten=nn.Flatten(), head=nn.Linear(64, 3, rng=rng, dtype=dtype),
     )  # fmt: skip
 
 
