@@ -46,7 +46,7 @@ def with_choices(*without: str) -> Callable[[Callable[..., None]], Callable[...,
 def _option(name: str, kind: Kind) -> inspect.Parameter:
     """A parameter of a command; it is None where the user says nothing, for a file may have a say then."""
     choice = kind.choice
-    declared = [option_name(name)] + [choice.short] * (choice.short is not None)
+    declared = [option_name(name)] if choice.short is None else [option_name(name), choice.short]
     option = typer.Option(
         *declared,
         help=choice.help,

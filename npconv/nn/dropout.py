@@ -12,7 +12,6 @@ from npconv.geometry import Array, check_dtypes, check_shape, fraction
 from npconv.nn.initialization import check_rng
 from npconv.nn.layer import Layer
 
-
 _part: ContextVar[tuple[slice, int] | None] = ContextVar("npconv_dropout_part", default=None)
 
 
