@@ -176,6 +176,10 @@ def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monke
     assert stderr == (
         f"npconv: the run folder must stay writable, got No space left on device: npconv train --resume {out} goes on\n"
     )
+    with monkeypatch.context() as patch:  # still full
+        patch.setattr(os, "replace", lambda source, target: full(source, "epoch000003"))
+        code, _, stderr = call("train", "--resume", out)
+    assert (code, stderr.startswith("npconv: the run folder must be writable, got ")) == (2, True)
     assert call("train", "--resume", out)[0] == 0
     assert run("--data", data, "--epochs", 4, "--out", tmp_path / "whole")[0] == 0
     assert results(out) == results(tmp_path / "whole")
