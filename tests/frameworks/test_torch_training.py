@@ -72,8 +72,8 @@ def test_same_loss_at_every_step(name: str, data: Callable[[], tuple[Array, Arra
     ours = NETWORKS[name](CLASSES, images.shape[1]).double()
     copy_parameters(model, ours)
     for own, (label, expected) in zip(ours.parameters(), network.named_parameters(), strict=True):
-        atol = TOLERANCE * float(expected.detach().abs().max())
-        np.testing.assert_allclose(own.detach(), expected.detach(), rtol=0, atol=atol, err_msg=label)
+        # absolute: what the next batch norm takes away again has no gradient but rounding errors
+        np.testing.assert_allclose(own.detach(), expected.detach(), rtol=0, atol=TOLERANCE, err_msg=label)
 
     # Only evaluation shows the running statistics of all those steps.
     with torch.no_grad():
