@@ -40,7 +40,7 @@ def sweep(
     """Train networks at several learning rates, and print how they do on the validation images: mean and spread over the seeds.
 
     Each training is a run of its own in the folder, for `npconv runs` and `npconv plot`; one that is there and finished is not
-    made again, so a sweep that was interrupted goes on. The defaults of `npconv train` were chosen by this table.
+    made again, so a sweep that was interrupted goes on.
     """
     os.environ.setdefault("NPCONV_QUIET", "1")
     with one_line(ValueError, TypeError, ImportError, OSError):
