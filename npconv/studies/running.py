@@ -12,7 +12,7 @@ from npconv.data import Dataset, batch_count, random_shift
 from npconv.geometry import integer
 from npconv.nn import Sequential
 from npconv.studies.variants import Study, Trend, Variant
-from npconv.training import evaluate, train
+from npconv.training import Plan, evaluate, train
 
 LR, MOMENTUM, WEIGHT_DECAY, BATCH, LABEL_SMOOTHING = 0.1, 0.9, 5e-4, 32, 0.1
 
@@ -93,11 +93,8 @@ def run_study(
                 network,
                 images,
                 optimizer,
-                epochs=epochs,
-                batch=BATCH,
+                Plan(epochs, BATCH, LABEL_SMOOTHING, random_shift),
                 rng=rng,
-                augment=random_shift,
-                label_smoothing=LABEL_SMOOTHING,
                 on_batch=lambda _, network=network, variant=variant: variant.after_step(network),  # type: ignore[misc]
             )
             accuracies.append(evaluate(network, *images.test, 256).accuracy)

@@ -98,7 +98,7 @@ def resume(
 ) -> Progress:
     """Read the last checkpoint in `folder` into the model, the optimiser and the average, and return where it goes on.
 
-    ``train(model, dataset, optimizer, progress=resume(folder, model, optimizer), ...)``, with the other arguments as before,
+    ``train(model, dataset, optimizer, plan, progress=resume(folder, model, optimizer))``, with the other arguments as before,
     makes the same steps as if it had never been interrupted, to the last bit on the same backend.
 
     Parameters

@@ -15,8 +15,9 @@ import numpy as np
 from npconv import backends
 from npconv.data import Dataset, batch_count, in_background, take
 from npconv.data.batches import parts
-from npconv.geometry import Array, integer, shown
+from npconv.geometry import Array, fraction, integer, shown
 from npconv.nn import Layer
+from npconv.nn.dropout import part_of_batch
 from npconv.nn.initialization import check_rng
 from npconv.nn.normalization import synchronised
 from npconv.ops import softmax_cross_entropy, softmax_cross_entropy_backward
@@ -26,6 +27,37 @@ from npconv.training.evaluation import as_model, evaluate, quietly
 from npconv.training.parallel import Processes, add_up, alone, share
 
 Augment = Callable[[Array, np.random.Generator], Array]
+
+
+class Plan(NamedTuple):
+    """For how long, and on what batches, a network learns.
+
+    Attributes
+    ----------
+    epochs, batch : int
+        How often every training image is seen, and at most how many at a time.
+    label_smoothing : float in [0, 1]
+        For the training loss; the validation loss has none.
+    augment : function (images, rng) -> images, optional
+        Applied to every training batch, as `data.random_shift`.
+    early_stop : int, optional
+        The training ends after so many epochs without a better one.
+    """
+
+    epochs: int
+    batch: int
+    label_smoothing: float = 0.0
+    augment: Augment | None = None
+    early_stop: int | None = None
+
+    def checked(self) -> Plan:
+        """This plan; TypeError or ValueError where a number is none, or out of its range."""
+        integer("epochs", self.epochs, minimum=1)
+        integer("batch", self.batch, minimum=1)
+        fraction("label_smoothing", self.label_smoothing)
+        if self.early_stop is not None:
+            integer("early_stop", self.early_stop, minimum=1)
+        return self
 
 
 class Batch(NamedTuple):
@@ -113,15 +145,11 @@ def train(
     model: Layer,
     dataset: Dataset,
     optimizer: Optimizer,
+    plan: Plan,
     *,
-    epochs: int,
-    batch: int,
     rng: np.random.Generator | None = None,
     progress: Progress | None = None,
-    label_smoothing: float = 0.0,
-    augment: Augment | None = None,
     average: Average | None = None,
-    early_stop: int | None = None,
     processes: Processes | None = None,
     stop: Callable[[], bool] | None = None,
     on_batch: Callable[[Batch], None] | None = None,
@@ -137,20 +165,14 @@ def train(
         The test part is not looked at. Images get the dtype of the model.
     optimizer : Optimizer
         Its ``step(model)`` is called once per batch.
-    epochs, batch : int
-        How often every training image is seen, and at most how many at a time.
+    plan : Plan
+        For how long, and on what batches.
     rng : numpy.random.Generator
         Shuffles and augments: the same seed gives the same numbers on the same backend. Not wanted with `progress`.
     progress : Progress, optional
         Where to go on, as `resume` returns it; it is moved along, so `save` may be given it at any time.
-    label_smoothing : float in [0, 1]
-        For the training loss; the validation loss has none.
-    augment : function (images, rng) -> images, optional
-        Applied to every training batch, as `data.random_shift`.
     average : npconv.optim.Average, optional
         Updated after each step; validation looks at it instead of the model.
-    early_stop : int, optional
-        The training ends after so many epochs without a better one.
     processes : Processes, optional
         Those that train together, each called with the same arguments; each works on its share of every batch.
     stop : function () -> bool, optional
@@ -161,7 +183,7 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        epochs or batch below 1; images that the model does not take; labels out of the range of its logits; a batch of so few
+        A plan that is none; images that the model does not take; labels out of the range of its logits; a batch of so few
         images that there is nothing to normalise by.
     FloatingPointError
         The loss is no longer finite; the message has the step, and the layer and its numbers. The step that would have used it
@@ -169,9 +191,8 @@ def train(
     Interrupted
         See `stop`.
     """
-    epochs = integer("epochs", epochs, minimum=1)
+    epochs, batch, label_smoothing, augment, early_stop = plan.checked()
     progress = Progress.start(rng) if progress is None else progress  # type: ignore[arg-type]
-    early_stop = None if early_stop is None else integer("early_stop", early_stop, minimum=1)
     processes = processes or alone()
     count = len(dataset.train.images)
     steps = batch_count(count, batch)
@@ -263,7 +284,8 @@ def _step(
     Returns the sum of the images' losses and how many were right before it, and whether to stop. A loss that is not finite
     teaches nothing.
     """
-    logits = model(as_model(x, model))
+    with part_of_batch(share(whole, processes), whole) if processes.size > 1 else contextlib.nullcontext():
+        logits = model(as_model(x, model))
     loss = float(softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)) * len(labels)
     right = int(np.count_nonzero(logits.argmax(axis=1) == labels))
     if math.isfinite(loss) or processes.size > 1:
