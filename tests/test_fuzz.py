@@ -5,15 +5,16 @@ from __future__ import annotations
 import fuzzing
 import numpy as np
 import pytest
+import right_calls
 
 import npconv
 from npconv import OctaveMap, models, nn, ops, optim
 
-CALLS = {call.name: call for call in fuzzing.calls()}
+CALLS = {call.name: call for call in right_calls.calls()}
 HUGE = 10**400
 AMBIGUOUS = np.array([2, 2])
 MANY_LINES = np.zeros((1, 4, 6, 5))
-X = fuzzing.X
+X = right_calls.X
 
 # Each was an error of another kind, or of many lines, when it was found.
 CORPUS = [
@@ -151,18 +152,14 @@ def test_many_random_calls(backend, name):
     for seed in seeds:
         arguments = fuzzing.case(CALLS[name], seed)
         found = fuzzing.judge(CALLS[name], arguments)
-        if found is not None and found.startswith(
-            "slow: models."
-        ):  # the weights of a network 255 times as wide take their time
-            continue
-        assert found is None, f"{seed}: {fuzzing.described(arguments)}"
+        assert found is None, f"{found} {seed}: {fuzzing.described(arguments)}"
 
 
 # --- the judge ---------------------------------------------------------------------------------------------------
 
 
 def verdict(function, **arguments):
-    return fuzzing.judge(fuzzing.Call("planted", function, arguments), arguments, seconds=1)
+    return fuzzing.judge(right_calls.Call("planted", function, arguments), arguments, seconds=1)
 
 
 def test_a_foreign_error_is_found():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -87,3 +89,24 @@ def test_what_the_system_says_is_read(monkeypatch, tmp_path):
 )
 def test_the_largest_array(geometry, numbers, laid_out):
     assert (geometry.numbers(False), geometry.numbers(True)) == (numbers, laid_out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_limit_of_the_process_counts():
+    """`ulimit -v`, in a process of its own, whose limit is 1 GiB above what it has."""
+    program = """
+import resource
+from pathlib import Path
+from npconv.geometry import check_fits, fitting
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+assert 2**29 < fitting.free_bytes() <= 2**30, fitting.free_bytes()
+check_fits("y", 2**27, 4)
+try:
+    check_fits("y", 2**28 + 1, 4)
+except MemoryError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("y must fit into memory, got 1.0 GiB for 1.0 GiB that are free"), done.stderr
