@@ -81,6 +81,7 @@ CORPUS = [
     ("costs.conv2d", {"direction": AMBIGUOUS}),
     ("costs.conv2d", {"count_padding": AMBIGUOUS}),
     ("costs.conv2d", {"itemsize": HUGE}),
+    ("costs.conv2d", {"itemsize": np.int8(-3)}),
     ("costs.count", {"shape": (1, 4, 2**31 - 1, 2**31 - 1)}),
     ("costs.global_avg_pool2d", {"x_shape": (np.array([1, HUGE], object), 4, 6, 6)}),
     ("costs.separable_macs", {"alpha": np.timedelta64(3, "s")}),
@@ -135,6 +136,12 @@ def test_what_was_found_stays_mended(backend, name, wrong):
     ends = (*fuzzing.OWN, ZeroDivisionError)
     with pytest.raises(ends):
         call(arguments)
+
+
+def test_an_itemsize_of_few_bits_is_a_number_like_others():
+    """NumPy's own error, when it was found: 474 bytes are out of the bounds of int8."""
+    call = CALLS["costs.conv2d"]
+    assert call(call.arguments | {"itemsize": np.int8(3)}) == call(call.arguments | {"itemsize": 3})
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in fuzzing.LARGE and "fed" not in name])
