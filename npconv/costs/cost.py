@@ -77,7 +77,7 @@ def check_options(direction: Direction, itemsize: int) -> None:
 
 def traffic(read: int, written: int, other: int, itemsize: int, *, macs: int = 0, parameters: int = 0) -> Cost:
     """The cost of work that reads and writes so many numbers of maps, and so many `other` numbers: weights, statistics."""
-    return Cost(macs, parameters, read, written, itemsize * (read + written + other))
+    return Cost(macs, parameters, read, written, int(itemsize) * (read + written + other))
 
 
 def map_cost(

@@ -47,7 +47,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _load_openmp() -> bool:
-    """Load GNU's OpenMP so that its threads sleep after 1,000 rounds of waiting, and return whether that could be done.
+    """Load GNU's OpenMP so that its threads sleep after 1,000 rounds of waiting; return whether it is too late for that.
 
     Left alone they spin for 300,000. Beside a process with as many busy threads as there are cores, each launch then lasts
     until the scheduler takes the core from a thread that spins: a network took 468 ms instead of 6, and takes 12 like this.
@@ -56,18 +56,37 @@ def _load_openmp() -> bool:
     before (PyTorch does), it is too late. What users set holds.
     """
     if sys.platform != "linux" or not os.environ.keys().isdisjoint(WAITING):
-        return True
+        return False
     with contextlib.suppress(OSError):
         ctypes.CDLL(OPENMP, mode=os.RTLD_NOLOAD)  # fails where it is not loaded yet
-        return False
+        return True
     os.environ[WAITING[0]] = "1000"
     with contextlib.suppress(OSError):  # it is not installed, and Numba takes another layer
         ctypes.CDLL(OPENMP)
     del os.environ[WAITING[0]]
-    return True
+    return False
 
 
-OPENMP_SLEEPS = _load_openmp()
+def _crowd_openmp() -> None:
+    """Let the threads of an OpenMP that others loaded sleep early: they do while it has more threads than there are cores.
+
+    So it gets one more than that. They do nothing, once, and sleep until the process ends, as the thread that asked for them
+    has to: it owns them. The others sleep after 100 rounds then.
+    """
+    ready = threading.Event()
+
+    def own() -> None:
+        nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL)
+        threads = ctypes.c_uint(len(os.sched_getaffinity(0)) + 1)
+        ctypes.CDLL(OPENMP).GOMP_parallel(nothing, None, threads, ctypes.c_uint(0))
+        ready.set()
+        threading.Event().wait()
+
+    threading.Thread(target=own, name="npconv: idle OpenMP threads", daemon=True).start()
+    ready.wait()
+
+
+_openmp_spins = _load_openmp()
 
 # pip puts TBB where the dynamic loader does not look; Numba finds it once it is loaded. It is the one layer that minds
 # neither threads nor forks.
@@ -117,7 +136,10 @@ def _threads_may_meet() -> bool:
     global _layer_allows_it
     if _layer_allows_it is None:
         with contextlib.suppress(ValueError):
-            _layer_allows_it = numba.threading_layer() != "workqueue"
+            layer = numba.threading_layer()
+            if layer == "omp" and _openmp_spins:
+                _crowd_openmp()
+            _layer_allows_it = layer != "workqueue"
     return bool(_layer_allows_it)
 
 
@@ -130,12 +152,9 @@ def thread_count() -> int:
 def threading_layer() -> str:
     """Which of Numba's layers the threads are, or will be, as `npconv.show_config` says it."""
     try:
-        layer = str(numba.threading_layer())
+        return str(numba.threading_layer())
     except ValueError:  # no parallel loop has run yet
         return f"{numba.config.THREADING_LAYER} (not started)"
-    if layer == "omp" and not OPENMP_SLEEPS:
-        return "omp, slow beside busy processes: another package loaded OpenMP first; GOMP_SPINCOUNT=1000 helps, or tbb"
-    return layer
 
 
 class _Kept(threading.local):
