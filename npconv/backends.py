@@ -69,16 +69,42 @@ def current_backend() -> str:
 
     It is, in this order: the innermost ``with npconv.backend(...)``, the environment variable ``NPCONV_BACKEND``,
     "numba" where Numba is installed and its compiler is not turned off, "numpy".
+
+    Returns
+    -------
+    "numba" or "numpy"
+
+    Examples
+    --------
+    >>> import npconv
+    >>> with npconv.backend("numpy"):
+    ...     npconv.current_backend()
+    'numpy'
     """
     return _chosen.get() or _default()
 
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Run the operators of this block, in this thread, on the backend `name`: "numpy" or "numba".
+    """Run the operators of this block, in this thread, on a backend; there is no silent fall-back.
 
-    Raises ValueError for another name and ImportError for a backend that is not installed; there is no fall-back.
+    Parameters
+    ----------
+    name : "numpy" or "numba"
 
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    ValueError
+        Another name.
+    ImportError
+        The backend is not installed.
+
+    Examples
+    --------
     >>> import npconv
     >>> with npconv.backend("numpy"):
     ...     npconv.current_backend()
@@ -102,8 +128,26 @@ def winograd(tiles: str) -> Iterator[None]:
       bounds it is the magnitude of a 4x4 patch, where the sum's own bound has nine pixels.
 
     The environment variable ``NPCONV_WINOGRAD`` changes the default. The NumPy backend sums products and knows no other way.
-    Raises ValueError for another name.
 
+    Parameters
+    ----------
+    tiles : "off" or "2x2"
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    ValueError
+        Another name.
+
+    Notes
+    -----
+    Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308).
+
+    Examples
+    --------
     >>> import numpy as np, npconv
     >>> x, w = np.ones((1, 16, 32, 32)), np.ones((32, 16, 3, 3))
     >>> with npconv.winograd("off"):
@@ -245,6 +289,22 @@ def watch_layers(run: Callable[[Any, Forward, Any], Any]) -> Iterator[None]:
     It sees layers inside others, too, the outer ones first. A layer that another one runs along in the same sweep, such as the
     ReLU after a batch norm in training, is not called.
 
+    Parameters
+    ----------
+    run : function (layer, forward, x) -> y
+        Called for every layer; ``forward(x)`` is what the layer itself would give.
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    TypeError
+        Where the block is entered, `run` is no function.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from npconv import nn
     >>> seen = []
@@ -267,7 +327,13 @@ def call_layer(layer: Any, forward: Forward, x: Any) -> Any:
 
 
 def show_config() -> None:
-    """Print versions, backend, threads, threading layer, cache folder, vector width and Winograd's tiles."""
+    """Print versions, backend, threads, threading layer, cache folder, vector width and Winograd's tiles.
+
+    Examples
+    --------
+    >>> show_config()  # doctest: +ELLIPSIS
+    npconv           ...
+    """
     import platform
 
     from npconv.version import __version__

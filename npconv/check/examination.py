@@ -36,7 +36,12 @@ LONGEST_MESSAGE = 300  # characters of an exception's own words
 
 
 class Checked(NamedTuple):
-    """What is checked: two functions, either of which may be missing."""
+    """What is checked: two functions, either of which may be missing.
+
+    Attributes
+    ----------
+    forward, backward : function, or None
+    """
 
     forward: Function | None
     backward: Function | None

@@ -21,7 +21,18 @@ from npconv.ops.epilogue import Epilogue
 
 
 class Identity(Layer):
-    """Nothing: y is x, and dx is dy."""
+    """Nothing: y is x, and dx is dy.
+
+    Notes
+    -----
+    The layer of PyTorch that has this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Identity()(np.array([-1.0, 2.0]))
+    array([-1.,  2.])
+    """
 
     def forward(self, x: Any) -> Any:
         return x
@@ -103,6 +114,10 @@ class Sequential(_Container):
     TypeError, ValueError
         Something is not a Layer; a layer stands in two places.
 
+    Notes
+    -----
+    The container of PyTorch that has this name.
+
     Examples
     --------
     >>> import numpy as np
@@ -169,8 +184,24 @@ def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, Epilogue | None]
 class Residual(Composite):
     """The sum of two branches: ``y = main(x) + shortcut(x)``; without a shortcut, ``main(x) + x``.
 
-    ValueError where the branches do not give the same shape. Children: ``main`` and, if given, ``shortcut``.
+    Children: ``main`` and, if given, ``shortcut``.
 
+    Parameters
+    ----------
+    main : Layer
+    shortcut : Layer, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        One is no Layer; in `forward`, branches that give maps of different shapes.
+
+    Notes
+    -----
+    He et al., Deep Residual Learning (arXiv 1512.03385), equation 2.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> y = Residual(Identity())(np.ones((1, 1, 1, 2)))
     >>> y
@@ -210,10 +241,24 @@ class Residual(Composite):
 
 
 class Concat(_Container):
-    """The outputs of all branches, one behind the other along the channels: ``y = concatenate([branch(x), ...], axis=1)``.
+    """The outputs of all branches, one after the other along the channels: ``y = concatenate([branch(x), ...], axis=1)``.
 
-    Branches are given as the layers of `Sequential`. ValueError where they do not give maps of one size, or there is none.
+    Parameters
+    ----------
+    *branches, **named_branches : Layer
+        As the layers of `Sequential`. All read the same x (N, C, H, W).
 
+    Raises
+    ------
+    TypeError, ValueError
+        There is no branch, or one is no Layer; in `forward`, branches that give maps of different sizes.
+
+    Notes
+    -----
+    The inception modules of Szegedy et al. (arXiv 1409.4842); here ShuffleNet's unit of stride 2 (arXiv 1707.01083, figure 2c).
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from npconv.nn import ReLU
     >>> Concat(Identity(), ReLU())(np.full((1, 1, 1, 1), -2.0)).ravel()

@@ -142,9 +142,26 @@ class Conv2d(_Convolution):
 class DepthwiseConv2d(_Convolution):
     """Depthwise convolution with its kernels: `npconv.depthwise_conv2d`, x (N, C, H, W) to y (N, C * multiplier, P, Q).
 
-    Parameters and errors are those of `Conv2d`, with `channels` and the channel `multiplier` in place of in_channels,
-    out_channels and groups. ``params``: ``w`` (C * multiplier, 1, kh, kw), and ``b`` (C * multiplier,) where `bias`.
+    Parameters
+    ----------
+    channels : int
+    kernel : int or (rows, columns)
+    multiplier : int
+        Output channels for each channel of x.
+    stride, padding, dilation, bias, rng, dtype
+        As in `Conv2d`.
 
+    Attributes
+    ----------
+    params : ``w`` (C * multiplier, 1, kh, kw), and ``b`` (C * multiplier,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Conv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> DepthwiseConv2d(4, 3, stride=2, padding=1, bias=False, rng=np.random.default_rng(0))
     DepthwiseConv2d(4, 3, stride=2, padding=1, bias=False)
@@ -176,9 +193,23 @@ class DepthwiseConv2d(_Convolution):
 class PointwiseConv2d(_Convolution):
     """Pointwise (1x1) convolution with its kernel: `npconv.pointwise_conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
-    Parameters and errors are those of `Conv2d`, without kernel, padding and dilation. ``params``: ``w``
-    (O, C / groups, 1, 1), and ``b`` (O,) where `bias`.
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    stride, groups, bias, rng, dtype
+        As in `Conv2d`.
 
+    Attributes
+    ----------
+    params : ``w`` (O, C / groups, 1, 1), and ``b`` (O,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Conv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> PointwiseConv2d(4, 8, groups=2, rng=np.random.default_rng(0))
     PointwiseConv2d(4, 8, groups=2)
@@ -209,10 +240,29 @@ class SeparableConv2d(_Convolution):
     """Depthwise separable convolution with its two kernels: `npconv.separable_conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
     Nothing stands between the two parts (Keras's ``SeparableConv2D``); MobileNet's block, with batch norm and ReLU after
-    each, is `npconv.models.separable_block`. Parameters and errors are those of `Conv2d`, with the channel `multiplier`
-    of the depthwise part in place of groups. ``params``: ``w_depthwise`` (C * multiplier, 1, kh, kw), ``w_pointwise``
-    (O, C * multiplier, 1, 1), and ``b`` (O,) where `bias`.
+    each, is `npconv.models.separable_block`.
 
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel : int or (rows, columns)
+        Of the depthwise part.
+    multiplier : int
+        Channels that the depthwise part makes of each.
+    stride, padding, dilation, bias, rng, dtype
+        As in `Conv2d`.
+
+    Attributes
+    ----------
+    params : ``w_depthwise`` (C * multiplier, 1, kh, kw), ``w_pointwise`` (O, C * multiplier, 1, 1), and ``b`` (O,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Conv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> SeparableConv2d(4, 8, 3, padding="same", rng=np.random.default_rng(0)).parameter_count()  # 4 * 9 + 8 * 4 + 8
     76

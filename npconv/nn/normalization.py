@@ -72,6 +72,10 @@ class BatchNorm2d(Layer):
     TypeError, ValueError
         An argument of the wrong type or out of range; in training an empty batch, or n = 1 where `unbiased`.
 
+    Notes
+    -----
+    Ioffe and Szegedy (arXiv 1502.03167), algorithms 1 and 2.
+
     Examples
     --------
     >>> import numpy as np

@@ -61,7 +61,15 @@ class Plan(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What `on_batch` is told: `loss` and `accuracy` are means over the epoch's images so far."""
+    """What `on_batch` is told after each step.
+
+    Attributes
+    ----------
+    epoch, batch, batches : int
+        The epoch and the batch, counted from 1, and how many batches the epoch has.
+    loss, accuracy : float
+        Means over the epoch's images so far.
+    """
 
     epoch: int
     batch: int
@@ -71,10 +79,19 @@ class Batch(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """One epoch: loss and accuracy on the training images as they were trained on, and afterwards on the validation images.
+    """One epoch: how the model did on the training images, and afterwards on the validation images.
 
-    `loss` is that which was trained on, with smoothed labels where there are such; `validation_loss` has none. `lr` is the
-    learning rate of the epoch's last step.
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    lr : float
+        The learning rate of the last step.
+    loss, accuracy : float
+        On the training images as they were trained on, with smoothed labels where there are such.
+    validation_loss, validation_accuracy : float
+        Without smoothed labels.
+    seconds : float
     """
 
     epoch: int
@@ -180,6 +197,10 @@ def train(
     on_batch, on_epoch : function, optional
         Called with a `Batch` after each step and with an `Epoch` after each validation. The model may be looked at then.
 
+    Returns
+    -------
+    list of Epoch
+
     Raises
     ------
     ValueError, TypeError
@@ -190,6 +211,15 @@ def train(
         is not made.
     Interrupted
         See `stop`.
+
+    Examples
+    --------
+    >>> from npconv import data, models, optim
+    >>> net, rng = models.tiny_resnet(rng=np.random.default_rng(0)), np.random.default_rng(0)
+    >>> images, labels = np.tile(np.eye(8), (40, 1, 1)), np.arange(40) % 2
+    >>> images[1::2] *= -1
+    >>> len(train(net, data.from_arrays(images, labels), optim.SGD(0.1), epochs=2, batch=14, rng=rng))
+    2
     """
     epochs, batch, label_smoothing, augment, early_stop = plan.checked()
     progress = Progress.start(rng) if progress is None else progress  # type: ignore[arg-type]
@@ -240,7 +270,22 @@ _DIVERGED = "the loss must stay finite, which a lower learning rate may help"
 
 
 def best_epoch(records: Sequence[Epoch]) -> Epoch | None:
-    """The first of the best on the validation images; the loss decides between equals, of which there are many on few images."""
+    """The first of the best on the validation images; the loss decides between equals, of which there are many on few images.
+
+    Parameters
+    ----------
+    records : sequence of Epoch
+
+    Returns
+    -------
+    Epoch, or None where there is none
+
+    Examples
+    --------
+    >>> records = [Epoch(1, 0.1, 0.5, 0.9, 0.4, 0.8, 1.0), Epoch(2, 0.1, 0.3, 0.9, 0.3, 0.8, 1.0)]
+    >>> best_epoch(records).epoch
+    2
+    """
     return max(records, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss), default=None)
 
 
@@ -315,7 +360,25 @@ def _validate(
 
 
 def check_batch(model: Layer, dataset: Dataset, batch: int, processes: Processes | None = None) -> None:
-    """Raise ValueError, with what helps, where batches are too small for the model's batch norms or for the processes."""
+    """Raise ValueError, with what helps, where batches are too small for the model's batch norms or for the processes.
+
+    Parameters
+    ----------
+    model : Layer
+    dataset : Dataset
+    batch : int
+    processes : Processes, optional
+
+    Raises
+    ------
+    ValueError
+        A batch norm would have nothing to normalise by, or a process no image; the message says what helps.
+
+    Examples
+    --------
+    >>> from npconv import data, models
+    >>> check_batch(models.tiny_resnet(rng=np.random.default_rng(0)), data.digits(), 32)
+    """
     size = 1 if processes is None else processes.size
     count = len(dataset.train.images)
     least = count // max(batch_count(count, batch), 1)

@@ -222,12 +222,29 @@ FIELDS: dict[str, Kind] = {field.name: _kind(_HINTS[field.name], field.default) 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file: its keys are the options of `npconv train`, with - or _ between words.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Recipe
+
     Raises
     ------
     ImportError
         On Python 3.10 without the package tomli.
     ValueError
         The file is missing or no TOML, or has a key or a value that is no choice; the message names the nearest key.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "run.toml")
+    ...     _ = file.write_text("epochs = 3")
+    ...     read_recipe(file).epochs
+    3
     """
     try:
         import tomllib

@@ -54,6 +54,17 @@ class Run:
     Notes
     -----
     Use it inside ``with npconv.backend(run.recipe.backend):``.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, npconv
+    >>> from npconv import training
+    >>> recipe = training.Recipe(epochs=1, backend="numpy").checked()
+    >>> with tempfile.TemporaryDirectory() as folder, npconv.backend(recipe.backend):
+    ...     run = training.Run(recipe, pathlib.Path(folder))
+    ...     run.fit()
+    ...     run.finish().accuracy > 0.5
+    True
     """
 
     def __init__(self, recipe: Recipe, out: Path | None = None, *, processes: Processes | None = None) -> None:
