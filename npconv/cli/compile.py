@@ -110,8 +110,18 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
             *(((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)),
             ((x, ones(8, 1, 3, 3)), {"padding": 1, "stride": 2}),
         ],
+        "pointwise_conv2d": [
+            ((ones(2, 8, 16, 16), ones(8, 8, 1, 1)), {})
+        ],  # pixels for partial sums of the weights' gradient
         "channel_shuffle": [((x, 2), {})],
-        "batch_norm2d": [((x, channels, channels), {}), ((x, channels, channels, channels, channels), {})],
+        "batch_norm2d": [
+            ((x, channels, channels), {}),
+            ((x, channels, channels, channels, channels), {}),
+            (
+                (ones(1, 4, 4, 8).transpose(0, 3, 1, 2)[:, :4], ones(4), ones(4)),
+                {},
+            ),  # a slice of channels, which is copied
+        ],
         "upsample_nearest2d": [((x, scale), {}) for scale in (2, 3)],
         "max_pool2d": [((x, 2), {})],
         "avg_pool2d": [((x, kernel), {}) for kernel in (2, 3)],

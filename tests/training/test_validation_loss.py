@@ -8,7 +8,7 @@ import pytest
 import npconv
 from npconv import nn, optim
 from npconv.data import from_arrays
-from npconv.training import train
+from npconv.training import Plan, train
 
 
 def test_it_ends_the_training() -> None:
@@ -18,4 +18,4 @@ def test_it_ends_the_training() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(24, 3, rng=np.random.default_rng(0)))
     message = r"a lower learning rate may help, got nan on the validation images in epoch 1$"
     with npconv.backend("numpy"), pytest.raises(FloatingPointError, match=message):
-        train(model, spoilt, optim.SGD(0.05), epochs=2, batch=8, rng=np.random.default_rng(0))
+        train(model, spoilt, optim.SGD(0.05), Plan(epochs=2, batch=8), rng=np.random.default_rng(0))
