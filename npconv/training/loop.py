@@ -218,7 +218,7 @@ def train(
     >>> net, rng = models.tiny_resnet(rng=np.random.default_rng(0)), np.random.default_rng(0)
     >>> images, labels = np.tile(np.eye(8), (40, 1, 1)), np.arange(40) % 2
     >>> images[1::2] *= -1
-    >>> len(train(net, data.from_arrays(images, labels), optim.SGD(0.1), epochs=2, batch=14, rng=rng))
+    >>> len(train(net, data.from_arrays(images, labels), optim.SGD(0.1), Plan(epochs=2, batch=14), rng=rng))
     2
     """
     epochs, batch, label_smoothing, augment, early_stop = plan.checked()
