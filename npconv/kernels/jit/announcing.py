@@ -6,6 +6,7 @@ Of Numba's inner workings this file reads the dispatcher's compiler, as `linking
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -49,6 +50,7 @@ def announce(dispatcher: Any) -> None:
     compiler = dispatcher._compiler
     plain_compile = compiler.compile
 
+    @functools.wraps(plain_compile)
     def compile_announced(arguments: Any, return_type: Any) -> Any:
         with announced():
             return plain_compile(arguments, return_type)
