@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
 def results(geometry: Conv2dGeometry, arrays: tuple[np.ndarray, ...], package) -> list[np.ndarray]:
     x, w, b, dy = arrays
     return [
-        package.conv2d(x, w, b, geometry),
+        package.conv2d(x, w, b, None, geometry),
         package.conv2d_input_grad(dy, w, geometry),
         package.conv2d_weight_grad(dy, x, geometry),
     ]
@@ -157,7 +157,7 @@ def touched(geometry):
     x[...], dy[...] = 1, 1
     results = []
     for run, args in (
-        (kernels.conv2d, (x, w, b)), (kernels.conv2d_input_grad, (dy, w)), (kernels.conv2d_weight_grad, (dy, x))
+        (kernels.conv2d, (x, w, b, None)), (kernels.conv2d_input_grad, (dy, w)), (kernels.conv2d_weight_grad, (dy, x))
     ):
         before = resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
