@@ -84,7 +84,9 @@ def avg_pool2d_input_grad(dy: Array, count_include_pad: bool, geometry: Pool2dGe
     """Each pixel collects its share from the windows that it is in."""
     tiling = _tiling(geometry)
     if tiling is not None:
-        return upsample_nearest2d(dy / dy.dtype.type(tiling.scale_height * tiling.scale_width), tiling)
+        share = dy / dy.dtype.type(tiling.scale_height * tiling.scale_width)
+        share += dy.dtype.type(0)  # a sum of one: it begins with 0, so that -0 becomes 0
+        return upsample_nearest2d(share, tiling)
     dx = empty_channels_last(geometry.x_shape, dy.dtype)
     _avg_pool2d_input_grad(pixel_rows(dy), count_include_pad, geometry, pixel_rows(dx))
     return dx
