@@ -258,6 +258,14 @@ NUMBERS: dict[str, str] = {
 CHOOSING = ("relu", "relu6", "hard_sigmoid", "hard_swish", "max_pool2d")
 """Operators whose gradient depends on where x lies."""
 
+_QUOTIENTS = (
+    "avg_pool2d",
+    "global_avg_pool2d",
+    "octave_conv2d",
+    "octave_depthwise_conv2d",
+    "hard_sigmoid",
+    "hard_swish",
+)
 BIASES = ("b", "beta")
 NONFINITE = ("NaN", "infinity", "-infinity", "NaN unread")
 SCALED = ("large", "tiny", "denormal")
@@ -289,8 +297,8 @@ def _says_something(op: str, name: str, kind: str) -> bool:
         return False  # ghosts are added up with what they are made of
     if op == "softmax_cross_entropy":
         return kind not in ("infinity", "-infinity", "24 bits", *(("12 bits", "all equal") if name == "dy" else ()))
-    if kind == "24 bits" and op in ("avg_pool2d", "global_avg_pool2d", "hard_sigmoid", "hard_swish"):
-        return False  # a quotient is rounded
+    if kind == "24 bits" and op in _QUOTIENTS:
+        return False  # a quotient is rounded, or needs more digits beside others
     if name == "dy" and op in CHOOSING:
         return kind not in NONFINITE
     return not (op == "hard_swish" and kind == "-infinity")  # where 0 * -infinity is a choice

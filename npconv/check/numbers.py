@@ -244,8 +244,9 @@ def _exponents(problem: Problem, made: dict[str, Tree], target: str, kind: str, 
         exponent = int(np.finfo(dtype).minexp) - int(np.finfo(dtype).nmant)
         if problem.op in ("avg_pool2d", "global_avg_pool2d", "octave_conv2d", "octave_depthwise_conv2d"):
             exponent += min(8, int(np.finfo(dtype).nmant) // 3)  # still denormal when divided
-        elif problem.op in INEXACT:
-            exponent += min(12, int(np.finfo(dtype).nmant) // 3)  # well above the underflow that their bounds allow for
+        elif problem.op in INEXACT:  # well above the underflow that their bounds allow for
+            digits = int(np.finfo(dtype).nmant)
+            exponent += digits - 3 if problem.op == "softmax_cross_entropy" else min(12, digits // 3)
     elif kind == "tiny":
         exponent = {16: -6, 32: -100, 64: -900}[np.finfo(dtype).bits]
     elif kind == "large":
