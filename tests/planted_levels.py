@@ -6,13 +6,16 @@ contiguous, or computes in fewer bits: real ones are wrong where one of these is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from wrong import right
 
-from npconv.check.features import features
+from npconv.check import MODES, corpus
+from npconv.check.corpus import levels_of
+from npconv.check.examination import Checked, examine
+from npconv.check.features import LEAST, features
 from npconv.check.measuring import measure
 from npconv.geometry import Array
 from npconv.testing import Problem, named_arrays
@@ -41,6 +44,29 @@ def bugs(op: str) -> Iterator[LevelBug]:
                     yield _memory_bug(op, name.removeprefix("memory of "), level)
             else:
                 yield _size_bug(op, name, level)
+
+
+def shown_rarely(op: str, chosen: Iterable[LevelBug], *, seed: int) -> dict[tuple[str, str], int]:
+    """(feature, level) -> cases that show the bug, where these are fewer than LEAST of the default run's.
+
+    Only cases that have the level are run, the smallest first, until there are enough.
+    """
+    of_level: dict[tuple[str, str], list[Any]] = {}
+    for case in sorted(corpus.cases(op, 300, seed=seed), key=lambda case: case.size):
+        for place in levels_of(case):
+            of_level.setdefault(place, []).append(case)
+    found = {}
+    for bug in chosen:
+        checked = Checked(bug.forward, bug.backward)
+        questions = [question for question in checked.questions(MODES) if question[1] != "adjoint"]
+        count = 0
+        for case in of_level.get((bug.feature, bug.level), []):
+            count += any(finding.failures for finding in examine(checked, case, questions))
+            if count == LEAST:
+                break
+        if count < LEAST:
+            found[bug.feature, bug.level] = count
+    return found
 
 
 def _size_bug(op: str, name: str, level: str) -> LevelBug:
