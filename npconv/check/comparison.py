@@ -178,8 +178,14 @@ def compare(mode: Mode, got: Array, exact: Exact) -> Comparison:
 
 
 def is_bounded(rows: Sequence[Exact], case: Case) -> bool:
-    """Whether the bounds say anything: sums must be shorter than 1/u terms."""
-    return all(np.isfinite(row.bound(case.dtype)).all() for row in rows)
+    """Whether the bounds say anything: sums must be shorter than 1/u terms, and overflow in no order."""
+    return all(np.isfinite(row.bound(case.dtype)).all() and not _overflows(row, case) for row in rows)
+
+
+def _overflows(row: Exact, case: Case) -> bool:
+    """Whether a sum of the absolute terms is beyond the largest number; of a formula, whether the result is."""
+    sums = row.magnitude if case.has_exact_result else np.abs(row.value)
+    return bool(sums.max(initial=0.0, where=np.isfinite(sums)) > np.finfo(case.dtype).max)
 
 
 # --- what a call must return -------------------------------------------------------------------------------------
