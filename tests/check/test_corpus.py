@@ -139,7 +139,7 @@ def test_all_known_cases_are_in_the_default_run():
 
 
 def test_real_numbers_are_near_the_whole_ones():
-    case = corpus.chosen_cases("conv2d", 6, seed=5)[5]
+    case = next(case for case in corpus.known_cases("conv2d") if case.numbers is None)
     for (_, whole), (_, real) in zip(named_arrays(case.args), named_arrays(case.real().args), strict=True):
         assert (np.abs(whole - real) <= 0.4 + 1e-3 * np.abs(whole)).all()
         assert whole.size == 0 or (real % 1).any()
