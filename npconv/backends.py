@@ -69,16 +69,42 @@ def current_backend() -> str:
 
     It is, in this order: the innermost ``with npconv.backend(...)``, the environment variable ``NPCONV_BACKEND``,
     "numba" where Numba is installed and its compiler is not turned off, "numpy".
+
+    Returns
+    -------
+    "numba" or "numpy"
+
+    Examples
+    --------
+    >>> import npconv
+    >>> with npconv.backend("numpy"):
+    ...     npconv.current_backend()
+    'numpy'
     """
     return _chosen.get() or _default()
 
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Run the operators of this block, in this thread, on the backend `name`: "numpy" or "numba".
+    """Run the operators of this block, in this thread, on a backend; there is no silent fall-back.
 
-    Raises ValueError for another name and ImportError for a backend that is not installed; there is no fall-back.
+    Parameters
+    ----------
+    name : "numpy" or "numba"
 
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    ValueError
+        Another name.
+    ImportError
+        The backend is not installed.
+
+    Examples
+    --------
     >>> import npconv
     >>> with npconv.backend("numpy"):
     ...     npconv.current_backend()
@@ -102,8 +128,26 @@ def winograd(tiles: str) -> Iterator[None]:
       bounds it is the magnitude of a 4x4 patch, where the sum's own bound has nine pixels.
 
     The environment variable ``NPCONV_WINOGRAD`` changes the default. The NumPy backend sums products and knows no other way.
-    Raises ValueError for another name.
 
+    Parameters
+    ----------
+    tiles : "off" or "2x2"
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    ValueError
+        Another name.
+
+    Notes
+    -----
+    Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308).
+
+    Examples
+    --------
     >>> import numpy as np, npconv
     >>> x, w = np.ones((1, 16, 32, 32)), np.ones((32, 16, 3, 3))
     >>> with npconv.winograd("off"):
@@ -147,7 +191,7 @@ class _Primitives:
         return primitive
 
 
-# What operators call, as `primitives.conv2d(x, w, b, geometry)`: to editors and type checkers it is the reference. The
+# What operators call, as `primitives.conv2d(x, w, b, activation, geometry)`: to editors and type checkers it is the reference. The
 # arguments are right, for whoever calls has checked them, and are never modified, but by an optimiser's update.
 if TYPE_CHECKING:
     from npconv import reference
@@ -166,8 +210,11 @@ def _run(primitive: str, *arguments: Any) -> Any:
     numbers = _numbers(last, name == "numpy") if isinstance(last, tuple) else first.size
     if numbers * first.itemsize > SURE:
         check_fits(f"what {primitive} works on", numbers, first.itemsize)
-    with np.errstate(invalid="ignore") if name == "numpy" else contextlib.nullcontext():
-        return getattr(_package(name), primitive)(*arguments)
+    function = getattr(_package(name), primitive)
+    if name == "numba":
+        return function(*arguments)
+    with np.errstate(invalid="ignore"):
+        return function(*arguments)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -180,6 +227,8 @@ def _numbers(geometry: Any, laid_out: bool) -> int:
 
 def in_order(array: Any, channels_last: bool) -> Any:
     """A map (N, C, H, W) in channels-last or in C order: itself where it is, else a copy. No primitive: its numbers are the same."""
+    if channels_last and array.flags.aligned and is_channels_last(array):
+        return array
     if array.nbytes > SURE and 0 in array.strides:  # numbers that are not there yet
         check_fits("a map", array.size, array.itemsize)
     if current_backend() == "numba":
@@ -187,8 +236,6 @@ def in_order(array: Any, channels_last: bool) -> Any:
         return package.channels_last(array) if channels_last else package.c_order(array)
     if not channels_last:
         return np.ascontiguousarray(array)
-    if is_channels_last(array):
-        return array
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
@@ -242,6 +289,22 @@ def watch_layers(run: Callable[[Any, Forward, Any], Any]) -> Iterator[None]:
     It sees layers inside others, too, the outer ones first. A layer that another one runs along in the same sweep, such as the
     ReLU after a batch norm in training, is not called.
 
+    Parameters
+    ----------
+    run : function (layer, forward, x) -> y
+        Called for every layer; ``forward(x)`` is what the layer itself would give.
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    TypeError
+        Where the block is entered, `run` is no function.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from npconv import nn
     >>> seen = []
@@ -264,7 +327,13 @@ def call_layer(layer: Any, forward: Forward, x: Any) -> Any:
 
 
 def show_config() -> None:
-    """Print versions, backend, threads, threading layer, cache folder, vector width and Winograd's tiles."""
+    """Print versions, backend, threads, threading layer, cache folder, vector width and Winograd's tiles.
+
+    Examples
+    --------
+    >>> show_config()  # doctest: +ELLIPSIS
+    npconv           ...
+    """
     import platform
 
     from npconv.version import __version__

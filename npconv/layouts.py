@@ -32,6 +32,23 @@ from npconv.geometry import Array, Pair, check_array, integer, is_sequence, pair
 def nchw_to_nhwc(x: Array) -> Array:
     """Channels last: ``y[n,h,w,c] = x[n,c,h,w]``.
 
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        Of any dtype.
+
+    Returns
+    -------
+    array (N, H, W, C)
+        New, C-contiguous, of the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no array, or has no four axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> nchw_to_nhwc(np.array([[[[1, 2]], [[3, 4]]]])).tolist()
     [[[[1, 3], [2, 4]]]]
@@ -43,6 +60,23 @@ def nchw_to_nhwc(x: Array) -> Array:
 def nhwc_to_nchw(x: Array) -> Array:
     """Channels first: ``y[n,c,h,w] = x[n,h,w,c]``.
 
+    Parameters
+    ----------
+    x : array (N, H, W, C)
+        Of any dtype.
+
+    Returns
+    -------
+    array (N, C, H, W)
+        New, C-contiguous, of the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x is no array, or has no four axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> nhwc_to_nchw(np.array([[[[1, 3], [2, 4]]]])).tolist()
     [[[[1, 2]], [[3, 4]]]]
@@ -57,6 +91,23 @@ def nhwc_to_nchw(x: Array) -> Array:
 def oihw_to_hwio(w: Array) -> Array:
     """A kernel with its channels last: ``v[r,s,c,o] = w[o,c,r,s]``.
 
+    Parameters
+    ----------
+    w : array (O, C / groups, kh, kw)
+        Of any dtype.
+
+    Returns
+    -------
+    array (kh, kw, C / groups, O)
+        New, C-contiguous, of the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        w is no array, or has no four axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> oihw_to_hwio(np.array([[[[1, 2]]], [[[3, 4]]]])).tolist()
     [[[[1, 3]], [[2, 4]]]]
@@ -68,6 +119,23 @@ def oihw_to_hwio(w: Array) -> Array:
 def hwio_to_oihw(w: Array) -> Array:
     """A kernel with its channels first: ``v[o,c,r,s] = w[r,s,c,o]``.
 
+    Parameters
+    ----------
+    w : array (kh, kw, C / groups, O)
+        Of any dtype.
+
+    Returns
+    -------
+    array (O, C / groups, kh, kw)
+        New, C-contiguous, of the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        w is no array, or has no four axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> hwio_to_oihw(np.array([[[[1, 3]], [[2, 4]]]])).tolist()
     [[[[1, 2]]], [[[3, 4]]]]
@@ -79,8 +147,25 @@ def hwio_to_oihw(w: Array) -> Array:
 def depthwise_to_hwcm(w: Array, multiplier: int = 1) -> Array:
     """A depthwise kernel (C * m, 1, kh, kw) as TensorFlow's (kh, kw, C, m): ``v[r,s,c,o] = w[c*m + o, 0, r, s]``.
 
-    The shape of w does not tell the channel `multiplier` m, which must divide its first axis.
+    Parameters
+    ----------
+    w : array (C * m, 1, kh, kw)
+        Of any dtype.
+    multiplier : int
+        The channel multiplier m, which the shape of w does not tell; it must divide the first axis.
 
+    Returns
+    -------
+    array (kh, kw, C, m)
+        New, C-contiguous, of the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        w is no array of that shape, or the multiplier does not divide its first axis.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> w = np.array([10, 11, 20, 21]).reshape(4, 1, 1, 1)  # channels 1 and 2, two filters each
     >>> depthwise_to_hwcm(w, multiplier=2).tolist()
@@ -99,6 +184,23 @@ def depthwise_to_hwcm(w: Array, multiplier: int = 1) -> Array:
 def hwcm_to_depthwise(w: Array) -> Array:
     """TensorFlow's depthwise kernel (kh, kw, C, m) as (C * m, 1, kh, kw): ``v[c*m + o, 0, r, s] = w[r,s,c,o]``.
 
+    Parameters
+    ----------
+    w : array (kh, kw, C, m)
+        Of any dtype.
+
+    Returns
+    -------
+    array (C * m, 1, kh, kw)
+        New, C-contiguous, of the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        w is no array, or has no four axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> hwcm_to_depthwise(np.array([[[[10, 11], [20, 21]]]])).ravel().tolist()
     [10, 11, 20, 21]
@@ -111,6 +213,23 @@ def hwcm_to_depthwise(w: Array) -> Array:
 def oc_to_co(w: Array) -> Array:
     """A linear layer's weight as TensorFlow has it: ``v[c,o] = w[o,c]``.
 
+    Parameters
+    ----------
+    w : array (O, C)
+        Of any dtype.
+
+    Returns
+    -------
+    array (C, O)
+        New, C-contiguous, of the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        w is no array, or has no two axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> oc_to_co(np.array([[1, 2, 3], [4, 5, 6]])).tolist()
     [[1, 4], [2, 5], [3, 6]]
@@ -122,6 +241,23 @@ def oc_to_co(w: Array) -> Array:
 def co_to_oc(w: Array) -> Array:
     """A linear layer's weight as PyTorch has it: ``v[o,c] = w[c,o]``.
 
+    Parameters
+    ----------
+    w : array (C, O)
+        Of any dtype.
+
+    Returns
+    -------
+    array (O, C)
+        New, C-contiguous, of the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        w is no array, or has no two axes.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> co_to_oc(np.array([[1, 4], [2, 5], [3, 6]])).tolist()
     [[1, 2, 3], [4, 5, 6]]
@@ -138,6 +274,22 @@ def padding_to_torch(padding: Sequence[Sequence[int]]) -> tuple[int, int, int, i
 
     `npconv.geometry.explicit_padding` makes ((top, bottom), (left, right)) out of every other form.
 
+    Parameters
+    ----------
+    padding : ((top, bottom), (left, right))
+        In pixels, each at least 0.
+
+    Returns
+    -------
+    (left, right, top, bottom) : tuple of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        No two pairs of integers, or one is below 0.
+
+    Examples
+    --------
     >>> padding_to_torch(((1, 2), (3, 4)))
     (3, 4, 1, 2)
     """
@@ -148,6 +300,22 @@ def padding_to_torch(padding: Sequence[Sequence[int]]) -> tuple[int, int, int, i
 def torch_to_padding(pad: Sequence[int]) -> tuple[Pair, Pair]:
     """torch.nn.functional.pad's (left, right, top, bottom) as ((top, bottom), (left, right)).
 
+    Parameters
+    ----------
+    pad : (left, right, top, bottom)
+        In pixels, each at least 0.
+
+    Returns
+    -------
+    ((top, bottom), (left, right)) : tuple of pairs of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        No four integers, or one is below 0.
+
+    Examples
+    --------
     >>> torch_to_padding((3, 4, 1, 2))
     ((1, 2), (3, 4))
     """
@@ -158,6 +326,22 @@ def torch_to_padding(pad: Sequence[int]) -> tuple[Pair, Pair]:
 def padding_to_onnx(padding: Sequence[Sequence[int]]) -> tuple[int, int, int, int]:
     """((top, bottom), (left, right)) as the attribute pads of ONNX: (top, left, bottom, right).
 
+    Parameters
+    ----------
+    padding : ((top, bottom), (left, right))
+        In pixels, each at least 0.
+
+    Returns
+    -------
+    (top, left, bottom, right) : tuple of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        No two pairs of integers, or one is below 0.
+
+    Examples
+    --------
     >>> padding_to_onnx(((1, 2), (3, 4)))
     (1, 3, 2, 4)
     """
@@ -168,6 +352,22 @@ def padding_to_onnx(padding: Sequence[Sequence[int]]) -> tuple[int, int, int, in
 def onnx_to_padding(pads: Sequence[int]) -> tuple[Pair, Pair]:
     """The attribute pads of ONNX, (top, left, bottom, right), as ((top, bottom), (left, right)).
 
+    Parameters
+    ----------
+    pads : (top, left, bottom, right)
+        In pixels, each at least 0.
+
+    Returns
+    -------
+    ((top, bottom), (left, right)) : tuple of pairs of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        No four integers, or one is below 0.
+
+    Examples
+    --------
     >>> onnx_to_padding([1, 3, 2, 4])
     ((1, 2), (3, 4))
     """

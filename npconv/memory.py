@@ -46,6 +46,24 @@ def is_channels_last(x: Array) -> bool:
     return x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+def lies_channels_last(x: Array) -> bool:
+    """Whether x is channels-last, or a part of such a map: the channels of a pixel lie beside each other, whatever else does."""
+    return is_channels_last(x) or (x.shape[1] > 1 and x.strides[1] == x.itemsize)
+
+
+def is_slice_of_channels(x: Array) -> bool:
+    """Whether x is a slice of channels of a channels-last map: its pixels have one distance, and channels beside each other."""
+    _, channels, height, width = x.shape
+    image, channel, row, pixel = x.strides
+    return (
+        (channels == 1 or channel == x.itemsize)
+        and (width == 1 or height == 1 or row == width * pixel)
+        and (len(x) == 1 or image == (height * row if height > 1 else width * pixel))
+        and width > 1
+        and pixel >= channels * x.itemsize
+    )
+
+
 def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
     """Like `empty`, a map of the shape (N, C, H, W), in channels-last order."""
     batch, channels, height, width = shape

@@ -19,6 +19,8 @@ import npconv.kernels
 import npconv.models
 import npconv.reference
 
+os.environ.setdefault("NPCONV_QUIET", "1")  # what commands print shall not depend on whether kernels are compiled
+
 sys.path.insert(0, str(Path(__file__).parent))  # for definitions.py and checks.py
 
 # The same examples on every run; NPCONV_EXAMPLES=1000 looks deeper. A fixture that chooses the backend may live as long

@@ -134,6 +134,9 @@ def picked_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
                     "conv2d", (x, w, whole(out_channels)), {"padding": 1, "stride": stride, "groups": groups}
                 )
                 yield problem, whole(*problem.forward().shape)
+    for channels, out_channels, groups in ((16, 24, 1), (42, 36, 3), (7, 40, 1)):  # pixels for several parts
+        x, w = whole(3, channels, 12, 10), whole(out_channels, channels // groups, 1, 1)
+        yield Problem("conv2d", (x, w), {"groups": groups}), whole(3, out_channels, 12, 10)
     for size, (height, width) in itertools.product((2, 4), ((8, 8), (6, 34), (9, 7))):
         x = whole(2, 3, height, width) * 16
         for op, args, options in (
@@ -161,7 +164,7 @@ def run_joins(guard: Guard, dtype: type) -> None:
     """What joins branches, no operators either: whole maps, and slices of channels of larger ones."""
     for (batch, height, width), guard.side in itertools.product([(1, 1, 1), (3, 7, 7), (2, 40, 70)], SIDES):
         whole = np.ones((batch, 5, height, width), dtype)
-        for x in (whole, whole[:, 1:4]):
+        for x in (whole, whole[:, 1:4], kernels.channels_last(whole)[:, 1:4]):
             kernels.add(x, x, "relu6")
             kernels.concatenate_input_grad(
                 kernels.concatenate((x, x, x), "relu"),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import fuzzing
 import numpy as np
 import pytest
+import right_calls
 
 import npconv
 from npconv import OctaveMap, models, nn, ops, optim
 
-CALLS = {call.name: call for call in fuzzing.calls()}
+CALLS = {call.name: call for call in right_calls.calls()}
 HUGE = 10**400
 AMBIGUOUS = np.array([2, 2])
 MANY_LINES = np.zeros((1, 4, 6, 5))
-X = fuzzing.X
+X = right_calls.X
 
 # Each was an error of another kind, or of many lines, when it was found.
 CORPUS = [
@@ -53,6 +54,9 @@ CORPUS = [
     ("nn.BatchNorm2d", {"momentum_convention": AMBIGUOUS}),
     ("nn.BatchNorm2d", {"unbiased": AMBIGUOUS}),
     ("nn.SqueezeExcite", {"channels": MANY_LINES}),
+    ("nn.SqueezeExcite used", {"x": ()}),
+    ("nn.SqueezeExcite used", {"x": OctaveMap(None, None)}),
+    ("nn.SqueezeExcite used", {"x": (X, None, X)}),
     ("nn.Concat", {"two": MANY_LINES}),
     ("models.resnet", {"squeeze_excite": AMBIGUOUS}),
     ("models.resnet", {"depth": AMBIGUOUS}),
@@ -80,6 +84,7 @@ CORPUS = [
     ("costs.conv2d", {"direction": AMBIGUOUS}),
     ("costs.conv2d", {"count_padding": AMBIGUOUS}),
     ("costs.conv2d", {"itemsize": HUGE}),
+    ("costs.conv2d", {"itemsize": np.int8(-3)}),
     ("costs.count", {"shape": (1, 4, 2**31 - 1, 2**31 - 1)}),
     ("costs.global_avg_pool2d", {"x_shape": (np.array([1, HUGE], object), 4, 6, 6)}),
     ("costs.separable_macs", {"alpha": np.timedelta64(3, "s")}),
@@ -136,6 +141,12 @@ def test_what_was_found_stays_mended(backend, name, wrong):
         call(arguments)
 
 
+def test_an_itemsize_of_few_bits_is_a_number_like_others():
+    """NumPy's own error, when it was found: 474 bytes are out of the bounds of int8."""
+    call = CALLS["costs.conv2d"]
+    assert call(call.arguments | {"itemsize": np.int8(3)}) == call(call.arguments | {"itemsize": 3})
+
+
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in fuzzing.LARGE and "fed" not in name])
 def test_some_random_calls(name):
     with npconv.backend("numpy"):
@@ -151,18 +162,14 @@ def test_many_random_calls(backend, name):
     for seed in seeds:
         arguments = fuzzing.case(CALLS[name], seed)
         found = fuzzing.judge(CALLS[name], arguments)
-        if found is not None and found.startswith(
-            "slow: models."
-        ):  # the weights of a network 255 times as wide take their time
-            continue
-        assert found is None, f"{seed}: {fuzzing.described(arguments)}"
+        assert found is None, f"{found} {seed}: {fuzzing.described(arguments)}"
 
 
 # --- the judge ---------------------------------------------------------------------------------------------------
 
 
 def verdict(function, **arguments):
-    return fuzzing.judge(fuzzing.Call("planted", function, arguments), arguments, seconds=1)
+    return fuzzing.judge(right_calls.Call("planted", function, arguments), arguments, seconds=1)
 
 
 def test_a_foreign_error_is_found():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import math
 import re
 import runpy
 import shutil
@@ -63,6 +64,23 @@ def test_a_page_runs_and_computes_every_formula_that_it_shows(page, evaluated):
     assert not not_computed
     assert pictures, "a page has a picture"
     assert source.count("\nassert ") + source.count("    assert ") >= 2, "a page compares what it shows"
+
+
+def by_hand(source):
+    """The chains like ``4*10 + 7 = 47`` in the text of a page, each as the values of its sides that are numbers alone."""
+    text = " ".join(line.removeprefix("#").strip() for line in source.splitlines())
+    for literal in re.findall(r"``([^`]+)``", text):
+        sides = [side for side in literal.split(" = ") if re.fullmatch(r"(sqrt|[0-9\s.+*/()-])+", side)]
+        if len(sides) > 1:
+            yield literal, {eval(side, {"sqrt": math.sqrt}) for side in sides}
+
+
+def test_what_a_page_works_out_by_hand_is_right():
+    chains = [chain for page in PAGES for chain in by_hand(page.read_text(encoding="utf-8"))]
+    assert len(chains) >= 12
+    assert [literal for literal, values in chains if len(values) > 1] == []
+    ((_, values),) = by_hand("# a planted mistake, ``y = 1*1\n# + 2*2 = 6``")
+    assert values == {5, 6}
 
 
 def test_every_page_has_a_place_in_the_order():

@@ -40,6 +40,7 @@ MODULES = (
     "npconv.layouts",
     "npconv.costs",
     "npconv.papers",
+    "npconv.studies",
     "npconv.check",
     "npconv.testing",
     "npconv.explain",

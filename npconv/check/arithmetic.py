@@ -125,6 +125,10 @@ def fingerprint(
     by_threads : mapping, optional
         Number of threads -> the same function running on so many.
 
+    Returns
+    -------
+    Arithmetic
+
     Raises
     ------
     TypeError, ValueError

@@ -39,7 +39,14 @@ LONGEST_MESSAGE = 300  # characters of an exception's own words
 
 
 class Checked(NamedTuple):
-    """What is checked: two functions, either of which may be missing, and what they take."""
+    """What is checked: two functions, either of which may be missing, and what they take.
+
+    Attributes
+    ----------
+    forward, backward : function, or None
+    contract : Contract
+        How they are called.
+    """
 
     forward: Function | None
     backward: Function | None

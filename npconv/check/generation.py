@@ -27,13 +27,31 @@ def cases_for(
 
         test_conv = npconv.check.cases_for("conv2d", my_conv, my_conv_backward)
 
-    Parameters, and the signatures of both functions, are those of `npconv.check.run`. A test fails with the report, in
-    which each failure has its smallest case and a program that shows it; it is skipped where all is `Unsupported`.
+    A test fails with the report, in which each failure has its smallest case and a program that shows it; it is skipped where
+    all is `Unsupported`.
+
+    Parameters
+    ----------
+    op, forward, backward, cases, seed, dtype
+        As in `npconv.check.run`, with the same signatures of both functions.
+
+    Returns
+    -------
+    function
+        For a name in a test module that begins with ``test_``.
 
     Raises
     ------
     ImportError
         pytest is not installed.
+    TypeError, ValueError
+        As by `npconv.check.run`.
+
+    Examples
+    --------
+    >>> import npconv
+    >>> callable(cases_for("relu", npconv.relu, cases=5))
+    True
     """
     import pytest
 

@@ -65,6 +65,13 @@ class BorderMap(NamedTuple):
 
     Rows 0, 1, 2 are the first three of a map, the last three its last, and row 3 is all between; columns likewise. A map
     of fewer rows has only the outer ones.
+
+    Attributes
+    ----------
+    worst : array (2 * BORDER + 1, 2 * BORDER + 1)
+        float64: the largest error, in rounding bounds.
+    wrong, count : arrays of the same shape
+        int64: how many numbers were wrong, of how many.
     """
 
     worst: Array  # the largest error in units of the bound

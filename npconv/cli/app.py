@@ -19,6 +19,7 @@ from npconv.cli.runs import evaluate_run, plot, runs
 from npconv.cli.show import show
 from npconv.cli.study import study
 from npconv.cli.summary import summary
+from npconv.cli.sweep import sweep
 from npconv.cli.tables import tables
 from npconv.cli.train import train
 
@@ -29,6 +30,7 @@ app.command("evaluate")(evaluate_run)
 app.command()(plot)
 app.command()(runs)
 app.command()(study)
+app.command()(sweep)
 app.command()(summary)
 app.command()(tables)
 app.command()(explain)

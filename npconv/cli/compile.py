@@ -41,6 +41,7 @@ def compile_kernels(
     dtype: Annotated[str | None, typer.Option(help="Only float32 or only float64.", show_default="both")] = None,
 ) -> None:
     """Compile every kernel that this machine has not compiled yet, and keep the code for all later processes."""
+    os.environ.setdefault("NPCONV_QUIET", "1")  # in the processes that compile
     console = line_console()
     with one_line(ValueError, ImportError, OSError), backends.backend("numba"):
         if dtype not in (None, *DTYPES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,7 @@ def study(
 
     Prints a table with mean and spread over the seeds, and writes a picture and, beside it, a JSON file with the numbers.
     """
+    os.environ.setdefault("NPCONV_QUIET", "1")  # the bar shows that something is done
     out = Path(f"study-{name}.png") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
         one_of("NAME", name, STUDIES)
@@ -140,6 +142,7 @@ def _photograph(kept: dict[str, Sequential], dataset: Dataset) -> dict[str, Any]
 def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], found: dict[str, Any] | None) -> None:
     """Write the PNG: accuracy over what is varied and over cost, and what was found in maps beside it."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
     count = 2 if found is None else 3
     figure = Figure(figsize=(6 * count, 4.6), layout="constrained")
@@ -154,6 +157,9 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
         axes[1].errorbar([one.macs for one in some], means, spreads, fmt="o", **options)
     axes[0].set(xlabel=chosen.axis, ylabel="test accuracy, mean and spread over seeds")
     axes[1].set(xlabel="multiply-accumulates for an image", xscale="log")
+    axes[1].xaxis.set_major_locator(MaxNLocator(5))  # a logarithm's own ticks lie on each other, or there is none
+    axes[1].xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[1].xaxis.set_minor_locator(NullLocator())
     for place in axes[:2]:
         place.grid(alpha=0.3)
         place.legend(fontsize="small")

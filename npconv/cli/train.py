@@ -16,94 +16,18 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from npconv import backends
 from npconv.cli import curves
+from npconv.cli.choices import chosen, with_choices
 from npconv.cli.console import line_console
 from npconv.cli.errors import BAD_USAGE, FAILED, INTERRUPTED, one_line
 from npconv.cli.events import event_writer
 from npconv.cli.signals import signals_deferred
-from npconv.data.augmentation import AUGMENTATIONS
-from npconv.models import MODELS
 from npconv.training import Batch, Epoch, Interrupted, Processes, Recipe, Run, best_epoch, read_recipe, world
-from npconv.training.recipe import DTYPES, NO_DECAY, OPTIMIZERS, SCHEDULES
-
-CHOICES = "network and optimiser"
+from npconv.training.recipe import option_name
 
 
+@with_choices()
 def train(
-    model: Annotated[
-        str | None, typer.Option(help=f"The network: {', '.join(MODELS)}, or any other.", show_default="mobilenet")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-O", metavar="NAME=VALUE", help="Any option of the network; repeatable."),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, fashion-mnist, an .npz file, an IDX pair, a CIFAR folder, a folder of pictures by class, a CSV file.",
-            show_default="digits",
-        ),
-    ] = None,
-    validation: Annotated[
-        str | None, typer.Option(help="Validation images of any such kind.", show_default="a tenth of the others")
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option(help="Test images of any such kind.", show_default="the data's own, or a fifth")
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="To scale and cut pictures to, as 64 or 48x64.",
-            show_default="their own, 64 where they differ",
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.", show_default="12")] = None,
-    batch: Annotated[int | None, typer.Option(help="At most how many images make a step.", show_default="32")] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help=f"{', '.join(OPTIMIZERS)}.", show_default="sgd, with Nesterov's momentum")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="The highest learning rate.", show_default=f"by {CHOICES}")] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help=f"Of the learning rate: {', '.join(SCHEDULES)}.", show_default="cosine")
-    ] = None,
-    warmup: Annotated[
-        float | None, typer.Option(help="Share of the steps in which the rate rises.", show_default="0.1")
-    ] = None,
-    momentum: Annotated[float | None, typer.Option(help="Of sgd.", show_default="0.9")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="", show_default="0.0005 with sgd")] = None,
-    no_decay: Annotated[
-        str | None,
-        typer.Option(
-            help=f"What it leaves alone: {', '.join(NO_DECAY)} (biases and batch norms; those and depthwise kernels).",
-            show_default="vectors",
-        ),
-    ] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of all gradients.", show_default="none")] = None,
-    label_smoothing: Annotated[float | None, typer.Option(help="In [0, 1].", show_default="0.1")] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(help=f"none, or some of {', '.join(AUGMENTATIONS)}, as flip,rotate=10.", show_default="shift"),
-    ] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Keep a moving average of the weights, as 0.99.", show_default="none")
-    ] = None,
-    early_stop: Annotated[
-        int | None, typer.Option(help="End after so many epochs without a better one.", show_default="never")
-    ] = None,
-    weights_file: Annotated[
-        str | None, typer.Option("--weights", help="Begin with these; another number of classes gets a new head.")
-    ] = None,
-    freeze: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Layers that stay so, as 'stem.*'; repeatable.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(help=f"{', '.join(DTYPES)}.", show_default="float32")] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Of weights, order and augmentation; the split stays the same.", show_default="0"),
-    ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
-    ] = None,
+    *,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file with any of these options; the command line goes first.")
     ] = None,
@@ -118,15 +42,14 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder, bit for bit.")
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
+    **given: Any,
 ) -> None:
     """Train a tiny network on real handwritten digits, or on your own images.
 
     Writes metrics.jsonl (a line per epoch), summary.json, config.toml, weights.safetensors (of the best epoch), curves.png and a
     checkpoint, from which --resume goes on after Ctrl-C, SIGTERM or a crash.
     """
-    names = {"option": option, "freeze": freeze, "weights": weights_file}
-    given: dict[str, Any] = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
-    given |= {name: tuple(value) if isinstance(value, list) else value for name, value in names.items()}
+    os.environ.setdefault("NPCONV_QUIET", "1")  # it says itself when kernels are compiled
     run = None
     with one_line(ImportError):
         processes = world()
@@ -135,9 +58,9 @@ def train(
             with one_line(ValueError, TypeError, ImportError, OSError), _first_one_speaks(processes):
                 _share_cores(processes)
                 if resume is None:
-                    recipe = (Recipe() if config is None else read_recipe(config)).changed(given).checked()
+                    recipe = chosen(config, given)
                 else:
-                    others = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+                    others = [option_name(name) for name in given]
                     others += ["--config"] * (config is not None) + ["--out"] * (out is not None)
                     if others:
                         raise ValueError(f"--resume must come without other choices, got {', '.join(others)}")

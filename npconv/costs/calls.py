@@ -19,6 +19,25 @@ LARGEST_MAP = 2**56  # numbers: NumPy counts bytes in 63 bits
 def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool = True) -> CallCost:
     """The cost of one call of a primitive, as `npconv.backends.record` lists it: forward or gradient, any primitive.
 
+    Parameters
+    ----------
+    primitive : str
+    arguments : sequence
+        What it is called with: arrays, whose numbers are not looked at, and its geometry or options.
+    count_padding : bool
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    CallCost
+
+    Raises
+    ------
+    ValueError
+        There is no such primitive.
+
+    Examples
+    --------
     >>> x = np.zeros((1, 8, 4, 4), np.float32)
     >>> call_cost("relu", (x,))[:4]
     ('relu', 'activation', (1, 8, 4, 4), (1, 8, 4, 4))
@@ -108,7 +127,29 @@ def call_cost(primitive: str, arguments: Sequence[Any], *, count_padding: bool =
 
 
 def calls_of(primitive: str, arguments: Sequence[Any], *, count_padding: bool = True) -> list[CallCost]:
-    """The cost of one call of a primitive, part by part where it is a composite: of its convolutions, its pooling, its sums."""
+    """The cost of one call of a primitive, part by part where it is a composite: of its convolutions, its pooling, its sums.
+
+    Parameters
+    ----------
+    primitive, arguments, count_padding
+        As in `call_cost`.
+
+    Returns
+    -------
+    list of CallCost
+        One, where the primitive is no composite.
+
+    Raises
+    ------
+    ValueError
+        There is no such primitive.
+
+    Examples
+    --------
+    >>> x = np.zeros((1, 8, 4, 4), np.float32)
+    >>> [call.kind for call in calls_of("relu", (x,))]
+    ['activation']
+    """
     geometry, itemsize = arguments[-1] if arguments else None, _first_array(arguments).itemsize
     directions: tuple[Direction, ...] = GRADIENTS if primitive.endswith("_grad") else ("forward",)
     has_bias = isinstance(geometry, SeparableGeometry | OctaveGeometry) and directions == ("forward",)
@@ -133,7 +174,29 @@ def unread(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def zeros_of(primitive: str, *arguments: Any) -> Any:
-    """Zeros of the form of the primitive's result, for whoever stands in for a backend and computes nothing."""
+    """Zeros of the form of the primitive's result, for whoever stands in for a backend and computes nothing.
+
+    Parameters
+    ----------
+    primitive : str
+    *arguments
+        What it is called with.
+
+    Returns
+    -------
+    array, or tuple or named tuple of arrays
+        Of the dtype of the first array; None for an optimiser's update.
+
+    Raises
+    ------
+    ValueError
+        There is no such primitive, or its result would have more numbers than NumPy can count.
+
+    Examples
+    --------
+    >>> zeros_of("relu", np.ones((1, 8, 4, 4), np.float32)).shape
+    (1, 8, 4, 4)
+    """
     first, geometry = _first_array(arguments), arguments[-1]
     dtype = first.dtype
 

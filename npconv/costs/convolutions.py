@@ -41,6 +41,15 @@ def conv2d(
     bias, direction, count_padding, itemsize
         See the top of `npconv.costs`.
 
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.conv2d`; no such direction, an itemsize below 1.
+
     Notes
     -----
     Without the padding's taps, ``P * kh`` becomes the number of pairs (p, r) for which row ``p*stride + r*dilation - pad``
@@ -71,8 +80,27 @@ def depthwise_conv2d(
 ) -> Cost:
     """Depthwise convolution of x (N, C, H, W) with w (C * m, 1, kh, kw): ``N * C * m * P * Q * kh * kw``.
 
-    The other arguments are those of `conv2d`. MobileNets (arXiv 1704.04861), section 3.1, equation 4.
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (C * m, 1, kh, kw)
+    bias, stride, padding, dilation, direction, count_padding, itemsize
+        As in `conv2d`.
 
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.depthwise_conv2d`; no such direction, an itemsize below 1.
+
+    Notes
+    -----
+    MobileNets (arXiv 1704.04861), section 3.1, equation 4.
+
+    Examples
+    --------
     >>> depthwise_conv2d((1, 512, 14, 14), (512, 1, 3, 3), padding=1).macs
     903168
     """
@@ -92,8 +120,27 @@ def pointwise_conv2d(
 ) -> Cost:
     """Pointwise convolution of x (N, C, H, W) with w (O, C / groups, 1, 1): ``N * O * P * Q * C / groups``.
 
-    The other arguments are those of `conv2d`.
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (O, C / groups, 1, 1)
+    bias, stride, groups, direction, itemsize
+        As in `conv2d`.
 
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.pointwise_conv2d`; no such direction, an itemsize below 1.
+
+    Notes
+    -----
+    MobileNets (arXiv 1704.04861), section 3.1, the second part of equation 5.
+
+    Examples
+    --------
     >>> pointwise_conv2d((1, 512, 14, 14), (512, 512, 1, 1)).macs
     51380224
     """
@@ -107,8 +154,25 @@ def pointwise_conv2d(
 def linear(
     x_shape: Shape, w_shape: Shape, *, bias: bool = False, direction: Direction = "forward", itemsize: int = 4
 ) -> Cost:
-    """A fully connected layer on x (N, C) with w (O, C): ``N * C * O``; see `conv2d` for the other arguments.
+    """A fully connected layer, `npconv.linear`, on x (N, C) with w (O, C): ``N * C * O``.
 
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C), (O, C)
+    bias, direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes that do not fit together; no such direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> linear((1, 1024), (1000, 1024), bias=True)
     Cost(macs=1024000, parameters=1025000, elements_in=1024, elements_out=1000, bytes_moved=4108096)
     """
@@ -142,9 +206,31 @@ def separable_conv2d(
 ) -> Cost:
     """The depthwise separable convolution that replaces a standard one of w (O, C, kh, kw): depthwise, then pointwise.
 
-    Its kernels are (C * multiplier, 1, kh, kw) and (O, C * multiplier, 1, 1). The other arguments are those of `conv2d`.
+    Its kernels are (C * multiplier, 1, kh, kw) and (O, C * multiplier, 1, 1).
+
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (O, C, kh, kw)
+    multiplier : int
+        Channels that the depthwise part makes of each.
+    bias, stride, padding, dilation, direction, count_padding, itemsize
+        As in `conv2d`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `conv2d`; a multiplier below 1.
+
+    Notes
+    -----
     MobileNets (arXiv 1704.04861), section 3.1, equation 5.
 
+    Examples
+    --------
     >>> separable_conv2d((1, 512, 14, 14), (512, 512, 3, 3), padding=1)[:2]  # table 3: 52.3 and 0.27 million
     (52283392, 266752)
     """
@@ -178,9 +264,31 @@ def ghost_conv2d(
     """The ghost convolution that replaces a standard one of w (n, C / groups, kh, kw), the ratio s being `ratio`.
 
     m = ceil(n / s) primary maps cost ``N * m * P * Q * (C / groups) * kh * kw``; their m * (s - 1) ghosts, filtered d x d
-    with d = `cheap_kernel`, cost ``N * m * (s - 1) * P * Q * d * d``, those that are cut at the end included. The other
-    arguments are those of `conv2d`. GhostNet (arXiv 1911.11907), section 3.1.
+    with d = `cheap_kernel`, cost ``N * m * (s - 1) * P * Q * d * d``, those that are cut at the end included.
 
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (n, C / groups, kh, kw)
+    ratio : int
+    cheap_kernel : int or (rows, columns)
+    stride, padding, dilation, groups, direction, count_padding, itemsize
+        As in `conv2d`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `conv2d`; a ratio or a cheap kernel below 1.
+
+    Notes
+    -----
+    GhostNet (arXiv 1911.11907), section 3.1.
+
+    Examples
+    --------
     >>> ghost_conv2d((1, 64, 8, 8), (32, 64, 3, 3), ratio=2, padding=1).macs  # 64 * (16*64*9 + 16*9)
     599040
     """

@@ -55,10 +55,19 @@ class Cost(NamedTuple):
 
 
 class CallCost(NamedTuple):
-    """One call of a primitive: its name, the kind of work, the shapes of the map it read first and of its output, its cost.
+    """The cost of one call of a primitive, with what was called.
 
-    A convolution's kind tells what it is, not how it was called: "depthwise" for one input channel per group and more
-    than one group, else "pointwise" for a 1 x 1 kernel, else "group" or "standard".
+    Attributes
+    ----------
+    primitive : str
+        Its name in `npconv.backends`, as "conv2d" or "conv2d_input_grad".
+    kind : str
+        A convolution's kind tells what it is, not how it was called: "depthwise" for one input channel per group and more
+        than one group, else "pointwise" for a 1 x 1 kernel, else "group" or "standard".
+    in_shape, out_shape : tuple of int
+        Of the map that it reads first, and of its first result.
+    groups : int
+    cost : Cost
     """
 
     primitive: str
@@ -77,7 +86,7 @@ def check_options(direction: Direction, itemsize: int) -> None:
 
 def traffic(read: int, written: int, other: int, itemsize: int, *, macs: int = 0, parameters: int = 0) -> Cost:
     """The cost of work that reads and writes so many numbers of maps, and so many `other` numbers: weights, statistics."""
-    return Cost(macs, parameters, read, written, itemsize * (read + written + other))
+    return Cost(macs, parameters, read, written, int(itemsize) * (read + written + other))
 
 
 def map_cost(

@@ -31,6 +31,25 @@ def avg_pool2d(
 ) -> Cost:
     """The traffic of `npconv.avg_pool2d`: x is read and y written, or dy read and dx written.
 
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    kernel, stride, padding, ceil_mode
+        As in `npconv.avg_pool2d`.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.avg_pool2d`; no such direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> avg_pool2d((1, 1, 4, 4), 2)
     Cost(macs=0, parameters=0, elements_in=16, elements_out=4, bytes_moved=80)
     """
@@ -50,6 +69,25 @@ def max_pool2d(
 ) -> Cost:
     """The traffic of `npconv.max_pool2d`; its gradient reads x again, to find each window's largest pixel.
 
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    kernel, stride, padding, ceil_mode
+        As in `npconv.max_pool2d`.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.max_pool2d`; no such direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> max_pool2d((1, 1, 4, 4), 2, direction="input_grad").elements_in
     20
     """
@@ -60,6 +98,23 @@ def max_pool2d(
 def global_avg_pool2d(x_shape: Shape, *, direction: Direction = "forward", itemsize: int = 4) -> Cost:
     """The traffic of `npconv.global_avg_pool2d`.
 
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such shape or direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> global_avg_pool2d((1, 8, 7, 7)).elements_out
     8
     """
@@ -77,6 +132,25 @@ def upsample_nearest2d(
 ) -> Cost:
     """The traffic of `npconv.upsample_nearest2d`.
 
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    scale, size
+        As in `npconv.upsample_nearest2d`.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.upsample_nearest2d`; no such direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> upsample_nearest2d((1, 1, 2, 2), 2).elements_out
     16
     """
@@ -87,6 +161,25 @@ def upsample_nearest2d(
 def channel_shuffle(x_shape: Shape, groups: int, *, direction: Direction = "forward", itemsize: int = 4) -> Cost:
     """The traffic of `npconv.channel_shuffle`, and of its inverse: every number is read and written.
 
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    groups : int
+        Divides C.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.channel_shuffle`; no such direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> channel_shuffle((1, 6, 1, 1), groups=2).bytes_moved
     48
     """
@@ -96,8 +189,26 @@ def channel_shuffle(x_shape: Shape, groups: int, *, direction: Direction = "forw
 
 
 def activation(x_shape: Shape, *, direction: Direction = "forward", itemsize: int = 4) -> Cost:
-    """The traffic of ReLU, ReLU6, hard sigmoid and hard swish on x of any shape; their gradients read dy and x.
+    """The traffic of `npconv.relu`, `npconv.relu6`, `npconv.hard_sigmoid` and `npconv.hard_swish`; their gradients read dy and x.
 
+    Parameters
+    ----------
+    x_shape : sequence of int
+        With any number of axes.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such shape or direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> activation((2, 3), direction="input_grad").bytes_moved
     72
     """
@@ -106,8 +217,30 @@ def activation(x_shape: Shape, *, direction: Direction = "forward", itemsize: in
 
 
 def add(x_shape: Shape, *, direction: Direction = "forward", itemsize: int = 4) -> Cost:
-    """The traffic of a sum of two maps of one shape; its gradient is dy for both, which moves nothing.
+    """The traffic of a sum of two maps of one shape, as in `npconv.nn.Residual`; its gradient is dy for both, which moves nothing.
 
+    Parameters
+    ----------
+    x_shape : sequence of int
+        With any number of axes.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such shape or direction, an itemsize below 1.
+
+    Notes
+    -----
+    The sum at the end of a residual unit (arXiv 1512.03385).
+
+    Examples
+    --------
     >>> add((2, 3)).bytes_moved
     72
     """
@@ -125,6 +258,25 @@ def batch_norm2d(
     stays in the cache. One pass over dy and x gives all gradients: the input gradient has its traffic, the weight gradient
     only what it writes, dgamma and dbeta (fixed: dmean and dvar too).
 
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    batch_statistics : bool
+        Whether mean and variance are the batch's own, so that they have no gradients.
+    direction, itemsize
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such shape or direction, an itemsize below 1.
+
+    Examples
+    --------
     >>> batch_norm2d((1, 8, 2, 2))
     Cost(macs=0, parameters=16, elements_in=32, elements_out=32, bytes_moved=384)
     """

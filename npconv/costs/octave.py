@@ -37,9 +37,32 @@ def octave_conv2d(
 
     Of C channels int(alpha_in * C) are low, at half the size, and of O int(alpha_out * O). The cost is that of the up to
     four convolutions between them, with the traffic of pooling, of up-sampling and of adding where two paths meet. The
-    parameters are those of the standard convolution, for every alpha. The other arguments are those of `conv2d`, and
-    `stride_mode` that of `npconv.octave_conv2d`. Drop an Octave (arXiv 1904.05049), sections 3.2 and 3.3.
+    parameters are those of the standard convolution, for every alpha.
 
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (O, C / groups, kh, kw)
+    alpha_in, alpha_out : float in [0, 1]
+    stride_mode : "pool" or "conv"
+        As in `npconv.octave_conv2d`.
+    bias, stride, padding, dilation, groups, direction, count_padding, itemsize
+        As in `npconv.costs.conv2d`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.costs.conv2d`; an alpha outside of [0, 1], groups that do not divide a frequency's channels.
+
+    Notes
+    -----
+    Drop an Octave (arXiv 1904.05049), sections 3.2 and 3.3.
+
+    Examples
+    --------
     >>> standard, half = {"alpha_in": 0, "alpha_out": 0}, {"alpha_in": 0.5, "alpha_out": 0.5}
     >>> shapes = (1, 8, 4, 4), (8, 8, 3, 3)
     >>> octave_conv2d(*shapes, padding=1, **half).macs / octave_conv2d(*shapes, padding=1, **standard).macs
@@ -85,9 +108,33 @@ def octave_depthwise_conv2d(
 ) -> Cost:
     """The octave convolution that replaces a depthwise one of x (N, C, H, W) with w (C * m, 1, kh, kw).
 
-    Every channel stays in its frequency. The other arguments are those of `octave_conv2d`.
+    Every channel stays in its frequency.
+
+    Parameters
+    ----------
+    x_shape, w_shape : (N, C, H, W), (C * m, 1, kh, kw)
+    alpha : float in [0, 1]
+        int(alpha * C) channels are low, at half the size.
+    stride_mode : "pool" or "conv"
+        As in `npconv.octave_conv2d`.
+    bias, stride, padding, dilation, direction, count_padding, itemsize
+        As in `npconv.costs.conv2d`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `npconv.costs.depthwise_conv2d`; an alpha outside of [0, 1].
+
+    Notes
+    -----
     Drop an Octave (arXiv 1904.05049), section 3.3.
 
+    Examples
+    --------
     >>> octave_depthwise_conv2d((1, 8, 4, 4), (8, 1, 3, 3), alpha=0.5, padding=1).macs  # (4*16 + 4*4) * 9
     720
     """

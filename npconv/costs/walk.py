@@ -157,6 +157,25 @@ def count(model: Model, input_shape: Shape, *, count_padding: bool = True) -> Mo
     closed-form cost and answers with zeros of the right shape: nothing is convolved, so large networks take hardly longer
     than small ones. The model itself is left as it is: mode, statistics, what its layers keep.
 
+    Parameters
+    ----------
+    model : Model
+        A layer of `npconv.nn`, or anything else that has these three methods.
+    input_shape : (N, C, H, W)
+    count_padding : bool
+        See the top of `npconv.costs`.
+
+    Returns
+    -------
+    ModelCost
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such shape, or a model that does not take it.
+
+    Examples
+    --------
     >>> import npconv
     >>> class Doubled:
     ...     w = np.full((8, 8, 1, 1), 2.0, np.float32)

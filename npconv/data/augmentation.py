@@ -20,6 +20,20 @@ Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 def random_shift(images: Array, rng: np.random.Generator, pixels: int = 1) -> Array:
     """Each image (C, H, W) of `images` moved by up to `pixels` rows and columns, edges repeated: a light augmentation.
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+        Of any dtype; never modified.
+    rng : numpy.random.Generator
+    pixels : int
+
+    Returns
+    -------
+    array (N, C, H, W)
+        Of the dtype of images.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> random_shift(np.arange(3.0).reshape(1, 1, 1, 3), np.random.default_rng(2))
     array([[[[0., 0., 1.]]]])
@@ -32,6 +46,20 @@ def pad_crop(images: Array, rng: np.random.Generator, pixels: int = 4) -> Array:
 
     As CIFAR's images are augmented (He et al., arXiv 1512.03385, section 4.2).
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+        Normalised, of any dtype; never modified.
+    rng : numpy.random.Generator
+    pixels : int
+
+    Returns
+    -------
+    array (N, C, H, W)
+        Of the dtype of images.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> pad_crop(np.arange(1.0, 4.0).reshape(1, 1, 1, 3), np.random.default_rng(9), 1)
     array([[[[2., 3., 0.]]]])
@@ -52,6 +80,19 @@ def _moved(images: Array, rng: np.random.Generator, pixels: int, mode: str) -> A
 def flip(images: Array, rng: np.random.Generator) -> Array:
     """Each image mirrored, left for right, with probability 1/2.
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+        Of any dtype; never modified.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    array (N, C, H, W)
+        Of the dtype of images.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> flip(np.arange(3.0).reshape(1, 1, 1, 3), np.random.default_rng(3)).ravel()
     array([2., 1., 0.])
@@ -66,6 +107,20 @@ def flip(images: Array, rng: np.random.Generator) -> Array:
 def rotate(images: Array, rng: np.random.Generator, degrees: float = 15.0) -> Array:
     """Each image turned about its middle by up to `degrees` to either side, between its pixels linear, edges repeated.
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+        float32 or float64; never modified.
+    rng : numpy.random.Generator
+    degrees : float
+
+    Returns
+    -------
+    array (N, C, H, W)
+        Of the dtype of images.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> x = np.ones((1, 1, 3, 3))
     >>> bool((rotate(x, np.random.default_rng(0)) == x).all())
@@ -94,6 +149,20 @@ def color(images: Array, rng: np.random.Generator, strength: float = 0.2) -> Arr
 
     Brightness moves by up to `strength` standard deviations of the data, the others are scaled by 1 - strength to 1 + strength.
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+        Normalised; float32 or float64, never modified.
+    rng : numpy.random.Generator
+    strength : float
+
+    Returns
+    -------
+    array (N, C, H, W)
+        Of the dtype of images.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> color(np.zeros((1, 1, 1, 2)), np.random.default_rng(0), 0.0).ravel()
     array([0., 0.])
@@ -118,6 +187,13 @@ def _map(pixels: Array) -> Array:
 class Augmentation:
     """Augmentations one after the other, each a function and its setting; None where it has none.
 
+    Attributes
+    ----------
+    steps : tuple of (function, number or None)
+        Each is called as ``function(images, rng, number)``, or without a number where that is None.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> Augmentation(((random_shift, 0),))(np.ones((1, 1, 2, 2)), np.random.default_rng(0)).shape
     (1, 1, 2, 2)
@@ -141,10 +217,23 @@ AUGMENTATIONS: dict[str, Callable[..., Array]] = {
 
 
 def parse_augmentation(text: str) -> Augmentation | None:
-    """What ``"shift=1,flip,rotate=10"`` says: names of `AUGMENTATIONS`, each with its setting where one is given.
+    """What ``"shift=1,flip,rotate=10"`` says: names of augmentations, each with its setting where one is given.
 
-    ``"none"`` is None. Raises ValueError for another name or a setting that is none.
+    Parameters
+    ----------
+    text : str
 
+    Returns
+    -------
+    Augmentation, or None where the text is "none"
+
+    Raises
+    ------
+    ValueError
+        Another name, or a setting that is none.
+
+    Examples
+    --------
     >>> [function.__name__ for function, _ in parse_augmentation("flip,rotate=10").steps]
     ['flip', 'rotate']
     """

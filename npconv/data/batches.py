@@ -22,6 +22,20 @@ def batches(
 
     The parts differ by at most one image: a last part of a single image would break batch normalisation.
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+    labels : array (N,)
+    batch : int of at least 1
+    rng : numpy.random.Generator, optional
+
+    Returns
+    -------
+    iterator of (images, labels)
+        Of their dtypes and memory orders.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> [labels.tolist() for _, labels in batches(np.zeros((5, 1, 2, 2)), np.arange(5), 4)]
     [[0, 1, 2], [3, 4]]
@@ -36,13 +50,41 @@ def parts(order: Array, batch: int) -> list[Array]:
 
 
 def batch_count(images: int, batch: int) -> int:
-    """How many batches of at most `batch` images `batches` makes of this many images."""
+    """How many batches of at most `batch` images `batches` makes of this many images.
+
+    Parameters
+    ----------
+    images : int
+    batch : int of at least 1
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> batch_count(5, 4)
+    2
+    """
     return -(-images // integer("batch", batch, minimum=1))
 
 
 def take(images: Array, index: Array) -> Array:
     """The images (N, C, H, W) at `index`, in the memory order of `images`.
 
+    Parameters
+    ----------
+    images : array (N, C, H, W)
+        Of any dtype.
+    index : array (M,) of int
+
+    Returns
+    -------
+    array (M, C, H, W)
+        New, of the dtype of images.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> take(np.arange(4.0).reshape(4, 1, 1, 1), np.array([2, 0])).ravel()
     array([2., 0.])
@@ -65,6 +107,17 @@ def in_background(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
 
     What it raises is raised at its place in the order. Closing the iterator ends the thread.
 
+    Parameters
+    ----------
+    items : iterator
+    ahead : int of at least 1
+
+    Returns
+    -------
+    iterator
+
+    Examples
+    --------
     >>> list(in_background(iter([1, 2, 3])))
     [1, 2, 3]
     """

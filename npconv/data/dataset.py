@@ -17,17 +17,36 @@ WHITES = 1.0, 16.0, 255.0, 65535.0  # what a white pixel counts: floats, scikit-
 
 
 class Part(NamedTuple):
-    """Images (N, C, H, W), float32 and normalised, channels-last in memory, and their labels (N,), int64."""
+    """Normalised images and their labels.
+
+    Attributes
+    ----------
+    images : array (N, C, H, W)
+        float32, channels-last in memory.
+    labels : array (N,)
+        int64.
+    """
 
     images: Array
     labels: Array
 
 
 class Dataset(NamedTuple):
-    """Labelled images in three disjoint parts, normalised by `mean` and `std` (C,), the training images' own.
+    """Labelled images in three disjoint parts, normalised by the training images' own mean and standard deviation.
 
     New images are prepared for a network that learned from it by ``(image - mean[:, None, None]) / std[:, None, None]``.
-    `class_names` has one name for each of the `classes`; `white` is what a white pixel counts before normalisation.
+
+    Attributes
+    ----------
+    name : str
+    classes : int
+    train, validation, test : Part
+    mean, std : array (C,)
+        float32.
+    class_names : tuple of str
+        One for each class.
+    white : float
+        What a white pixel counts before normalisation.
     """
 
     name: str
@@ -48,6 +67,10 @@ def digits(seed: int = 0) -> Dataset:
     ----------
     seed : int
         Decides which image is in which part, and nothing else. Results compare as long as it stays.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
@@ -102,6 +125,10 @@ def from_arrays(
     validation, test : (images, labels), optional
         Parts that are already set apart. Without a validation part, a tenth of the others is split off for it.
 
+    Returns
+    -------
+    Dataset
+
     Raises
     ------
     TypeError
@@ -124,7 +151,31 @@ def from_arrays(
 
 
 def from_source(source: Source, *, seed: int) -> Dataset:
-    """The data set that `source` holds; what is wrong with it is said as by `from_arrays`."""
+    """The data set that `source` holds.
+
+    Parameters
+    ----------
+    source : Source
+    seed : int
+        Decides which images are split off for the parts that it does not have.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `from_arrays`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npconv.data import Labelled, Source
+    >>> images, labels = np.arange(20.0 * 4).reshape(20, 2, 2), np.arange(20) % 2
+    >>> from_source(Source("squares", {"train": Labelled(images, labels)}), seed=0).train.images.shape
+    (14, 1, 2, 2)
+    """
     rng = np.random.default_rng(integer("seed", seed, minimum=0))
     pixels = {name: _checked(part.images) for name, part in source.parts.items()}
     train = pixels["train"]

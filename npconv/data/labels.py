@@ -24,6 +24,10 @@ def numbered(
     class_names : sequence of str
         Of numbers 0 to K - 1, where the data has names for them.
 
+    Returns
+    -------
+    (labels, names) : list of arrays (N,) of int64, and tuple of str
+
     Raises
     ------
     TypeError, ValueError

@@ -50,12 +50,21 @@ def load(
     size : (rows, columns), optional
         What pictures are scaled and cut to.
 
+    Returns
+    -------
+    Dataset
+
     Raises
     ------
     ImportError
         A package is missing that reads these data.
     ValueError, TypeError
         No such name or file, a damaged or unknown one, or other contents than `from_arrays` takes; the message names the file.
+
+    Examples
+    --------
+    >>> load("digits").classes
+    10
     """
     if data == "digits":
         if validation is not None or test is not None:
@@ -86,7 +95,7 @@ def load_all(
     Parameters
     ----------
     data : str or path
-        As for `load`.
+        A file or folder, as for `load`, or "fashion-mnist".
     class_names : sequence of str
         The network's: labels get their numbers by these names, where the data has names.
     mean, std : array (C,)
@@ -94,10 +103,22 @@ def load_all(
     size : (rows, columns), optional
         The network's, to which pictures are scaled and cut.
 
+    Returns
+    -------
+    Part
+
     Raises
     ------
     ValueError, TypeError
         As by `load`, and where a class is none of the network's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/new.npz", images=np.zeros((3, 2, 2)), labels=np.array([0, 1, 1]))
+    ...     load_all(f"{folder}/new.npz", class_names=("a", "b"), mean=np.zeros(1), std=np.ones(1)).images.shape
+    (3, 1, 2, 2)
     """
     source = _source(data, size)
     images, labels = _whole(source, source)

@@ -23,7 +23,25 @@ GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N"}
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The picture files anywhere below `folder`, by their suffix, sorted; hidden ones are none."""
+    """The picture files anywhere below `folder`, by their suffix, sorted; hidden ones are none.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of Path
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.png", "a.jpg", "notes.txt"):
+    ...         pathlib.Path(folder, name).touch()
+    ...     [path.name for path in picture_files(pathlib.Path(folder))]
+    ['a.jpg', 'b.png']
+    """
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
@@ -33,12 +51,30 @@ def open_picture(path: Path, channels: int) -> Image.Image:
 
     What is transparent is white, whatever colour hides there. 16 bits become 8. Of several frames it is the first.
 
+    Parameters
+    ----------
+    path : path
+    channels : 1 or 3
+
+    Returns
+    -------
+    PIL.Image.Image
+
     Raises
     ------
     ImportError
         Pillow is not installed.
     ValueError
         The file is missing, no whole picture, too large, or of 32 bits per channel, whose white is not known.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGBA", (4, 3)).save(f"{folder}/clear.png")
+    ...     open_picture(pathlib.Path(folder, "clear.png"), 1).getpixel((0, 0))
+    255
     """
     with _opened(path) as file:
         return _plain(file, channels)
@@ -96,9 +132,30 @@ def look(path: Path) -> tuple[tuple[int, int], bool]:
 
 
 def fitted(picture: Image.Image, size: tuple[int, int], crop: float = 1.0, path: Path | None = None) -> Array:
-    """The middle of a picture as uint8 (rows, columns, channels): the shorter side is scaled to size / crop, the rest cut off.
+    """The middle of a picture: the shorter side is scaled to size / crop, the rest cut off.
 
-    Raises ValueError, with the `path` that it came from, where it is so long and thin that it would be too large.
+    Parameters
+    ----------
+    picture : PIL.Image.Image
+    size : (rows, columns)
+    crop : float in (0, 1]
+    path : path, optional
+        Where it came from, for the message.
+
+    Returns
+    -------
+    array (rows, columns, channels) of uint8
+
+    Raises
+    ------
+    ValueError
+        The picture is so long and thin that it would be too large.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> fitted(Image.new("RGB", (40, 30)), (8, 8)).shape
+    (8, 8, 3)
     """
     resampling = _pillow().Resampling.BICUBIC
     rows, columns = size

@@ -9,7 +9,15 @@ from npconv.geometry import Array
 
 
 class Labelled(NamedTuple):
-    """Images (N, H, W), (N, C, H, W) or (N, H, W, C) of any numbers, and labels (N,) of any kind that `numbered` takes."""
+    """Images and their labels, as they were found.
+
+    Attributes
+    ----------
+    images : array (N, H, W), (N, C, H, W) or (N, H, W, C)
+        Of numbers of any kind.
+    labels : array (N,), (N, 1) or (N, K)
+        Of any kind that `numbered` takes.
+    """
 
     images: Array
     labels: Array

@@ -35,6 +35,12 @@ class Explanation(NamedTuple):
         The multiply-accumulates by the names of the sizes, as a formula; "" where there are none.
     source : str
         Where the operator was published.
+
+    Examples
+    --------
+    >>> from npconv.explain import EXPLANATIONS
+    >>> print(EXPLANATIONS["relu"].formulas[0])
+    y[i] = x[i] if x[i] > 0 else 0
     """
 
     op: str

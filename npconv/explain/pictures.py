@@ -36,6 +36,20 @@ def draw_numbers(
         What fills a cell, lightly, and what frames it.
     border : int
         So many rows and columns at each side are padding: grey.
+
+    Raises
+    ------
+    ValueError
+        No array of two axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> axes = Figure().subplots()
+    >>> draw_numbers(axes, np.eye(2), "the identity", frames={(0, 0): "red"})
+    >>> axes.get_title()
+    'the identity'
     """
     from matplotlib.patches import Rectangle  # here, since it takes a second
 
@@ -59,6 +73,18 @@ def draw_numbers(
 def window(row: int, column: int, kernel: Array | tuple[int, int], colour: str) -> dict[tuple[int, int], str]:
     """The cells under a kernel whose first tap is at (row, column), all in one colour.
 
+    Parameters
+    ----------
+    row, column : int
+    kernel : array (..., kh, kw) of any dtype, or (kh, kw)
+    colour : str
+
+    Returns
+    -------
+    dict of (row, column) to colour
+
+    Examples
+    --------
     >>> window(1, 2, (1, 2), "red")
     {(1, 2): 'red', (1, 3): 'red'}
     """

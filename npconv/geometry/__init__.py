@@ -8,6 +8,7 @@ Imports nothing else of npconv.
 
 from __future__ import annotations
 
+from npconv.geometry.axis import Axis
 from npconv.geometry.channels import check_shuffle_groups, ghost_channels, octave_channels
 from npconv.geometry.checks import (
     FLOAT_DTYPES,
@@ -51,6 +52,7 @@ __all__ = [
     "LARGEST",
     "SURE",
     "Array",
+    "Axis",
     "Conv2dGeometry",
     "GhostGeometry",
     "IntOrPair",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from npconv.geometry.axis import Axis
 from npconv.geometry.checks import IntOrPair, Pair, check_shape, integer, kept, pair, shape
 from npconv.geometry.padding import Padding, Sides, explicit_padding, output_size, padding_form
 
@@ -97,19 +98,35 @@ class Conv2dGeometry(NamedTuple):
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.batch, self.out_channels, self.out_height, self.out_width
 
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Its rows and its columns."""
+        return (
+            Axis(
+                self.in_height,
+                self.out_height,
+                self.kernel_height,
+                self.stride_height,
+                self.dilation_height,
+                self.pad_top,
+            ),
+            Axis(
+                self.in_width, self.out_width, self.kernel_width, self.stride_width, self.dilation_width, self.pad_left
+            ),
+        )
+
     def numbers(self, laid_out: bool) -> int:
         """How many numbers the largest array has that the convolution and its gradients work on.
 
-        Where it is `laid_out`, as by the reference, padding is pixels of a larger map, and each window has its own ones, but for
+        Where it is `laid_out`, as by the reference, windows are regular in a larger map, and each has its own pixels, but for
         a depthwise convolution's, which are looked at where they are.
         """
         largest = max(map(math.prod, (self.x_shape, self.w_shape, self.y_shape)))
         if not laid_out:
             return largest
-        height = self.pad_top + self.in_height + self.pad_bottom
-        width = self.pad_left + self.in_width + self.pad_right
         windows = self.out_height * self.out_width * self.kernel_height * self.kernel_width
-        pixels = max(height * width, windows if self.in_channels_per_group > 1 else 0)
+        plane = math.prod(axis.length for axis in self.axes)
+        pixels = max(plane, windows if self.in_channels_per_group > 1 else 0)
         return max(largest, self.batch * self.in_channels * pixels)
 
     def check_bias(self, b: object) -> None:

@@ -33,18 +33,27 @@ def free_bytes() -> float:
 
 
 def _answers() -> Iterator[float]:
-    """What the machine has: free, as Linux says it, or in all; and what its container has left, of the two kinds there are."""
+    """What the machine has: free, as Linux says it, or in all; what the process's limit leaves of address space (`ulimit -v`); and
+    what its container has left, of the two kinds there are.
+    """
     with contextlib.suppress(OSError, AttributeError, ValueError):
         yield float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         yield int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024.0
+    with contextlib.suppress(ImportError, OSError, ValueError):  # no such limits on Windows
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            yield float(limit - pages * resource.getpagesize())
     groups = Path("/sys/fs/cgroup")
-    for limit, used in (
+    for allowed, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         with contextlib.suppress(OSError, ValueError):  # "max" is no number and no limit
-            yield float((groups / limit).read_text(encoding="ascii")) - float(
+            yield float((groups / allowed).read_text(encoding="ascii")) - float(
                 (groups / used).read_text(encoding="ascii")
             )

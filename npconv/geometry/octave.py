@@ -16,7 +16,13 @@ FREQUENCIES = ("high", "low")
 
 
 class OctaveMap(NamedTuple):
-    """A feature map in two frequencies: high (N, Ch, H, W) and low (N, Cl, ceil(H / 2), ceil(W / 2)); an absent one is None."""
+    """A feature map in two frequencies, the low one at half the size; an absent one is None.
+
+    Attributes
+    ----------
+    high, low : array (N, Ch, H, W), array (N, Cl, ceil(H / 2), ceil(W / 2)), or None
+        float16, float32 or float64.
+    """
 
     high: Array | None
     low: Array | None
@@ -25,7 +31,11 @@ class OctaveMap(NamedTuple):
 class OctaveWeight(NamedTuple):
     """The four kernels of an octave convolution, ``hl`` leading from high to low; an absent path is None.
 
-    hh (Oh, Ch / groups, kh, kw), hl (Ol, Ch / groups, kh, kw), lh (Oh, Cl / groups, kh, kw), ll (Ol, Cl / groups, kh, kw).
+    Attributes
+    ----------
+    hh, hl : array (Oh, Ch / groups, kh, kw), array (Ol, Ch / groups, kh, kw), or None
+        float16, float32 or float64.
+    lh, ll : array (Oh, Cl / groups, kh, kw), array (Ol, Cl / groups, kh, kw), or None
     """
 
     hh: Array | None = None
@@ -35,7 +45,13 @@ class OctaveWeight(NamedTuple):
 
 
 class OctaveBias(NamedTuple):
-    """One bias per output: high (Oh,) and low (Ol,); an absent one is None."""
+    """One bias per output of an octave convolution; an absent one is None.
+
+    Attributes
+    ----------
+    high, low : array (Oh,), array (Ol,), or None
+        float16, float32 or float64.
+    """
 
     high: Array | None
     low: Array | None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from npconv.geometry.axis import Axis
 from npconv.geometry.checks import IntOrPair, Pair, check_shape, flag, kept, pair, shape
 from npconv.geometry.padding import Padding, Sides, explicit_padding, output_size, padding_form
 
@@ -56,14 +57,20 @@ class Pool2dGeometry(NamedTuple):
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.batch, self.channels, self.out_height, self.out_width
 
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Its rows and its columns, without the taps that are on padding for every output: they change no sum and no maximum."""
+        return (
+            Axis(self.in_height, self.out_height, self.kernel_height, self.stride_height, 1, self.pad_top).on_pixels(),
+            Axis(self.in_width, self.out_width, self.kernel_width, self.stride_width, 1, self.pad_left).on_pixels(),
+        )
+
     def numbers(self, laid_out: bool) -> int:
-        """How many numbers the largest array has that the pooling and its gradient work on; padding too where it is `laid_out`."""
+        """How many numbers the largest array has that the pooling and its gradient work on; windows too where they are `laid_out`."""
         largest = max(math.prod(self.x_shape), math.prod(self.y_shape))
         if not laid_out:
             return largest
-        height = max(self.pad_top + self.in_height, (self.out_height - 1) * self.stride_height + self.kernel_height)
-        width = max(self.pad_left + self.in_width, (self.out_width - 1) * self.stride_width + self.kernel_width)
-        return max(largest, self.batch * self.channels * height * width)
+        return max(largest, self.batch * self.channels * math.prod(axis.length for axis in self.axes))
 
     def check_dy(self, dy: object) -> None:
         """Raise unless `dy` has the shape of the output."""
@@ -126,11 +133,8 @@ class UpsampleGeometry(NamedTuple):
         return self.batch, self.channels, self.out_height, self.out_width
 
     def numbers(self, laid_out: bool) -> int:
-        """How many numbers the larger map has; what is cropped too where it is `laid_out`."""
-        height, width = self.out_height, self.out_width
-        if laid_out:
-            height, width = self.in_height * self.scale_height, self.in_width * self.scale_width
-        return self.batch * self.channels * max(height * width, self.in_height * self.in_width)
+        """How many numbers the larger map has, `laid_out` or not."""
+        return max(math.prod(self.x_shape), math.prod(self.y_shape))
 
     def check_dy(self, dy: object) -> None:
         """Raise unless `dy` has the shape of the output."""

@@ -13,8 +13,8 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled
-from npconv.kernels.orders import of_channels_last_maps
-from npconv.kernels.sums import LIMITS, pitch_of, pixels_from
+from npconv.kernels.orders import of_channels_last_maps, pitch_of, pixels_from
+from npconv.kernels.sums import LIMITS, limits_of
 from npconv.kernels.vectors import Code, Int, Mask, Pointer, emitted
 from npconv.memory import empty_channels_last, empty_like, flat, is_channels_last, pixel_rows
 
@@ -25,7 +25,7 @@ RUN = 4096  # numbers that a thread moves at a time
 def add(x: Array, other: Array, activation: str | None) -> Array:
     """The activation of the sum of two maps of one shape and memory order."""
     y = empty_like(x)
-    _add(flat(x), flat(other), np.array(LIMITS[activation], x.dtype), flat(y))
+    _add(flat(x), flat(other), limits_of(activation, x.dtype), flat(y))
     return y
 
 
@@ -79,7 +79,7 @@ def accumulate(total: Array, part: Array) -> None:
     """total += part, where total may be a slice of channels."""
     if is_channels_last(total) and is_channels_last(part):
         numbers = flat(total)
-        _add(numbers, flat(part), np.array(LIMITS[None], total.dtype), numbers)
+        _add(numbers, flat(part), limits_of(None, total.dtype), numbers)
     else:
         total += part
 
@@ -89,9 +89,9 @@ def _limit(x: Array, by: Array, activation: str | None, beyond: tuple[float, flo
     if not x.size:
         return
     limits = np.array([LIMITS[activation], beyond], x.dtype)
-    pitches = np.array([pitch_of(x), pitch_of(by), pitch_of(y)])
+    pitches = (pitch_of(x), pitch_of(by), pitch_of(y))
     rows, channels = x.size // x.shape[1], x.shape[1]
-    if (pitches == channels).all():  # whole maps: longer rows fill the vectors better
+    if pitches == (channels,) * 3:  # whole maps: longer rows fill the vectors better
         rows, channels = -(-x.size // RUN), RUN
     _limit_rows(pixels_from(x), pixels_from(by), pixels_from(y), pitches, limits.reshape(-1), rows, channels, x.size)
 

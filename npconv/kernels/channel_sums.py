@@ -1,8 +1,9 @@
 """Sums over the pixels of a map: of its numbers, of products, and about a centre.
 
 A map is read as (parts, pixels, channels), a part being an image or the whole batch. The pixels of a part are cut into
-chunks at places that depend on its sizes alone; a chunk adds eight pixels in the map's own dtype and only what comes of them
-in float64, since converting each number would be most of the work; the chunks' sums are added in order. So a sum has the
+chunks at places that depend on its sizes alone; a chunk adds eight pixels in the map's own dtype, one after the other (eight at
+once are eight streams, at a third of the speed), and only what comes of them in float64, since converting each number would
+be most of the work; the chunks' sums are added in order. So a sum has the
 same bits on any number of threads, and an image's wherever it stands in the batch.
 
 Where channels are few, neighbouring pixels count as more channels (`folded`), so that the innermost loop is long.
@@ -63,14 +64,17 @@ def _sums_of_channels(x, chunk, partial, total):
         s, first = np.int64(item) // chunks, np.int64(item) % chunks * chunk
         last = min(first + chunk, pixels)
         whole = first + (last - first) // EIGHT * EIGHT
+        eight = np.empty(lanes, x.dtype)
         for c in range(lanes):
             partial[item, c] = 0.0
         for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
             for c in range(lanes):
-                eight = x[s, m, c]
-                for k in range(np.uint64(1), np.uint64(EIGHT)):
-                    eight += x[s, m + k, c]
-                partial[item, c] += eight
+                eight[c] = x[s, m, c]
+            for k in range(np.uint64(1), np.uint64(EIGHT)):
+                for c in range(lanes):
+                    eight[c] += x[s, m + k, c]
+            for c in range(lanes):
+                partial[item, c] += eight[c]
         for m in range(whole, last):
             for c in range(lanes):
                 partial[item, c] += x[s, m, c]
@@ -108,20 +112,23 @@ def _gradient_sums(dy, x, line, limits, chunk, partial, total):
         s, first = np.int64(item) // chunks, np.int64(item) % chunks * chunk
         last = min(first + chunk, pixels)
         whole = first + (last - first) // EIGHT * EIGHT
+        sum_g, product = np.empty(lanes, x.dtype), np.empty(lanes, x.dtype)
         for c in range(lanes):
             partial[item, 0, c] = 0.0
             partial[item, 1, c] = 0.0
         for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
             for c in range(lanes):
-                sum_g, product = zero, zero
-                for k in range(np.uint64(EIGHT)):
-                    away = x[s, m + k, c] - line[0, c]
+                sum_g[c], product[c] = zero, zero
+            for k in range(np.uint64(EIGHT)):
+                for c in range(lanes):
+                    away, number = x[s, m + k, c] - line[0, c], dy[s, m + k, c]
                     value = away * line[1, c] + line[2, c]
-                    g = zero if (value <= low) | (value >= high) else dy[s, m + k, c]
-                    sum_g += g
-                    product += g * away
-                partial[item, 0, c] += sum_g
-                partial[item, 1, c] += product
+                    g = zero if (value <= low) | (value >= high) else number
+                    sum_g[c] += g
+                    product[c] += g * away
+            for c in range(lanes):
+                partial[item, 0, c] += sum_g[c]
+                partial[item, 1, c] += product[c]
         for m in range(whole, last):
             for c in range(lanes):
                 away = x[s, m, c] - line[0, c]

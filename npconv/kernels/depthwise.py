@@ -6,9 +6,9 @@ from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.standard import conv2d, conv2d_input_grad, conv2d_weight_grad
 
 
-def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def depthwise_conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Every channel is filtered by itself."""
-    return conv2d(x, w, b, geometry)
+    return conv2d(x, w, b, activation, geometry)
 
 
 def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:

@@ -18,8 +18,9 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.outer_products import ITEMS
-from npconv.kernels.sums import LIMITS, pitch_of, pixels_from
+from npconv.kernels.sums import limits_of, zeros_of
 from npconv.kernels.tiles import transpose_runs, transpose_sums
 from npconv.kernels.vectors import LANES, Code, Int, Mask, Pointer, Registers, address_of, emitted, fma
 from npconv.memory import empty
@@ -70,10 +71,10 @@ def convolve_rows(
     plan = _plan(geometry, forward, LANES[dtype.itemsize * 8], thread_count())
     packed = empty((plan.blocks * plan.kernel * plan.kernel * plan.lanes,), dtype)
     pack_lanes(contiguous(w).reshape(-1), _taps(plan.kernel, forward), plan.lanes, packed)
-    bias = np.zeros(plan.channels, dtype) if b is None else contiguous(b)
+    bias = zeros_of(plan.channels, dtype) if b is None else contiguous(b)
     _depthwise_rows(
-        pixels_from(x), np.zeros(plan.in_width * pitch_of(x), dtype), packed, bias, np.array(LIMITS[activation], dtype), pixels_from(y),
-        np.array([pitch_of(x), pitch_of(y)]), plan, scratch(np.int64, plan.kernel + (plan.kernel**2 + 1) * plan.out_width),
+        pixels_from(x), zeros_of(plan.in_width * pitch_of(x), dtype), packed, bias, limits_of(activation, dtype), pixels_from(y),
+        (pitch_of(x), pitch_of(y)), plan, scratch(np.int64, plan.kernel + (plan.kernel**2 + 1) * plan.out_width),
     )  # fmt: skip
 
 
@@ -89,8 +90,8 @@ def weight_grad_rows(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     sums = empty((min(ITEMS, -(-rows // 4)), plan.blocks * taps * plan.lanes), dtype)
     tables = scratch(np.int64, plan.kernel + taps * plan.out_width)
     _depthwise_weight_grad(
-        pixels_from(x), np.zeros(plan.in_width * pitch_of(x), dtype), pixels_from(dy),
-        np.array([pitch_of(x), pitch_of(dy)]), plan, sums, tables,
+        pixels_from(x), zeros_of(plan.in_width * pitch_of(x), dtype), pixels_from(dy),
+        (pitch_of(x), pitch_of(dy)), plan, sums, tables,
     )  # fmt: skip
     unpack_lanes(sums, _taps(plan.kernel, True), plan.lanes, dw.reshape(-1))
     return dw

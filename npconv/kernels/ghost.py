@@ -13,11 +13,11 @@ from npconv.memory import empty_channels_last
 def ghost_conv2d(x: Array, w_primary: Array, w_cheap: Array | None, geometry: GhostGeometry) -> Array:
     """All primary maps come first, then the s - 1 ghosts of each, of which the last may be cut."""
     if w_cheap is None or geometry.cheap is None:
-        return conv2d(x, w_primary, None, geometry.primary)
+        return conv2d(x, w_primary, None, None, geometry.primary)
     batch, maps, height, width = geometry.primary.y_shape
     y = empty_channels_last((batch, maps + len(w_cheap), height, width), x.dtype)
-    conv2d_into(x, w_primary, None, geometry.primary, y[:, :maps])
-    conv2d_into(y[:, :maps], w_cheap, None, geometry.cheap, y[:, maps:])
+    conv2d_into(x, w_primary, None, None, geometry.primary, y[:, :maps])
+    conv2d_into(y[:, :maps], w_cheap, None, None, geometry.cheap, y[:, maps:])
     return y[:, : geometry.out_channels]
 
 
@@ -29,7 +29,7 @@ def ghost_conv2d_grad(
     if w_cheap is None or geometry.cheap is None:
         return conv2d_input_grad(dy, w_primary, geometry.primary), conv2d_weight_grad(dy, x, geometry.primary), None
     maps = geometry.primary.out_channels
-    primary = conv2d(x, w_primary, None, geometry.primary) if y is None else y[:, :maps]
+    primary = conv2d(x, w_primary, None, None, geometry.primary) if y is None else y[:, :maps]
     dghosts = dy[:, maps:]
     if dghosts.shape[1] < len(w_cheap):
         dghosts = empty_channels_last(geometry.cheap.y_shape, dy.dtype)

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.jit import compiled
-from npconv.kernels.sums import pitch_of, pixels_from
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.memory import empty
 
 FEW = 4  # channels

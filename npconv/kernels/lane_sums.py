@@ -17,7 +17,8 @@ from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import Class, forward_axes, input_grad_axes, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
 from npconv.kernels.lane_tiles import REST, WIDE, fill_rows, lane_outer_tiles, lane_tiles
-from npconv.kernels.sums import LIMITS, pitch_of, pixels_from
+from npconv.kernels.orders import pitch_of, pixels_from
+from npconv.kernels.sums import limits_of, zeros_of
 from npconv.kernels.vectors import LANES
 from npconv.memory import empty
 
@@ -93,11 +94,11 @@ def _run(
     sizes = plan.sizes
     packed = empty((sizes.blocks, sizes.depth * sizes.taps, sizes.lanes), dtype)
     _pack(contiguous(w).reshape(-1), sizes, forward, packed)
-    bias = np.zeros(y.shape[1], dtype) if b is None else contiguous(b)
+    bias = zeros_of(y.shape[1], dtype) if b is None else contiguous(b)
     spare = WIDE + REST  # vectors that the last tile of a row may read beyond it
     _lane_sums(
-        pixels_from(x), packed, bias, np.array(LIMITS[activation], dtype), pixels_from(y),
-        np.array([pitch_of(x), pitch_of(y)]), sizes, plan.bands, plan.reads, plan.runs.reshape(-1),
+        pixels_from(x), packed, bias, limits_of(activation, dtype), pixels_from(y),
+        (pitch_of(x), pitch_of(y)), sizes, plan.bands, plan.reads, plan.runs.reshape(-1),
         (plan.rows, plan.pairs), plan.classes, plan.bounds,
         scratch(dtype, SIDE * (sizes.depth * sizes.plane + spare) * sizes.lanes),
     )  # fmt: skip
@@ -304,7 +305,7 @@ def weight_grad_lanes(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     sums = empty((parts, sizes.blocks, sizes.depth * sizes.taps, sizes.lanes), dtype)
     slots, taps = _slots(plan)
     _weight_grad(
-        pixels_from(x), pixels_from(dy), np.array([pitch_of(x), pitch_of(dy)]), sizes, plan.bands, plan.reads,
+        pixels_from(x), pixels_from(dy), (pitch_of(x), pitch_of(dy)), sizes, plan.bands, plan.reads,
         plan.runs.reshape(-1), slots, taps, units, sums, scratch(dtype, (sizes.depth * sizes.plane + WIDE) * sizes.lanes),
     )  # fmt: skip
     _collect(sums, sizes, dw.reshape(-1))

@@ -62,15 +62,18 @@ def _batch_statistics2d(x, chunk, centres, partial, mean, var):
             centre = centres[item, c] / count
             # infinity less infinity is NaN, where the mean is infinite: then the centre is 0
             centres[item, c] = centre if centre - centre == zero else zero
+        total, square = np.empty(lanes, x.dtype), np.empty(lanes, x.dtype)
         for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
             for c in range(lanes):
-                total, square = zero, zero
-                for k in range(np.uint64(EIGHT)):
+                total[c], square[c] = zero, zero
+            for k in range(np.uint64(EIGHT)):
+                for c in range(lanes):
                     away = x[m + k, c] - centres[item, c]
-                    total += away
-                    square += away * away
-                partial[item, 0, c] += total
-                partial[item, 1, c] += square
+                    total[c] += away
+                    square[c] += away * away
+            for c in range(lanes):
+                partial[item, 0, c] += total[c]
+                partial[item, 1, c] += square[c]
         for m in range(whole, last):
             for c in range(lanes):
                 away = x[m, c] - centres[item, c]
@@ -198,12 +201,14 @@ def _batch_norm2d_grad(dy, x, line, limits, along, from_batch, dx):
             for c in range(lanes):
                 away = x[m, c] - line[0, c]
                 value = away * line[1, c] + line[2, c]
-                g = zero if (value <= low) | (value >= high) else dy[m, c]
+                number = dy[m, c]
+                g = zero if (value <= low) | (value >= high) else number
                 dx[m, c] = line[1, c] * (g - along[0, c] - away * along[1, c])
         else:
             for c in range(lanes):
                 value = (x[m, c] - line[0, c]) * line[1, c] + line[2, c]
-                g = zero if (value <= low) | (value >= high) else dy[m, c]
+                number = dy[m, c]
+                g = zero if (value <= low) | (value >= high) else number
                 dx[m, c] = line[1, c] * g
 
 

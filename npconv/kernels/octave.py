@@ -95,7 +95,7 @@ def octave_conv2d(x: OctaveMap, w: OctaveWeight, b: OctaveBias | None, geometry:
             maps = empty_channels_last(convolution.x_shape, kernel.dtype)
             for part, (_, channels) in zip(parts, _places(steps, "in_channels_per_group"), strict=True):
                 place(part, maps[:, channels])
-        part = conv2d(maps, kernel, bias, convolution)
+        part = conv2d(maps, kernel, bias, None, convolution)
         if path.repeat > 1:
             part = upsample_nearest2d(part, steps[0].upsampling)
         if total is None:

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numba import prange
+from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled
 from npconv.kernels.vectors import LANES, Code, Int, Pointer, emitted
-from npconv.memory import empty, empty_channels_last, is_channels_last, pixel_rows
+from npconv.memory import empty, empty_channels_last, is_channels_last, is_slice_of_channels, pixel_rows
 
 MAPS = frozenset({"x", "dy", "y", "other", "more", "gate", "parts"})  # arguments of primitives that are maps
 COMPUTED = np.dtype(np.float32), np.dtype(np.float64)  # float16 is only turned on the way in and out
@@ -53,9 +54,41 @@ def channels_last(x: Array) -> Array:
     batch, channels, height, width = x.shape
     if x.flags.c_contiguous and x.flags.aligned and x.dtype in COMPUTED:
         _transpose(x.reshape(batch, channels, height * width), pixel_rows(y).reshape(batch, height * width, channels))
+    elif x.size and is_slice_of_channels(x) and x.flags.aligned and x.dtype in COMPUTED:
+        _copy_pixels(pixels_from(x), pitch_of(x), pixel_rows(y))
     else:
         y[...] = x
     return y
+
+
+def pitch_of(x: Array) -> int:
+    """The distance of two pixels of a map, in numbers: its channels, or those of the map that it is a slice of."""
+    return (
+        x.strides[3] // x.itemsize
+        if x.shape[3] > 1
+        else x.strides[2] // x.itemsize
+        if x.shape[2] > 1
+        else x.strides[0] // x.itemsize
+    )
+
+
+def pixels_from(x: Array) -> Array:
+    """The memory of a map, or of a slice of channels of one, from its first number to its last, as one run."""
+    rows = x.transpose(0, 2, 3, 1)
+    if rows.flags.c_contiguous:
+        return rows.reshape(-1)
+    last = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True))
+    return as_strided(x, (last // x.itemsize + 1,), (x.itemsize,))
+
+
+@compiled
+def _copy_pixels(x, pitch, y):
+    """y[m, c] = x[m * pitch + c]."""
+    pixels, channels = y.shape
+    for m in prange(pixels):
+        first = np.int64(m) * pitch
+        for c in range(channels):
+            y[m, c] = x[first + c]
 
 
 def c_order(x: Array) -> Array:

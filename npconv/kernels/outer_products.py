@@ -4,6 +4,9 @@ The pixels are cut into parts at places that depend on sizes alone; a thread add
 of output channels, and the parts are added in their order: so the bits are the same for any number of threads. Inside a part
 pixels come in chunks that stay in the first cache: the rows of dy are packed beside each other (rows that are far apart ran
 at a quarter of the speed), x is read where it stands.
+
+The lanes are output channels, and the sums are transposed at the end, for dw has its taps innermost. A kernel of 1x1 has none:
+with x and dy in each other's places the lanes are input channels, and the sums are dw as it lies.
 """
 
 from __future__ import annotations
@@ -18,27 +21,31 @@ from numba import prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, shares
 from npconv.kernels.jit import compiled, scratch, thread_count
-from npconv.kernels.sums import Sizes, fill_addresses, inside, pitch_of, pixels_from
+from npconv.kernels.orders import pitch_of, pixels_from
+from npconv.kernels.sums import Sizes, fill_addresses, inside, zeros_of
 from npconv.kernels.tiles import CHANNELS, outer_tiles, pack_pixels, transpose_sums
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
 
 CHUNK = 128  # pixels
 ITEMS = 16  # parts times groups times blocks, where there are pixels enough: eight threads have two each
+RUN = 1 << 12  # numbers that a thread adds at a time
 PARTS = 1 << 20  # numbers that the partial sums may have together
 
 
 class Plan(NamedTuple):
     """All that is known of a weight gradient before there are arrays; the tables are int64."""
 
-    sizes: Sizes  # of x, read, and of dy
+    sizes: Sizes  # of x, read, and of dy; depth and out_channels are those of rows and lanes
     rows: Array  # (P, R): which row of x
     columns: Array  # (S, Q)
     blocks: Array  # (blocks, 4): first channel, vectors, lanes of the last, where its sums begin
     items: Array  # (items, 4): first and last pixel, group, block; part after part
     bounds: Array  # (threads + 1,): whose items are whose
     parts: int
+    turned: bool  # whether the lanes are input channels
     order: Array  # (C/groups * taps,): where the sum for a channel and a tap stands
+    size: int  # numbers of a group's sums
 
 
 def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
@@ -49,20 +56,20 @@ def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
         return dw
     plan = _plan(geometry, LANES[x.dtype.itemsize * 8], thread_count())
     sizes = plan.sizes
-    sums = empty((plan.parts * sizes.groups, len(plan.order) * _width(plan)), x.dtype)
+    in_place = plan.turned and plan.parts == 1
+    sums = dw.reshape(sizes.groups, -1) if in_place else empty((plan.parts * sizes.groups, plan.size), x.dtype)
     widest = int(plan.blocks[:, 1].max()) * sizes.lanes
-    pitches = np.array([pitch_of(x), pitch_of(dy)])
+    pitches = (pitch_of(x), pitch_of(dy))
     _weight_grad(
-        pixels_from(x), np.zeros(x.shape[1], x.dtype), pixels_from(dy), pitches, sizes, plan.rows, plan.columns,
-        plan.blocks, plan.items, plan.bounds, sums, scratch(np.int64, CHUNK * (sizes.taps + 1)),
+        pixels_from(x), zeros_of(x.shape[1], x.dtype), pixels_from(dy), pitches, sizes, plan.rows, plan.columns,
+        plan.blocks, plan.items, plan.bounds, plan.turned, sums, scratch(np.int64, CHUNK * (sizes.taps + 1)),
         scratch(x.dtype, CHUNK * widest),
     )  # fmt: skip
-    collect(sums, plan.parts, sizes, plan.blocks, plan.order, dw.reshape(-1))
+    if not plan.turned:
+        collect(sums, plan.parts, sizes, plan.blocks, plan.order, dw.reshape(-1))
+    elif not in_place:
+        _add_parts(sums.reshape(plan.parts, -1), dw.reshape(-1))
     return dw
-
-
-def _width(plan: Plan) -> int:
-    return int(plan.blocks[:, 1].sum()) * plan.sizes.lanes
 
 
 @functools.lru_cache(maxsize=1024)
@@ -70,6 +77,10 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
     rows, columns = forward_axes(geometry)
     taps = geometry.kernel_height * geometry.kernel_width
     depth, out_channels = geometry.in_channels_per_group, geometry.out_channels_per_group
+    # Lanes that are no channels are worse than a transposition.
+    turned = taps == 1 and -(-depth // lanes) * out_channels <= -(-out_channels // lanes) * depth
+    if turned:
+        depth, out_channels = out_channels, depth
     sizes = Sizes(
         geometry.in_height, geometry.in_width, geometry.out_height, geometry.out_width, depth, out_channels, taps,
         geometry.groups, lanes,
@@ -78,6 +89,8 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
     for first, vectors, last in blocks_of(out_channels, lanes, max(CHANNELS)):
         blocks.append((first, vectors, last, place))
         place += taps * depth * vectors * lanes
+    if turned:  # rows of dw
+        blocks, place = [(first, vectors, last, first) for first, vectors, last, _ in blocks], depth * out_channels
     pixels = geometry.batch * geometry.out_height * geometry.out_width
     wanted = -(-ITEMS // (geometry.groups * len(blocks)))
     parts = max(1, min(wanted, pixels // CHUNK, PARTS // (geometry.groups * place)))
@@ -97,12 +110,14 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
         np.array(items, np.int64),
         shares(np.array([(end - begin) * blocks[block][1] for begin, end, _, block in items]), threads),
         parts,
+        turned,
         tap * depth + channel,
+        place,
     )
 
 
 @compiled
-def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, sums, addresses, panels):
+def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, turned, sums, addresses, panels):
     depth, taps, groups = sizes.depth, sizes.taps, sizes.groups
     height, width, out_width, out_channels = sizes.in_height, sizes.in_width, sizes.out_width, sizes.out_channels
     out_size, row_taps, column_taps = sizes.out_height * out_width, rows.shape[1], columns.shape[0]
@@ -115,10 +130,6 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
         while number < bounds[thread + 1]:
             until = min(bounds[thread + 1], (number // per_part + 1) * per_part)
             part, begin, end = number // per_part, items[number, 0], items[number, 1]
-            for item in range(number, until):
-                group, block = items[item, 2], items[item, 3]
-                size = taps * depth * blocks[block, 1] * sizes.lanes
-                sums[part * groups + group, blocks[block, 3] : blocks[block, 3] + size] = 0
             for first in range(begin, end, CHUNK):
                 pixels = min(CHUNK, end - first)
                 image, rest = first // out_size, first % out_size
@@ -139,14 +150,30 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
                         image, i = image + 1, 0
                 for m in range(pixels):
                     table[taps * pixels + m] = address_of(dy) + (first + m) * dy_pixel
+                rows_from, lanes_from = table, table[taps * pixels :]
+                if turned:
+                    rows_from, lanes_from = lanes_from, rows_from
                 for item in range(number, until):
                     group, block = items[item, 2], items[item, 3]
                     o, vectors, last, place = blocks[block]
-                    pack_pixels(table[taps * pixels :], pixels, group * out_channels + o, panel, vectors, last)
+                    pack_pixels(lanes_from, pixels, group * out_channels + o, panel, vectors, last)
                     outer_tiles(
-                        table, pixels, taps, depth, group * depth, panel, sums[part * groups + group, place:], vectors
-                    )
+                        rows_from, pixels, taps, depth, group * depth, panel, sums[part * groups + group, place:],
+                        out_channels if turned else vectors * sizes.lanes, vectors, last if turned else sizes.lanes,
+                        first == begin,
+                    )  # fmt: skip
             number = until
+
+
+@compiled
+def _add_parts(sums, dw):
+    """dw = the sum of the parts, in their order."""
+    steps = -(-len(dw) // RUN)
+    for item in prange(steps):
+        first, last = np.int64(item) * RUN, min(len(dw), (np.int64(item) + 1) * RUN)
+        dw[first:last] = sums[0, first:last]
+        for part in range(1, len(sums)):
+            dw[first:last] += sums[part, first:last]
 
 
 @compiled

@@ -6,9 +6,9 @@ from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.standard import conv2d, conv2d_input_grad, conv2d_weight_grad
 
 
-def pointwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def pointwise_conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """A matrix product of pixels and weights."""
-    return conv2d(x, w, b, geometry)
+    return conv2d(x, w, b, activation, geometry)
 
 
 def pointwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:

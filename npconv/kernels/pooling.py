@@ -5,18 +5,37 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from npconv.geometry import Array, Pool2dGeometry
+from npconv.geometry import Array, Pool2dGeometry, UpsampleGeometry
 from npconv.kernels.jit import compiled, scratch
 from npconv.kernels.orders import of_channels_last_maps
+from npconv.kernels.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
 from npconv.memory import empty_channels_last, pixel_rows
 
 
 @of_channels_last_maps
 def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
     """Pixels of a window are added up tap by tap, all channels at a time."""
+    tiling = _tiling(geometry)
+    if tiling is not None:
+        y = upsample_nearest2d_input_grad(x, tiling)
+        y /= y.dtype.type(tiling.scale_height * tiling.scale_width)
+        return y
     y = empty_channels_last(geometry.y_shape, x.dtype)
     _avg_pool2d(pixel_rows(x), count_include_pad, geometry, pixel_rows(y))
     return y
+
+
+def _tiling(g: Pool2dGeometry) -> UpsampleGeometry | None:
+    """Where windows lie side by side and cover the map, as in octaves: the up-sampling whose gradient sums them, in half the time."""
+    kernel = g.kernel_height, g.kernel_width
+    covered = g.out_height * g.kernel_height, g.out_width * g.kernel_width
+    if (g.stride_height, g.stride_width) != kernel or covered != (g.in_height, g.in_width) or any(_pads(g)):
+        return None
+    return UpsampleGeometry(g.batch, g.channels, g.out_height, g.out_width, *covered, *kernel)
+
+
+def _pads(g: Pool2dGeometry) -> tuple[int, ...]:
+    return g.pad_top, g.pad_bottom, g.pad_left, g.pad_right
 
 
 @compiled
@@ -63,6 +82,9 @@ def _counted(p, stride, before, after, kernel, size, count_include_pad):
 @of_channels_last_maps
 def avg_pool2d_input_grad(dy: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
     """Each pixel collects its share from the windows that it is in."""
+    tiling = _tiling(geometry)
+    if tiling is not None:
+        return upsample_nearest2d(dy / dy.dtype.type(tiling.scale_height * tiling.scale_width), tiling)
     dx = empty_channels_last(geometry.x_shape, dy.dtype)
     _avg_pool2d_input_grad(pixel_rows(dy), count_include_pad, geometry, pixel_rows(dx))
     return dx

@@ -11,15 +11,15 @@ def separable_conv2d(
     x: Array, w_depthwise: Array, w_pointwise: Array, b: Array | None, geometry: SeparableGeometry
 ) -> Array:
     """Each channel is filtered, then the channels are mixed, with nothing in between."""
-    filtered = depthwise_conv2d(x, w_depthwise, None, geometry.depthwise)
-    return pointwise_conv2d(filtered, w_pointwise, b, geometry.pointwise)
+    filtered = depthwise_conv2d(x, w_depthwise, None, None, geometry.depthwise)
+    return pointwise_conv2d(filtered, w_pointwise, b, None, geometry.pointwise)
 
 
 def separable_conv2d_grad(
     dy: Array, x: Array, w_depthwise: Array, w_pointwise: Array, geometry: SeparableGeometry
 ) -> tuple[Array, Array, Array]:
     """(dx, dw_depthwise, dw_pointwise): the chain rule, with the filtered map made again."""
-    filtered = depthwise_conv2d(x, w_depthwise, None, geometry.depthwise)
+    filtered = depthwise_conv2d(x, w_depthwise, None, None, geometry.depthwise)
     dw_pointwise = pointwise_conv2d_weight_grad(dy, filtered, geometry.pointwise)
     dfiltered = pointwise_conv2d_input_grad(dy, w_pointwise, geometry.pointwise)
     dw_depthwise = depthwise_conv2d_weight_grad(dfiltered, x, geometry.depthwise)

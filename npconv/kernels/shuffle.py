@@ -52,10 +52,8 @@ def deal_rows(code: Code, x: Pointer, rows: Int, groups: Int, size: Int, y: Poin
     """y[m, b * groups + a] = x[m, a * size + b] for m < rows, a < groups, b < size."""
 
     def whole(number: int, x_row: Pointer, y_row: Pointer, first: Int) -> None:
-        parts = [(x_row + size * a).vector(first) for a in range(number)]
-        for v in range(number):
-            lanes = [divmod(v * code.lanes + lane, number) for lane in range(code.lanes)]
-            vector = _picked(parts, [a * code.lanes + b for b, a in lanes])
+        dealt = _dealt([(x_row + size * a).vector(first) for a in range(number)])
+        for v, vector in enumerate(dealt):
             (y_row + (first * number + v * code.lanes)).store(vector)
 
     def one(x_row: Pointer, y_row: Pointer, a: Int, b: Int) -> None:
@@ -69,9 +67,8 @@ def gather_rows(code: Code, x: Pointer, rows: Int, groups: Int, size: Int, y: Po
     """y[m, a * size + b] = x[m, b * groups + a] for m < rows, a < groups, b < size."""
 
     def whole(number: int, x_row: Pointer, y_row: Pointer, first: Int) -> None:
-        parts = [x_row.vector(first * number + v * code.lanes) for v in range(number)]
-        for a in range(number):
-            vector = _picked(parts, [b * number + a for b in range(code.lanes)])
+        gathered = _gathered([x_row.vector(first * number + v * code.lanes) for v in range(number)])
+        for a, vector in enumerate(gathered):
             (y_row + (size * a + first)).store(vector)
 
     def one(x_row: Pointer, y_row: Pointer, a: Int, b: Int) -> None:
@@ -90,38 +87,63 @@ def _rows(
     whole: Callable[[int, Pointer, Pointer, Int], None],
     one: Callable[[Pointer, Pointer, Int, Int], None],
 ) -> None:
-    """Each row by `whole` vectors of all groups where their number is known, and what is left number by number."""
+    """Each row by `whole` vectors of all groups where their number is known and they are long enough, else number by number."""
 
-    def all_rows(number: int) -> None:
+    def in_vectors(number: int) -> None:
         with code.loop(rows) as m:
-            x_row, y_row, blocks = x + m * (groups * size), y + m * (groups * size), size // code.lanes
-            if number:
-                with code.loop(blocks) as block:
-                    whole(number, x_row, y_row, block * code.lanes)
-            done = blocks * code.lanes if number else blocks - blocks
-            with code.loop(groups) as a, code.loop(size - done) as b:
-                one(x_row, y_row, a, done + b)
+            x_row, y_row = x + m * (groups * size), y + m * (groups * size)
+            with code.loop((size + (code.lanes - 1)) // code.lanes) as block:
+                # The last vectors may move some numbers again.
+                whole(number, x_row, y_row, (size - code.lanes).at_most(block * code.lanes))
 
-    code.first_of([(groups.equals(number), number) for number in KNOWN], lambda: all_rows(0), all_rows)
+    def in_numbers() -> None:
+        with code.loop(rows) as m, code.loop(groups) as a, code.loop(size) as b:
+            one(x + m * (groups * size), y + m * (groups * size), a, b)
+
+    long = size >= code.lanes
+    code.first_of([(groups.equals(number).both(long), number) for number in KNOWN], in_numbers, in_vectors)
 
 
-def _picked(parts: list[Vector], places: list[int]) -> Vector:
-    """The vector of the numbers at `places` of the parts, one after the other."""
-    lanes = len(places)
-    result = parts[0]
-    for number, part in enumerate(parts):
-        # A lane that belongs to this part is taken from it, the others stay.
-        own = [place // lanes == number for place in places]
-        if number == 0:
-            result = part.lanes_of(
-                part, [place % lanes if mine else 0 for place, mine in zip(places, own, strict=True)]
-            )
-        else:
-            result = result.lanes_of(
-                part,
-                [
-                    lanes + place % lanes if mine else lane
-                    for lane, (place, mine) in enumerate(zip(places, own, strict=True))
-                ],
-            )
+def _dealt(parts: list[Vector]) -> list[Vector]:
+    """The numbers of all parts in turns: first the first number of each, then the second."""
+    if len(parts) % 2:
+        return _picked(parts, [divmod(place, len(parts))[::-1] for place in range(len(parts) * parts[0].code.lanes)])
+    lanes = parts[0].code.lanes
+    if len(parts) > 2:
+        pairs = list(zip(_dealt(parts[::2]), _dealt(parts[1::2]), strict=True))
+    else:
+        pairs = [(parts[0], parts[1])]
+    in_turns = [place // 2 + place % 2 * lanes for place in range(2 * lanes)]
+    halves = in_turns[:lanes], in_turns[lanes:]
+    return [even.lanes_of(odd, half) for even, odd in pairs for half in halves]
+
+
+def _gathered(vectors: list[Vector]) -> list[Vector]:
+    """The parts that `_dealt` gave these vectors for."""
+    count, lanes = len(vectors), vectors[0].code.lanes
+    if count % 2:
+        return _picked(vectors, [divmod(b * count + a, lanes) for a in range(count) for b in range(lanes)])
+    even, odd = (
+        [
+            one.lanes_of(other, list(range(first, 2 * lanes, 2)))
+            for one, other in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        for first in (0, 1)
+    )
+    if count > 2:
+        even, odd = _gathered(even), _gathered(odd)
+    return [part for pair in zip(even, odd, strict=True) for part in pair]
+
+
+def _picked(parts: list[Vector], places: list[tuple[int, int]]) -> list[Vector]:
+    """Vectors of the numbers at `places`, (part, lane), one after the other."""
+    lanes, result = parts[0].code.lanes, []
+    for begin in range(0, len(places), lanes):
+        wanted = places[begin : begin + lanes]
+        vector = parts[0].lanes_of(parts[0], [lane if part == 0 else 0 for part, lane in wanted])
+        for number, source in enumerate(parts[1:], 1):
+            # A lane that belongs to this part is taken from it, the others stay.
+            chosen = [lanes + lane if part == number else own for own, (part, lane) in enumerate(wanted)]
+            vector = vector.lanes_of(source, chosen)
+        result.append(vector)
     return result

@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
-from numpy.lib.stride_tricks import as_strided
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, input_grad_axes, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.tiles import ROWS, WIDEST, copy_padded, sum_tiles, transpose_runs
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
 
 CACHE = 1 << 18  # bytes of pixels that a chunk of them may have, to stay in the second cache
 ADDRESSES = 1 << 13  # how many addresses a chunk may have: 64 KiB
+KEPT = 1 << 14  # zeros that are made once for all calls
 ROUND = math.lcm(*ROWS.values())  # chunks are whole tiles, whatever their width
 
-# Between which values an activation is the identity. Nothing compares with NaN, so that is no limit.
 LIMITS = {None: (math.nan, math.nan), "relu": (0.0, math.nan), "relu6": (0.0, 6.0)}
 
 
@@ -86,33 +86,28 @@ def _run(
 def sum_pixels(x: Array, packed: Array, b: Array | None, activation: str | None, y: Array, plan: Plan) -> None:
     """The sums of `plan`, of weights that are packed."""
     dtype = x.dtype
-    bias = np.zeros(y.shape[1], dtype) if b is None else contiguous(b)
-    zeros = np.zeros(x.shape[1], dtype)
-    pitches = np.array([pitch_of(x), pitch_of(y)])
+    bias = zeros_of(y.shape[1], dtype) if b is None else contiguous(b)
     _sum_pixels(
-        pixels_from(x), zeros, packed, bias, np.array(LIMITS[activation], dtype), pixels_from(y), pitches, plan.sizes,
-        plan.tables, plan.phases, plan.blocks, plan.items, plan.bounds, scratch(np.int64, plan.addresses),
+        pixels_from(x), zeros_of(x.shape[1], dtype), packed, bias, limits_of(activation, dtype), pixels_from(y),
+        (pitch_of(x), pitch_of(y)), plan.sizes, plan.tables, plan.phases, plan.blocks, plan.items, plan.bounds,
+        scratch(np.int64, plan.addresses),
     )  # fmt: skip
 
 
-def pitch_of(x: Array) -> int:
-    """The distance of two pixels of a map, in numbers: its channels, or those of the map that it is a slice of."""
-    return (
-        x.strides[3] // x.itemsize
-        if x.shape[3] > 1
-        else x.strides[2] // x.itemsize
-        if x.shape[2] > 1
-        else x.strides[0] // x.itemsize
-    )
+def zeros_of(count: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros that nobody writes to: the bias where there is none, and what padding is read as."""
+    return _kept_zeros(dtype)[:count] if count <= KEPT else np.zeros(count, dtype)
 
 
-def pixels_from(x: Array) -> Array:
-    """The memory of a map, or of a slice of channels of one, from its first number to its last, as one run."""
-    rows = x.transpose(0, 2, 3, 1)
-    if rows.flags.c_contiguous:
-        return rows.reshape(-1)
-    last = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True))
-    return as_strided(x, (last // x.itemsize + 1,), (x.itemsize,))
+@functools.cache
+def _kept_zeros(dtype: np.dtype[Any]) -> Array:
+    return np.zeros(KEPT, dtype)
+
+
+@functools.cache
+def limits_of(activation: str | None, dtype: np.dtype[Any]) -> Array:
+    """Between which values an activation is the identity: NaN, with which nothing compares, where there is no limit."""
+    return np.array(LIMITS[activation], dtype)
 
 
 @functools.lru_cache(maxsize=1024)

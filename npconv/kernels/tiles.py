@@ -91,20 +91,30 @@ def outer_tiles(
     channel: Int,
     dy: Pointer,
     dw: Pointer,
+    pitch: Int,
     vectors: Int,
+    lanes: Int,
+    fresh: Int,
 ) -> None:
-    """dw[t, c, o] += sum over m < pixels of pixel[t, m][c] * dy[m, o], for all taps t and c < depth.
+    """dw[t, c, o] += sum over m < pixels of pixel[t, m][c] * dy[m, o], for all taps t and c < depth; dw was 0 if `fresh`.
 
     addresses: (taps, pixels), of x's pixels at each tap; channel: at which the group begins in them, in numbers
-    dy: (pixels, width), dw: (taps, depth, width), both of the block
+    dy: (pixels, width) of the block; dw: (taps, depth, pitch), from the block's first channel on
+    lanes: of the last vector that dw has
     """
+    mask = code.first_lanes(lanes)
 
     def tile(rows: int, count: int, t: Int, first: Int) -> None:
         total, width = Registers(code), count * code.lanes
-        out = dw + (t * depth + first) * width
+        outs = [dw + (t * depth + first + i) * pitch for i in range(rows)]
+        masks = [None] * (count - 1) + [mask]
         for i in range(rows):
             for j in range(count):
-                total[i, j] = out.vector(i * width + j * code.lanes)
+                total[i, j] = code.zero
+        with code.when(fresh.equals(0)):
+            for i in range(rows):
+                for j in range(count):
+                    total[i, j] = outs[i].vector(j * code.lanes, masks[j])
         with code.loop(pixels) as m:
             x = code.pointer_at(addresses[t * pixels + m]) + (channel + first)
             gradient = [(dy + m * width).vector(j * code.lanes) for j in range(count)]
@@ -113,8 +123,15 @@ def outer_tiles(
                 for j in range(count):
                     total[i, j] = fma(number, gradient[j], total[i, j])
         for i in range(rows):
-            for j in range(count):
-                (out + (i * width + j * code.lanes)).store(total[i, j])
+            for j in range(count - 1):
+                (outs[i] + j * code.lanes).store(total[i, j])
+        ends = [out + (count - 1) * code.lanes for out in outs]
+
+        def store_last(mask: Mask | None) -> None:
+            for i, end in enumerate(ends):
+                end.store(total[i, count - 1], mask)
+
+        code.either(mask.full, lambda: store_last(None), lambda: store_last(mask))
 
     for count, rows in CHANNELS.items():
         with code.when(vectors.equals(count)), code.loop(taps) as t:

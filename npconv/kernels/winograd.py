@@ -34,8 +34,9 @@ from numba import njit, prange
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.outer_products import ITEMS, PARTS, collect
-from npconv.kernels.sums import LIMITS, Sizes, inside, pack, pitch_of, pixels_from
+from npconv.kernels.sums import LIMITS, Sizes, inside, pack, zeros_of
 from npconv.kernels.tiles import CHANNELS, ROWS, WIDEST, outer_tiles, sum_tiles
 from npconv.kernels.transforms import (
     transform_gradients,
@@ -80,25 +81,12 @@ class Plan(NamedTuple):
     order: Array  # where the packer puts a tap, or a tap of a channel
 
 
-def pays(geometry: Conv2dGeometry) -> bool:
-    """Whether a forward takes less time by transforms than by direct sums. One image alone decides, so the batch changes no bit."""
+def pays(geometry: Conv2dGeometry, forward: bool) -> bool:
+    """Whether transforms take less time than direct sums. One image alone decides, so the batch changes no bit."""
     g = geometry
-    return _is_3x3_at_every_pixel(g) and _large(g.out_height, g.out_width, g)
-
-
-def pays_back(geometry: Conv2dGeometry) -> bool:
-    """The same of an input gradient."""
-    return _is_3x3_at_every_pixel(geometry) and _large(geometry.in_height, geometry.in_width, geometry)
-
-
-def pays_for_weights(geometry: Conv2dGeometry) -> bool:
-    """The same of a weight gradient."""
-    return pays(geometry)
-
-
-def _is_3x3_at_every_pixel(g: Conv2dGeometry) -> bool:
     steps = g.stride_height, g.stride_width, g.dilation_height, g.dilation_width
-    return chosen.get() != "off" and g.groups == 1 and (g.kernel_height, g.kernel_width) == (3, 3) and steps == (1,) * 4
+    known = g.groups == 1 and (g.kernel_height, g.kernel_width) == (3, 3) and steps == (1,) * 4
+    return known and (_large(g.out_height, g.out_width, g) if forward else _large(g.in_height, g.in_width, g))
 
 
 def _large(height: int, width: int, g: Conv2dGeometry) -> bool:
@@ -132,12 +120,12 @@ def _run(
     pack(contiguous(w).reshape(-1), plan.order, blocks, sizes, 1, outer, runs, packed)
     _transform_weights(packed, blocks, sizes, not forward, weights)
     padded = -(-sizes.depth // lanes) * lanes
-    bias = np.zeros(y.shape[1], dtype) if b is None else contiguous(b)
+    bias = zeros_of(y.shape[1], dtype) if b is None else contiguous(b)
     doubts = np.zeros((len(plan.bounds) - 1, 1), np.int64)
     limits = np.array([LIMITS[activation], LIMITS[None]], dtype)
     _winograd(
-        (pixels_from(x), np.zeros(x.shape[1], dtype)), weights, bias, limits, pixels_from(y),
-        np.array([pitch_of(x), pitch_of(y), padded, plan.chunk]), sizes, (plan.rows, plan.columns), blocks, plan.items,
+        (pixels_from(x), zeros_of(x.shape[1], dtype)), weights, bias, limits, pixels_from(y),
+        (pitch_of(x), pitch_of(y), padded, plan.chunk), sizes, (plan.rows, plan.columns), blocks, plan.items,
         plan.bounds, scratch(np.int64, 52 * plan.chunk),
         scratch(dtype, (POSITIONS * plan.chunk + 1) * (padded + WIDEST * lanes)), doubts,
     )  # fmt: skip
@@ -267,8 +255,8 @@ def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array | None:
     padded, widest = -(-sizes.depth // lanes) * lanes, int(blocks[:, 1].max()) * lanes
     sums, taps = empty((parts, POSITIONS * size), dtype), empty((1, 9 * size), dtype)
     _winograd_weight_grad(
-        (pixels_from(x), np.zeros(x.shape[1], dtype)), (pixels_from(dy), np.zeros(dy.shape[1], dtype)),
-        np.array([pitch_of(x), pitch_of(dy), padded, plan.chunk]), sizes, (plan.rows, plan.columns), blocks, plan.items,
+        (pixels_from(x), zeros_of(x.shape[1], dtype)), (pixels_from(dy), zeros_of(dy.shape[1], dtype)),
+        (pitch_of(x), pitch_of(dy), padded, plan.chunk), sizes, (plan.rows, plan.columns), blocks, plan.items,
         plan.bounds, sums, scratch(np.int64, 21 * plan.chunk), scratch(dtype, POSITIONS * plan.chunk * (padded + widest)),
     )  # fmt: skip
     _transform_sums(sums, blocks, sizes, taps)
@@ -312,10 +300,6 @@ def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, 
         while number < bounds[thread + 1]:
             until = min(bounds[thread + 1], (number // len(blocks) + 1) * len(blocks))
             part, begin, end = number // len(blocks), items[number, 0], items[number, 1]
-            for item in range(number, until):
-                _, vectors, _, place = blocks[items[item, 2]]
-                start = place // 9 * POSITIONS
-                sums[part, start : start + POSITIONS * depth * vectors * lanes] = 0
             for first in range(begin, end, chunk):
                 tiles = min(chunk, end - first)
                 for m in range(tiles):
@@ -338,8 +322,9 @@ def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, 
                     for k in range(POSITIONS):
                         own = sums[part, place // 9 * POSITIONS + k * depth * width :]
                         outer_tiles(
-                            tables, tiles, 1, depth, k * chunk * padded, panel[k * chunk * width :], own, vectors
-                        )
+                            tables, tiles, 1, depth, k * chunk * padded, panel[k * chunk * width :], own, width, vectors,
+                            lanes, first == begin,
+                        )  # fmt: skip
             number = until
 
 

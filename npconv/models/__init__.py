@@ -12,14 +12,8 @@ from typing import Any
 from npconv.models.ds_cnn import ds_cnn
 from npconv.models.ghostnet import ghost_bottleneck, ghostnet, ghostnet_channels, make_divisible, tiny_ghostnet
 from npconv.models.loading import load_network, noted
-from npconv.models.mobilenet import (
-    conv_mobilenet,
-    mobilenet_v1,
-    scaled_channels,
-    separable_block,
-    shallow_mobilenet,
-    tiny_mobilenet,
-)
+from npconv.models.mobilenet import mobilenet_v1, scaled_channels, separable_block, tiny_mobilenet
+from npconv.models.mobilenet_baselines import conv_mobilenet, shallow_mobilenet
 from npconv.models.octconv import (
     oct_mobilenet_v1,
     oct_resnet,
@@ -80,6 +74,11 @@ def load(
         Whose names the arrays have, as in `npconv.weights.load`.
     **options
         Of the network, as num_classes.
+
+    Returns
+    -------
+    Sequential
+        In evaluation mode.
 
     Raises
     ------

@@ -49,11 +49,22 @@ def ds_cnn(
     -------
     Sequential, x (N, in_channels, 49, 10), or another size, to logits (N, num_classes)
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
     Notes
     -----
     Zhang et al., "Hello Edge" (arXiv 1711.07128), in the form and with the padding ("same") and eps of the benchmark's Keras
     model. There the convolutions have biases too, which the batch norms take away again, and the pool leaves out the last
     of the 25 rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ds_cnn(rng=np.random.default_rng(0))(np.zeros((2, 1, 49, 10), np.float32)).shape
+    (2, 12)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     stem_dropout = fraction("stem_dropout", stem_dropout, below_one=True)

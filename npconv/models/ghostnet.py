@@ -32,9 +32,28 @@ Variant: TypeAlias = Literal["torch", "tensorflow"]
 def make_divisible(value: float, divisor: int = 4) -> int:
     """The multiple of `divisor` nearest to `value`, halves upwards, but not below `divisor`, nor below 0.9 * value.
 
-    The rounding of every scaled number of channels in the authors' code. Raises TypeError or ValueError where value is
-    not a number above 0 or divisor is no int of at least 1.
+    The rounding of every scaled number of channels in the authors' code.
 
+    Parameters
+    ----------
+    value : float above 0
+    divisor : int
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        value is not a number above 0, or divisor is no int of at least 1.
+
+    Notes
+    -----
+    The rounding of every scaled number of channels in the authors' published code, which has it from that of MobileNet V2.
+
+    Examples
+    --------
     >>> [make_divisible(value) for value in (18, 33, 30, 5.8, 1)]
     [20, 32, 32, 8, 4]
     """
@@ -48,9 +67,25 @@ def ghostnet_channels(channels: int, width: float, variant: Variant = "torch") -
     """`channels` under the width multiplier: a multiple of 4, by the rule of the authors' PyTorch or TensorFlow code.
 
     PyTorch's is ``make_divisible(channels * width, 4)``. TensorFlow's is the multiple of 4 nearest to int(channels * width),
-    which is taken as 8 at least, halves to the even multiple. Raises TypeError or ValueError where channels is no int of at
-    least 1, width is not a number above 0 or there is no such variant.
+    which is taken as 8 at least, halves to the even multiple.
 
+    Parameters
+    ----------
+    channels : int
+    width : float above 0
+    variant : "torch" or "tensorflow"
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        channels is no int of at least 1, width is not a number above 0, or there is no such variant.
+
+    Examples
+    --------
     >>> [(ghostnet_channels(c, 1.1), ghostnet_channels(c, 1.1, "tensorflow")) for c in (16, 24, 72, 184)]
     [(16, 16), (28, 24), (80, 80), (204, 200)]
     """
@@ -97,6 +132,17 @@ def ghost_bottleneck(
     Returns
     -------
     Layer, x (N, in_channels, H, W) to y (N, out_channels, ceil(H / stride), ceil(W / stride)) for an odd kernel
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ghost_bottleneck(8, 16, 12, stride=2, rng=np.random.default_rng(0))(np.zeros((1, 8, 5, 5), np.float32)).shape
+    (1, 12, 3, 3)
     """
 
     def depthwise(channels: int) -> Layer:
@@ -290,6 +336,17 @@ def tiny_ghostnet(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiny_ghostnet(rng=np.random.default_rng(0))(np.zeros((2, 1, 8, 8), np.float32)).shape
+    (2, 10)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     options: dict[str, Any] = {"rng": rng, "dtype": dtype}

@@ -45,7 +45,32 @@ def load_network(
 
 
 def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
-    """What `npconv train` noted in the weights file `path`; None where it did not write it. ValueError for a damaged note."""
+    """What `npconv train` noted in a weights file: the network, the classes, how images are prepared.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict, or None where `npconv train` did not write the file
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    ValueError
+        The file is missing or damaged, or its note is.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import models, weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     weights.save(models.tiny_resnet(rng=np.random.default_rng(0)), f"{folder}/w.safetensors")
+    ...     print(noted(f"{folder}/w.safetensors"))
+    None
+    """
     about = weights.metadata(path).get("npconv")
     if about is None:
         return None

@@ -1,4 +1,4 @@
-"""MobileNet (Howard et al., arXiv 1704.04861): networks of depthwise separable convolutions, and the two it is compared with."""
+"""MobileNet (Howard et al., arXiv 1704.04861): networks of depthwise separable convolutions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,22 @@ Activation: TypeAlias = Literal["relu6", "relu"]
 def scaled_channels(channels: int, width: float) -> int:
     """`channels` under the width multiplier, section 3.3: int(width * channels), and 8 at least, as in the authors' code.
 
-    Raises TypeError or ValueError where channels is no int of at least 1 or width is not a number above 0.
+    Parameters
+    ----------
+    channels : int
+    width : float above 0
 
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        channels is no int of at least 1, or width is not a number above 0.
+
+    Examples
+    --------
     >>> [scaled_channels(32, width) for width in (1, 0.75, 0.5, 0.1)]
     [32, 24, 16, 8]
     """
@@ -58,6 +72,17 @@ def separable_block(
     Returns
     -------
     Layer, x (N, in_channels, H, W) to y (N, out_channels, ceil(H / stride), ceil(W / stride)) for an odd kernel
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> separable_block(8, 16, stride=2, rng=np.random.default_rng(0))(np.zeros((1, 8, 5, 5), np.float32)).shape
+    (1, 16, 3, 3)
     """
     return Sequential(
         depthwise=DepthwiseConv2d(
@@ -78,10 +103,10 @@ def separable_block(
 
 
 # (channels, stride) of the stem and of the blocks of table 1.
-_STEM = (32, 2)
-_BEFORE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
-_FIVE_ALIKE = ((512, 1),) * 5
-_AFTER = ((1024, 2), (1024, 1))
+STEM = (32, 2)
+BEFORE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
+FIVE_ALIKE = ((512, 1),) * 5
+AFTER = ((1024, 2), (1024, 1))
 
 
 def mobilenet_v1(
@@ -163,124 +188,9 @@ def mobilenet_v1(
     >>> net.parameter_count(), net.children()["block13"].children()["pointwise"]
     (470072, PointwiseConv2d(256, 256, bias=False))
     """
-    return _network(
-        _STEM,
-        (*_BEFORE, *_FIVE_ALIKE, *_AFTER),
-        separable_block,
-        width=width,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        activation=activation,
-        padding=padding,
-        eps=eps,
-        momentum=momentum,
-        dropout=dropout,
-        rng=rng,
-        dtype=dtype,
-    )
-
-
-def conv_mobilenet(
-    width: float = 1.0,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    *,
-    activation: Activation = "relu6",
-    padding: Padding = "same",
-    eps: float = 1e-3,
-    momentum: float = 0.1,
-    dropout: float = 1e-3,
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """MobileNet with full convolutions, the "Conv MobileNet" of table 4: what separable convolutions are compared with.
-
-    It is `mobilenet_v1`, with its arguments, where each separable block is one 3x3 convolution of the same channels and
-    stride.
-
-    ======== ================================ ======== ======== ========
-    layer    what                             channels stride   output
-    ======== ================================ ======== ======== ========
-    stem     conv 3x3, batch norm, ReLU6      32       2        112x112
-    block1   conv 3x3, batch norm, ReLU6      64       1        112x112
-    block2   conv 3x3, batch norm, ReLU6      128      2        56x56
-    block3   conv 3x3, batch norm, ReLU6      128      1        56x56
-    block4   conv 3x3, batch norm, ReLU6      256      2        28x28
-    block5   conv 3x3, batch norm, ReLU6      256      1        28x28
-    block6   conv 3x3, batch norm, ReLU6      512      2        14x14
-    block7   conv 3x3, batch norm, ReLU6      512      1        14x14
-    block8   conv 3x3, batch norm, ReLU6      512      1        14x14
-    block9   conv 3x3, batch norm, ReLU6      512      1        14x14
-    block10  conv 3x3, batch norm, ReLU6      512      1        14x14
-    block11  conv 3x3, batch norm, ReLU6      512      1        14x14
-    block12  conv 3x3, batch norm, ReLU6      1024     2        7x7
-    block13  conv 3x3, batch norm, ReLU6      1024     1        7x7
-    head     global average pool, dropout,    classes           1x1
-             linear
-    ======== ================================ ======== ======== ========
-
-    >>> import numpy as np
-    >>> conv_mobilenet(0.25, rng=np.random.default_rng(0)).children()["block2"].children()["conv"]
-    Conv2d(16, 32, 3, stride=2, padding='same', bias=False)
-    """
-    return _network(
-        _STEM,
-        (*_BEFORE, *_FIVE_ALIKE, *_AFTER),
-        conv_block,
-        width=width,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        activation=activation,
-        padding=padding,
-        eps=eps,
-        momentum=momentum,
-        dropout=dropout,
-        rng=rng,
-        dtype=dtype,
-    )
-
-
-def shallow_mobilenet(
-    width: float = 1.0,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    *,
-    activation: Activation = "relu6",
-    padding: Padding = "same",
-    eps: float = 1e-3,
-    momentum: float = 0.1,
-    dropout: float = 1e-3,
-    rng: np.random.Generator,
-    dtype: DTypeLike = np.float32,
-) -> Sequential:
-    """MobileNet without the five 14x14x512 blocks, the "Shallow MobileNet" of table 5: what a thinner one is compared with.
-
-    It is `mobilenet_v1`, with its arguments, where block7 to block11 are left out and the last two follow as block7 and
-    block8.
-
-    ======== ================================ ======== ======== ========
-    layer    what                             channels stride   output
-    ======== ================================ ======== ======== ========
-    stem     conv 3x3, batch norm, ReLU6      32       2        112x112
-    block1   separable block                  64       1        112x112
-    block2   separable block                  128      2        56x56
-    block3   separable block                  128      1        56x56
-    block4   separable block                  256      2        28x28
-    block5   separable block                  256      1        28x28
-    block6   separable block                  512      2        14x14
-    block7   separable block                  1024     2        7x7
-    block8   separable block                  1024     1        7x7
-    head     global average pool, dropout,    classes           1x1
-             linear
-    ======== ================================ ======== ======== ========
-
-    >>> import numpy as np
-    >>> len(shallow_mobilenet(0.25, rng=np.random.default_rng(0)).children())
-    10
-    """
-    return _network(
-        _STEM,
-        (*_BEFORE, *_AFTER),
+    return network(
+        STEM,
+        (*BEFORE, *FIVE_ALIKE, *AFTER),
         separable_block,
         width=width,
         num_classes=num_classes,
@@ -328,8 +238,19 @@ def tiny_mobilenet(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiny_mobilenet(rng=np.random.default_rng(0))(np.zeros((2, 1, 8, 8), np.float32)).shape
+    (2, 10)
     """
-    return _network(
+    return network(
         (16, stem_stride),
         ((32, 1), (64, 2), (64, 1), (128, 2)),
         separable_block,
@@ -343,7 +264,7 @@ def tiny_mobilenet(
     )
 
 
-def _network(
+def network(
     stem: tuple[int, int],
     rows: Sequence[tuple[int, int]],
     block: Callable[..., Layer],

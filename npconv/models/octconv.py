@@ -14,16 +14,7 @@ from npconv.geometry import integer, octave_channels
 from npconv.models.blocks import classifier, conv_block, conv_chain, stage
 from npconv.models.mobilenet import mobilenet_v1
 from npconv.models.resnet import BLOCKS, Version, bottleneck_block, resnet
-from npconv.nn import (
-    Layer,
-    OctaveBatchNorm2d,
-    OctaveConv2d,
-    PerFrequency,
-    ReLU,
-    Residual,
-    Sequential,
-    replace_convs,
-)
+from npconv.nn import Layer, OctaveBatchNorm2d, OctaveConv2d, PerFrequency, ReLU, Residual, Sequential, replace_convs
 from npconv.ops.octave import StrideMode
 
 
@@ -60,9 +51,21 @@ def octave_block(
     -------
     Layer, of `npconv.OctaveMap`, or of plain arrays where alpha gives the low frequency no channels
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
     Notes
     -----
     Sections 3.2 and 4.1 of the paper: every convolution of a block becomes an octave convolution, the projection included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> block = octave_block(8, 8, alpha_in=0, alpha_out=0.25, rng=np.random.default_rng(0))
+    >>> [y.shape for y in block(np.zeros((1, 8, 6, 6), np.float32))]
+    [(1, 6, 6, 6), (1, 2, 3, 3)]
     """
     options: dict[str, Any] = {"bias": False, "stride_mode": stride_mode, "rng": rng, "dtype": dtype}
     main = Sequential(
@@ -177,8 +180,27 @@ def oct_resnext(
 ) -> Sequential:
     """Oct-ResNeXt-50 and Oct-ResNeXt-101 32x4d (table 6): `oct_resnet` with 3x3 convolutions in 32 groups, of 4 channels in stage1.
 
-    Each of the four paths has 32 groups, so 32 must divide ``alpha * 128``: 0.25, 0.5 and 0.75 are possible. Arguments,
-    result and errors are those of `oct_resnet`.
+    Each of the four paths has 32 groups, so 32 must divide ``alpha * 128``: 0.25, 0.5 and 0.75 are possible.
+
+    Parameters
+    ----------
+    depth, alpha, num_classes, in_channels, rng, dtype
+        As in `oct_resnet`.
+
+    Returns
+    -------
+    Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `oct_resnet`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> oct_resnext(rng=np.random.default_rng(0)).parameter_count()
+    25025064
     """
     return oct_resnet(depth, alpha, num_classes, in_channels, groups=32, group_width=4, rng=rng, dtype=dtype)
 
@@ -225,6 +247,17 @@ def oct_resnet152_v1f(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> list(oct_resnet152_v1f(rng=np.random.default_rng(0)).children())
+    ['stem', 'pool', 'stage1', 'stage2', 'stage3', 'stage4', 'head']
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     made: dict[str, Any] = {"rng": rng, "dtype": dtype}
@@ -292,6 +325,12 @@ def oct_mobilenet_v1(
     ------
     TypeError, ValueError
         An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> oct_mobilenet_v1(0.25, rng=np.random.default_rng(0)).parameter_count()  # as mobilenet_v1(0.25)
+    470072
     """
     # What the authors of the octave code have otherwise than those of MobileNet.
     own: dict[str, Any] = {"activation": "relu", "padding": 1, "eps": 1e-5, "dropout": 0}
@@ -333,6 +372,17 @@ def tiny_octave(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiny_octave(rng=np.random.default_rng(0))(np.zeros((2, 1, 8, 8), np.float32)).shape
+    (2, 10)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     made: dict[str, Any] = {"rng": rng, "dtype": dtype}

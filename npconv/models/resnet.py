@@ -64,6 +64,16 @@ def basic_block(
     ------
     TypeError, ValueError
         An argument of the wrong type or out of range; "zeros" with fewer output than input channels.
+
+    Notes
+    -----
+    He et al. (arXiv 1512.03385), figure 5, on the left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> basic_block(8, 16, stride=2, rng=np.random.default_rng(0))(np.zeros((1, 8, 5, 5), np.float32)).shape
+    (1, 16, 3, 3)
     """
     word("shortcut", shortcut, "projection", "zeros")
     main = two_convolutions(in_channels, out_channels, stride=stride, rng=rng, dtype=dtype)
@@ -120,10 +130,21 @@ def bottleneck_block(
     -------
     Layer, x (N, in_channels, H, W) to y (N, out_channels, ceil(H / stride), ceil(W / stride))
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
     Notes
     -----
     The shortcut is the identity at stride 1 with in_channels = out_channels, else a 1x1 convolution with the stride. In
     version "v2" it has its own batch norm and ReLU before it, as in the code of Drop an Octave; the paper shares main's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bottleneck_block(8, 4, 16, stride=2, rng=np.random.default_rng(0))(np.zeros((1, 8, 5, 5), np.float32)).shape
+    (1, 16, 3, 3)
     """
     word("version", version, "v1", "v2")
     made: dict[str, Any] = {"bias": False, "rng": rng, "dtype": dtype}
@@ -346,9 +367,20 @@ def ghost_resnet50(
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes); its parts are those of `resnet`
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
     Notes
     -----
     The multiply-accumulates are the table's; its 13.0 and 6.5 million parameters are not those of this network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ghost_resnet50(rng=np.random.default_rng(0)).parameter_count()
+    13953512
     """
     plain = resnet(50, num_classes, in_channels, rng=rng, dtype=dtype)
     keep = ("*.shortcut.conv",) if flag("keep_projections", keep_projections) else ()

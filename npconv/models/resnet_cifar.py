@@ -103,9 +103,20 @@ def ghost_resnet56(
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes); its parts are those of `resnet_cifar`
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
     Notes
     -----
     The table's 63 million multiply-accumulates are those of the primary convolutions alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ghost_resnet56(rng=np.random.default_rng(0)).parameter_count()
+    438154
     """
     plain = resnet_cifar(56, num_classes, in_channels, rng=rng, dtype=dtype)
     return replace_convs(plain, "ghost", ratio=ratio, cheap_kernel=cheap_kernel, keep_first=keep_first, rng=rng)
@@ -142,9 +153,20 @@ def resnet8(
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
     Notes
     -----
     Banbury et al., MLPerf Tiny Benchmark, arXiv 2106.07597.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resnet8(rng=np.random.default_rng(0))(np.zeros((2, 3, 32, 32), np.float32)).shape
+    (2, 10)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
 
@@ -194,6 +216,17 @@ def tiny_resnet(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiny_resnet(rng=np.random.default_rng(0))(np.zeros((2, 1, 8, 8), np.float32)).shape
+    (2, 10)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     made: dict[str, Any] = {"rng": rng, "dtype": dtype}

@@ -85,6 +85,12 @@ def shuffle_unit(
     -----
     As in the authors' code the pooled x comes first and the pool counts its padding. There the ReLU stands before the
     concatenation, in the paper after it; since x comes from a ReLU, that is the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shuffle_unit(24, 48, groups=3, stride=2, rng=np.random.default_rng(0))(np.zeros((1, 24, 5, 5), np.float32)).shape
+    (1, 48, 3, 3)
     """
     groups = integer("groups", groups, minimum=1)
     if integer("out_channels", out_channels, minimum=1) % (4 * groups):
@@ -280,6 +286,17 @@ def tiny_shufflenet(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes)
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiny_shufflenet(rng=np.random.default_rng(0))(np.zeros((2, 1, 8, 8), np.float32)).shape
+    (2, 10)
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     made: dict[str, Any] = {"rng": rng, "dtype": dtype}

@@ -52,10 +52,21 @@ def vgg16_cifar(
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes), for H and W of at least 32
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range; in `forward`, images that the five pools leave nothing of.
+
     Notes
     -----
     GhostNet's numbers of parameters need the linear layer of 512 to 512; VGG's own ones, 4096 wide, are for ImageNet. The
     global average pool is the identity on 32 x 32 images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> vgg16_cifar(rng=np.random.default_rng(0)).parameter_count()
+    14986698
     """
     num_classes = integer("num_classes", num_classes, minimum=1)
     made: dict[str, Any] = {"rng": rng, "dtype": dtype}
@@ -103,6 +114,17 @@ def ghost_vgg16(
     Returns
     -------
     Sequential, x (N, in_channels, H, W) to logits (N, num_classes); its parts are those of `vgg16_cifar`
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ghost_vgg16(rng=np.random.default_rng(0)).parameter_count()
+    7650474
     """
     plain = vgg16_cifar(num_classes, in_channels, rng=rng, dtype=dtype)
     return replace_convs(plain, "ghost", ratio=ratio, cheap_kernel=cheap_kernel, keep_first=keep_first, rng=rng)

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, integer, word
+from npconv.geometry import Array, integer, shown, word
 from npconv.nn.activations import HardSigmoid, ReLU
 from npconv.nn.containers import Sequential
 from npconv.nn.convolution import PointwiseConv2d
@@ -129,6 +129,8 @@ class SqueezeExcite(Layer):
 
 def _maps(x: Any) -> list[Array]:
     """The maps that are there: one of a plain map, one or two of an octave map."""
+    if isinstance(x, tuple) and (len(x) != 2 or (x[0] is None and x[1] is None)):
+        raise ValueError(f"x must be a map, or an OctaveMap of one or two maps, got {shown(x)}")
     return [part for part in x if part is not None] if isinstance(x, tuple) else [x]
 
 

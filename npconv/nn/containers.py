@@ -17,11 +17,22 @@ from npconv.nn.freezing import wholly_frozen
 from npconv.nn.layer import Layer
 from npconv.ops import OctaveMap, relu6_backward, relu_backward
 from npconv.ops.branches import add, concatenate, concatenate_backward
-from npconv.ops.normalization import NormActivation
+from npconv.ops.epilogue import Epilogue
 
 
 class Identity(Layer):
-    """Nothing: y is x, and dx is dy."""
+    """Nothing: y is x, and dx is dy.
+
+    Notes
+    -----
+    The layer of PyTorch that has this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Identity()(np.array([-1.0, 2.0]))
+    array([-1.,  2.])
+    """
 
     def forward(self, x: Any) -> Any:
         return x
@@ -90,8 +101,8 @@ class _Container(Composite):
 class Sequential(_Container):
     """Layers one after the other: ``y = last(...(second(first(x))))``; without any, the identity.
 
-    A `Residual`, a `Concat` or, in training, a `BatchNorm2d` and a `ReLU` or `ReLU6` directly behind it run as one, to the
-    same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
+    A `Residual`, a `Concat`, in training a `BatchNorm2d`, in evaluation a `Conv2d`, `DepthwiseConv2d` or `PointwiseConv2d`,
+    and a `ReLU` or `ReLU6` directly behind it run as one, to the same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
 
     Parameters
     ----------
@@ -102,6 +113,10 @@ class Sequential(_Container):
     ------
     TypeError, ValueError
         Something is not a Layer; a layer stands in two places.
+
+    Notes
+    -----
+    The container of PyTorch that has this name.
 
     Examples
     --------
@@ -154,7 +169,7 @@ class Sequential(_Container):
                 raise
 
 
-def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, NormActivation | None]]:
+def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, Epilogue | None]]:
     """The layers that run, each with the activation that it runs too, which stands behind it and does not."""
     taken: Layer | None = None
     layers = list(named.values())
@@ -169,8 +184,24 @@ def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, NormActivation |
 class Residual(Composite):
     """The sum of two branches: ``y = main(x) + shortcut(x)``; without a shortcut, ``main(x) + x``.
 
-    ValueError where the branches do not give the same shape. Children: ``main`` and, if given, ``shortcut``.
+    Children: ``main`` and, if given, ``shortcut``.
 
+    Parameters
+    ----------
+    main : Layer
+    shortcut : Layer, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        One is no Layer; in `forward`, branches that give maps of different shapes.
+
+    Notes
+    -----
+    He et al., Deep Residual Learning (arXiv 1512.03385), equation 2.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> y = Residual(Identity())(np.ones((1, 1, 1, 2)))
     >>> y
@@ -186,7 +217,7 @@ class Residual(Composite):
     def forward(self, x: Any) -> Any:
         return self.forward_activated(x, None)
 
-    def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
+    def forward_activated(self, x: Any, activation: Epilogue | None) -> Any:
         """``activation(forward(x))``, the sum and its activation in one go over memory; so inside a `Sequential`."""
         y, carried = (_forward(name, layer, x) for name, layer in self.children().items())
         shapes = _each(np.shape, y), _each(np.shape, carried)
@@ -196,9 +227,9 @@ class Residual(Composite):
         self._keep(activation, total if activation else None)
         return total
 
-    def taken_over(self, behind: Layer) -> NormActivation | None:
+    def taken_over(self, behind: Layer) -> Epilogue | None:
         """The activation that `behind` is."""
-        activation: NormActivation | None = behind.as_activation()
+        activation: Epilogue | None = behind.as_activation()
         return activation if type(self) is Residual else None
 
     def backward(self, dy: Any) -> Any:
@@ -210,10 +241,24 @@ class Residual(Composite):
 
 
 class Concat(_Container):
-    """The outputs of all branches, one behind the other along the channels: ``y = concatenate([branch(x), ...], axis=1)``.
+    """The outputs of all branches, one after the other along the channels: ``y = concatenate([branch(x), ...], axis=1)``.
 
-    Branches are given as the layers of `Sequential`. ValueError where they do not give maps of one size, or there is none.
+    Parameters
+    ----------
+    *branches, **named_branches : Layer
+        As the layers of `Sequential`. All read the same x (N, C, H, W).
 
+    Raises
+    ------
+    TypeError, ValueError
+        There is no branch, or one is no Layer; in `forward`, branches that give maps of different sizes.
+
+    Notes
+    -----
+    The inception modules of Szegedy et al. (arXiv 1409.4842); here ShuffleNet's unit of stride 2 (arXiv 1707.01083, figure 2c).
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from npconv.nn import ReLU
     >>> Concat(Identity(), ReLU())(np.full((1, 1, 1, 1), -2.0)).ravel()
@@ -228,7 +273,7 @@ class Concat(_Container):
     def forward(self, x: Any) -> Any:
         return self.forward_activated(x, None)
 
-    def forward_activated(self, x: Any, activation: NormActivation | None) -> Any:
+    def forward_activated(self, x: Any, activation: Epilogue | None) -> Any:
         """``activation(forward(x))`` in one go over memory; so inside a `Sequential`."""
         parts = [_forward(name, branch, x) for name, branch in self._layers.items()]
         shapes = [_each(np.shape, part) for part in parts]
@@ -239,9 +284,9 @@ class Concat(_Container):
         self._keep(shapes, _each(np.shape, y), activation, y if activation else None)
         return y
 
-    def taken_over(self, behind: Layer) -> NormActivation | None:
+    def taken_over(self, behind: Layer) -> Epilogue | None:
         """The activation that `behind` is."""
-        activation: NormActivation | None = behind.as_activation()
+        activation: Epilogue | None = behind.as_activation()
         return activation if type(self) is Concat else None
 
     def backward(self, dy: Any) -> Any:
@@ -271,7 +316,7 @@ def _each(function: Callable[..., Any], *maps: Any) -> Any:
     return OctaveMap(*(None if parts[0] is None else function(*parts) for parts in frequencies))
 
 
-def _split(dy: Any, y: Any, shapes: list[Any], activation: NormActivation | None) -> list[Any]:
+def _split(dy: Any, y: Any, shapes: list[Any], activation: Epilogue | None) -> list[Any]:
     """dy cut along the channels into maps of these shapes, each 0 where the activation that made y is flat."""
     if dy is None:
         return [None] * len(shapes)

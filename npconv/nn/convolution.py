@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel, flag, integer, pair
 from npconv.nn.initialization import constant, he_normal
-from npconv.nn.layer import OperatorLayer
+from npconv.nn.layer import Layer, OperatorLayer
 from npconv.ops import (
     conv2d,
     conv2d_backward,
@@ -21,15 +21,43 @@ from npconv.ops import (
     depthwise_conv2d_backward,
     pointwise_conv2d,
     pointwise_conv2d_backward,
+    relu6_backward,
+    relu_backward,
     separable_conv2d,
     separable_conv2d_backward,
 )
+from npconv.ops.epilogue import Epilogue
+from npconv.ops.order import native_order
 
 
 class _Convolution(OperatorLayer):
-    """What the four share: how their parameters begin."""
+    """What the four share: how their parameters begin, and the activation that runs along in evaluation."""
 
     bias: bool
+
+    def forward(self, x: Array) -> Array:
+        return self.forward_activated(x, None)
+
+    def forward_activated(self, x: Array, activation: Epilogue | None) -> Array:
+        """``activation(forward(x))`` in one go over memory; `backward` then takes dy behind the activation."""
+        x = native_order(x)  # the first layer turns the images, and all maps after it have their order
+        epilogue = {} if activation is None else {"activation": activation}
+        y: Array = self.operator(x, **self.params, **self._options(), **epilogue)
+        self._keep(x, activation, y if activation else None)
+        return y
+
+    def taken_over(self, behind: Layer) -> Epilogue | None:
+        """The activation that `behind` is, in evaluation: in training there is a batch norm between the two."""
+        activation: Epilogue | None = behind.as_activation()
+        return activation if not self.training and type(self) in (Conv2d, DepthwiseConv2d, PointwiseConv2d) else None
+
+    def backward(self, dy: Array) -> Array:
+        x, activation, y = self._recall()
+        if activation:
+            dy = (relu_backward if activation == "relu" else relu6_backward)(dy, y)
+        dx, *dparams = self.operator_backward(dy, x, **self.params, **self._options())
+        self.grads.update(zip(self.params, dparams, strict=False))  # an absent bias has the gradient None, at the end
+        return dx
 
     def _draw(self, rng: np.random.Generator, dtype: DTypeLike, **shapes: tuple[int, ...]) -> None:
         """Kernels of these shapes by name and, where `bias`, one number for each output channel of the last."""
@@ -104,19 +132,36 @@ class Conv2d(_Convolution):
 
     def backward_params(self, dy: Array) -> None:
         """The kernel's gradient without dx, which is as much work; with a bias, which no batch norm follows, both."""
-        if self.bias:
+        x, activation, _ = self._recall()
+        if self.bias or activation:
             self.backward(dy)
             return
-        (x,) = self._recall()
         self.grads["w"] = conv2d_weight_grad(dy, x, self.params["w"].shape, **self._options())
 
 
 class DepthwiseConv2d(_Convolution):
     """Depthwise convolution with its kernels: `npconv.depthwise_conv2d`, x (N, C, H, W) to y (N, C * multiplier, P, Q).
 
-    Parameters and errors are those of `Conv2d`, with `channels` and the channel `multiplier` in place of in_channels,
-    out_channels and groups. ``params``: ``w`` (C * multiplier, 1, kh, kw), and ``b`` (C * multiplier,) where `bias`.
+    Parameters
+    ----------
+    channels : int
+    kernel : int or (rows, columns)
+    multiplier : int
+        Output channels for each channel of x.
+    stride, padding, dilation, bias, rng, dtype
+        As in `Conv2d`.
 
+    Attributes
+    ----------
+    params : ``w`` (C * multiplier, 1, kh, kw), and ``b`` (C * multiplier,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Conv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> DepthwiseConv2d(4, 3, stride=2, padding=1, bias=False, rng=np.random.default_rng(0))
     DepthwiseConv2d(4, 3, stride=2, padding=1, bias=False)
@@ -148,9 +193,23 @@ class DepthwiseConv2d(_Convolution):
 class PointwiseConv2d(_Convolution):
     """Pointwise (1x1) convolution with its kernel: `npconv.pointwise_conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
-    Parameters and errors are those of `Conv2d`, without kernel, padding and dilation. ``params``: ``w``
-    (O, C / groups, 1, 1), and ``b`` (O,) where `bias`.
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    stride, groups, bias, rng, dtype
+        As in `Conv2d`.
 
+    Attributes
+    ----------
+    params : ``w`` (O, C / groups, 1, 1), and ``b`` (O,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Conv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> PointwiseConv2d(4, 8, groups=2, rng=np.random.default_rng(0))
     PointwiseConv2d(4, 8, groups=2)
@@ -181,10 +240,29 @@ class SeparableConv2d(_Convolution):
     """Depthwise separable convolution with its two kernels: `npconv.separable_conv2d`, x (N, C, H, W) to y (N, O, P, Q).
 
     Nothing stands between the two parts (Keras's ``SeparableConv2D``); MobileNet's block, with batch norm and ReLU after
-    each, is `npconv.models.separable_block`. Parameters and errors are those of `Conv2d`, with the channel `multiplier`
-    of the depthwise part in place of groups. ``params``: ``w_depthwise`` (C * multiplier, 1, kh, kw), ``w_pointwise``
-    (O, C * multiplier, 1, 1), and ``b`` (O,) where `bias`.
+    each, is `npconv.models.separable_block`.
 
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel : int or (rows, columns)
+        Of the depthwise part.
+    multiplier : int
+        Channels that the depthwise part makes of each.
+    stride, padding, dilation, bias, rng, dtype
+        As in `Conv2d`.
+
+    Attributes
+    ----------
+    params : ``w_depthwise`` (C * multiplier, 1, kh, kw), ``w_pointwise`` (O, C * multiplier, 1, 1), and ``b`` (O,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Conv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> SeparableConv2d(4, 8, 3, padding="same", rng=np.random.default_rng(0)).parameter_count()  # 4 * 9 + 8 * 4 + 8
     76

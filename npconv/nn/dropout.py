@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import numpy as np
 
 from npconv.geometry import Array, check_dtypes, check_shape, fraction
 from npconv.nn.initialization import check_rng
 from npconv.nn.layer import Layer
+
+_part: ContextVar[tuple[slice, int] | None] = ContextVar("npconv_dropout_part", default=None)
+
+
+@contextlib.contextmanager
+def part_of_batch(own: slice, whole: int) -> Iterator[None]:
+    """Let dropouts of the block drop what they would of the images `own`, were they given all of a batch of `whole` images.
+
+    So processes that share a batch, and draw from equal generators, drop what one process would.
+
+    >>> import numpy as np
+    >>> x = np.ones((1, 4))
+    >>> with part_of_batch(slice(1, 2), 2):
+    ...     y = Dropout(0.5, rng=np.random.default_rng(0))(x)
+    >>> bool((y == Dropout(0.5, rng=np.random.default_rng(0))(np.ones((2, 4)))[1:]).all())
+    True
+    """
+    token = _part.set((own, whole))
+    try:
+        yield
+    finally:
+        _part.reset(token)
 
 
 class Dropout(Layer):
@@ -44,7 +70,8 @@ class Dropout(Layer):
         check_dtypes([("x", x)])
         scale = np.ones_like(x)
         if self.training:
-            scale[self._rng.random(x.shape) < self.rate] = 0
+            own, whole = _part.get() or (slice(None), len(x))
+            scale[self._rng.random((whole, *x.shape[1:]))[own] < self.rate] = 0
             scale /= 1 - self.rate
         self._keep(scale)
         return x * scale

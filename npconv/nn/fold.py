@@ -62,6 +62,10 @@ def fold_batch_norm(model: AnyLayer) -> AnyLayer:
     TypeError
         `model` is no layer.
 
+    Notes
+    -----
+    Jacob et al. (arXiv 1712.05877), section 3.2 and equation 14.
+
     Examples
     --------
     >>> import numpy as np

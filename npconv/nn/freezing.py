@@ -8,7 +8,29 @@ FROZEN = "frozen"  # an attribute of the layers that are
 
 
 def is_frozen(layer: Layer) -> bool:
-    """Whether the layer is left as it is by optimisers, and stays in evaluation mode; see `Sequential.freeze`."""
+    """Whether the layer is left as it is by optimisers, and stays in evaluation mode; see `Sequential.freeze`.
+
+    Parameters
+    ----------
+    layer : Layer
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    TypeError
+        `layer` is no layer.
+
+    Examples
+    --------
+    >>> from npconv import nn
+    >>> net = nn.Sequential(stem=nn.BatchNorm2d(2), head=nn.BatchNorm2d(2))
+    >>> net.freeze("stem")
+    >>> is_frozen(net.stem), is_frozen(net.head)
+    (True, False)
+    """
     return FROZEN in vars(layer)
 
 

@@ -37,6 +37,19 @@ class Layer(abc.ABC):
         The last backward's gradients, by the names of `params`; each backward overwrites them. Empty before the first.
     buffers : dict of str to array
         What is kept but not learned: running statistics.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npconv
+    >>> class Double(Layer):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    ...     def backward(self, dy):
+    ...         return 2 * dy
+    >>> net = npconv.nn.Sequential(Double(), npconv.nn.Flatten())
+    >>> net(np.ones((1, 1, 1, 2))), net.backward(np.ones((1, 2)))
+    (array([[2., 2.]]), array([[[[2., 2.]]]]))
     """
 
     def __init__(self) -> None:
@@ -226,6 +239,12 @@ class OperatorLayer(Layer):
 
     A subclass gives the operator, its backward and the names of its options, each an attribute of the layer; `params`
     has the operator's array arguments after x, in its order.
+
+    Examples
+    --------
+    >>> import npconv
+    >>> issubclass(npconv.nn.Conv2d, OperatorLayer)
+    True
     """
 
     operator: ClassVar[Callable[..., Any]]

@@ -16,10 +16,26 @@ from npconv.ops import linear, linear_backward
 class Linear(OperatorLayer):
     """A linear map with its matrix: `npconv.linear`, x (N, in_features) to y (N, out_features).
 
-    Matrix and bias begin uniform between plus and minus 1 / sqrt(in_features), as in PyTorch. ``params``: ``w``
-    (out_features, in_features), and ``b`` (out_features,) where `bias`. TypeError or ValueError where an argument is
-    of the wrong type or below 1.
+    Matrix and bias begin uniform between plus and minus 1 / sqrt(in_features), as in PyTorch.
 
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    rng, dtype
+        As in `Conv2d`.
+
+    Attributes
+    ----------
+    params : ``w`` (out_features, in_features), and ``b`` (out_features,) where `bias`
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or below 1.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> Linear(4, 2, rng=np.random.default_rng(0)).parameter_count()
     10
@@ -49,6 +65,12 @@ class Linear(OperatorLayer):
 class Flatten(Layer):
     """All axes but the batch as one, in C order: x (N, C, H, W) to y (N, C * H * W).
 
+    Notes
+    -----
+    The layer of Keras and PyTorch that has this name.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> Flatten()(np.zeros((2, 3, 4, 5))).shape
     (2, 60)

@@ -14,7 +14,8 @@ from npconv.geometry import Array, flag, fraction, integer, positive, word
 from npconv.nn.initialization import constant
 from npconv.nn.layer import Layer
 from npconv.ops import batch_norm2d, batch_norm2d_backward, batch_statistics2d
-from npconv.ops.normalization import NormActivation, batch_norm2d_batch
+from npconv.ops.epilogue import Epilogue
+from npconv.ops.normalization import batch_norm2d_batch
 
 MomentumConvention: TypeAlias = Literal["pytorch", "tensorflow"]
 
@@ -71,6 +72,10 @@ class BatchNorm2d(Layer):
     TypeError, ValueError
         An argument of the wrong type or out of range; in training an empty batch, or n = 1 where `unbiased`.
 
+    Notes
+    -----
+    Ioffe and Szegedy (arXiv 1502.03167), algorithms 1 and 2.
+
     Examples
     --------
     >>> import numpy as np
@@ -105,7 +110,7 @@ class BatchNorm2d(Layer):
     def forward(self, x: Array) -> Array:
         return self.forward_activated(x, None)
 
-    def forward_activated(self, x: Array, activation: NormActivation | None) -> Array:
+    def forward_activated(self, x: Array, activation: Epilogue | None) -> Array:
         """``activation(forward(x))`` in one go over memory; `backward` then takes dy behind the activation.
 
         `Sequential` trains a batch norm and the ReLU behind it so: the map between them, which is as large as x, is
@@ -135,9 +140,9 @@ class BatchNorm2d(Layer):
         self._run("running_var", var * (count / (count - 1)) if self.unbiased else var)
         return _as(y, x)
 
-    def taken_over(self, behind: Layer) -> NormActivation | None:
+    def taken_over(self, behind: Layer) -> Epilogue | None:
         """The activation that `behind` is, in training."""
-        activation: NormActivation | None = behind.as_activation()
+        activation: Epilogue | None = behind.as_activation()
         return activation if self.training and type(self) is BatchNorm2d else None
 
     def backward(self, dy: Array) -> Array:

@@ -163,9 +163,29 @@ class OctaveConv2d(_OctaveConvolution):
 class OctaveDepthwiseConv2d(_OctaveConvolution):
     """Depthwise octave convolution with its kernels: `npconv.octave_depthwise_conv2d`; nothing goes from one frequency to the other.
 
-    Parameters and errors are those of `OctaveConv2d`, with `channels`, one `alpha` and the channel `multiplier` in place of
-    in_channels, out_channels, alpha_in, alpha_out and groups. ``params``: ``w_hh``, ``w_ll``, ``b_high``, ``b_low``.
+    Parameters
+    ----------
+    channels : int
+        Of both frequencies together.
+    kernel : int or (rows, columns)
+    alpha : float in [0, 1]
+        The share of the low frequency.
+    multiplier : int
+        Output channels for each channel of x.
+    stride, padding, dilation, bias, stride_mode, rng, dtype
+        As in `OctaveConv2d`.
 
+    Attributes
+    ----------
+    params : ``w_hh``, ``w_ll``, ``b_high``, ``b_low``, as far as there are such channels
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `OctaveConv2d`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> layer = OctaveDepthwiseConv2d(8, 3, alpha=0.25, padding=1, bias=False, rng=np.random.default_rng(0))
     >>> [(name, w.shape) for name, w in layer.params.items()]
@@ -212,6 +232,21 @@ class PerFrequency(Layer):
 
     Without a layer a frequency passes as it is. A plain array, a map without a low frequency, goes through ``high``.
 
+    Parameters
+    ----------
+    high, low : Layer, optional
+
+    Raises
+    ------
+    TypeError
+        One is no Layer.
+
+    Notes
+    -----
+    What Drop an Octave (arXiv 1904.05049) does with batch norm, activations and pooling.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from npconv.nn import AvgPool2d
     >>> pool = PerFrequency(AvgPool2d(2), AvgPool2d(2))
@@ -252,8 +287,23 @@ class PerFrequency(Layer):
 class OctaveBatchNorm2d(PerFrequency):
     """Batch norm of each frequency of a map of `channels` channels, int(alpha * channels) of them low.
 
-    The other options and the errors are those of `BatchNorm2d`. Children: ``high`` and ``low``.
+    Children: ``high`` and ``low``, each a `BatchNorm2d`.
 
+    Parameters
+    ----------
+    channels : int
+        Of both frequencies together.
+    alpha : float in [0, 1]
+    eps, momentum, momentum_convention, unbiased, dtype
+        As in `BatchNorm2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `BatchNorm2d`; an alpha outside of [0, 1].
+
+    Examples
+    --------
     >>> OctaveBatchNorm2d(8, alpha=0.25)
     OctaveBatchNorm2d(8, alpha=0.25)
       high: BatchNorm2d(6)

@@ -17,8 +17,20 @@ from npconv.ops import (
 
 
 class AvgPool2d(OperatorLayer):
-    """The mean of each window: `npconv.avg_pool2d`, with its options and errors; padding is not counted by default.
+    """The mean of each window: `npconv.avg_pool2d`; padding is not counted by default.
 
+    Parameters
+    ----------
+    kernel, stride, padding, ceil_mode, count_include_pad
+        As in `npconv.avg_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
     >>> AvgPool2d(3, stride=2, padding=1)
     AvgPool2d(3, stride=2, padding=1)
     """
@@ -46,8 +58,20 @@ class AvgPool2d(OperatorLayer):
 
 
 class MaxPool2d(OperatorLayer):
-    """The largest pixel of each window: `npconv.max_pool2d`, with its options and errors.
+    """The largest pixel of each window: `npconv.max_pool2d`.
 
+    Parameters
+    ----------
+    kernel, stride, padding, ceil_mode
+        As in `npconv.max_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
     >>> MaxPool2d(2)
     MaxPool2d(2)
     """
@@ -70,15 +94,34 @@ class MaxPool2d(OperatorLayer):
 
 
 class GlobalAvgPool2d(OperatorLayer):
-    """The mean of each plane, as (N, C, 1, 1): `npconv.global_avg_pool2d`."""
+    """The mean of each plane, as (N, C, 1, 1): `npconv.global_avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> GlobalAvgPool2d()(np.array([[[[1.0, 3.0]]]]))
+    array([[[[2.]]]])
+    """
 
     operator = staticmethod(global_avg_pool2d)
     operator_backward = staticmethod(global_avg_pool2d_backward)
 
 
 class Upsample(OperatorLayer):
-    """Every pixel repeated: `npconv.upsample_nearest2d`, with its options and errors.
+    """Every pixel repeated: `npconv.upsample_nearest2d`.
 
+    Parameters
+    ----------
+    scale, size
+        As in `npconv.upsample_nearest2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
     >>> Upsample(2)
     Upsample(2)
     """

@@ -8,8 +8,20 @@ from npconv.ops import channel_shuffle, channel_shuffle_backward
 
 
 class ChannelShuffle(OperatorLayer):
-    """The channels of each group dealt out to all groups: `npconv.channel_shuffle`, with its order and errors.
+    """The channels of each group dealt out to all groups: `npconv.channel_shuffle`, with its order.
 
+    Parameters
+    ----------
+    groups : int
+        Divides the channels of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        groups is no integer of at least 1; in `forward`, one that does not divide the channels.
+
+    Examples
+    --------
     >>> ChannelShuffle(3)
     ChannelShuffle(3)
     """

@@ -27,10 +27,18 @@ IR_VERSION = 8  # of the file format: the first that comes with this operator se
 
 
 def export(model: nn.Layer, path: str | PathLike[str], image_shape: Sequence[int]) -> None:
-    """Write `model`, in evaluation mode, to the file `path`; an existing one is replaced. The rest is as in `convert`.
+    """Write `model`, in evaluation mode, as an ONNX model to a file; an existing one is replaced.
+
+    Parameters
+    ----------
+    model, image_shape
+        As in `convert`.
+    path : path
 
     Raises
     ------
+    ImportError, TypeError, ValueError
+        As by `convert`.
     OSError
         The file cannot be written; what was there before is as it was.
     """

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from npconv.backends import primitives
 from npconv.geometry import Array, check_array, check_shape
-from npconv.ops.normalization import NormActivation
+from npconv.ops.epilogue import Epilogue
 from npconv.ops.operator import operator
 
 
 @operator("x", "other")
-def add(x: Array, other: Array, *, activation: NormActivation | None = None) -> Array:
+def add(x: Array, other: Array, *, activation: Epilogue | None = None) -> Array:
     """``activation(x + other)``, two maps of one shape.
 
     >>> import numpy as np
@@ -27,7 +27,7 @@ def add(x: Array, other: Array, *, activation: NormActivation | None = None) -> 
 
 
 @operator("parts", trees=("parts",))
-def concatenate(parts: tuple[Array, ...], *, activation: NormActivation | None = None) -> Array:
+def concatenate(parts: tuple[Array, ...], *, activation: Epilogue | None = None) -> Array:
     """``activation(concatenate(parts))``, along axis 1; the parts have one size on all others.
 
     >>> import numpy as np
@@ -39,7 +39,7 @@ def concatenate(parts: tuple[Array, ...], *, activation: NormActivation | None =
 
 @operator("dy", "y")
 def concatenate_backward(
-    dy: Array, channels: Sequence[int], y: Array | None = None, *, activation: NormActivation | None = None
+    dy: Array, channels: Sequence[int], y: Array | None = None, *, activation: Epilogue | None = None
 ) -> tuple[Array, ...]:
     """The gradients of parts of so many channels; y, the output, tells where an activation was flat, and is needed with one.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from npconv.backends import primitives
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array
+from npconv.ops.epilogue import Epilogue, check_epilogue
 from npconv.ops.operator import operator
 
 
@@ -30,6 +31,7 @@ def depthwise_conv2d(
     stride: IntOrPair = 1,
     padding: Padding = 0,
     dilation: IntOrPair = 1,
+    activation: Epilogue | None = None,
 ) -> Array:
     """Depthwise convolution with a channel multiplier m: input channel c makes the output channels c*m .. c*m + m - 1.
 
@@ -44,6 +46,8 @@ def depthwise_conv2d(
     b : array (C * m,), optional
     stride, padding, dilation
         As in `conv2d`.
+    activation : "relu" or "relu6", optional
+        Applied to y before it is written: the same numbers as by `npconv.relu` or `npconv.relu6`, one sweep less.
 
     Returns
     -------
@@ -68,7 +72,8 @@ def depthwise_conv2d(
            [[30., 40.]]])
     """
     geometry = _geometry(x, w, b, stride, padding, dilation)
-    return primitives.depthwise_conv2d(x, w, b, geometry)
+    check_epilogue(activation)
+    return primitives.depthwise_conv2d(x, w, b, activation, geometry)
 
 
 @operator("dy", "x", "w", "b")

@@ -29,7 +29,7 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
 
     Notes
     -----
-    A matrix product.
+    A matrix product: the fully connected layer of every framework, with PyTorch's order of w.
 
     Examples
     --------

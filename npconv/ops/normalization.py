@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from npconv.backends import primitives
-from npconv.geometry import Array, check_array, check_shape, is_word, positive, shown
+from npconv.geometry import Array, check_array, check_shape, positive
+from npconv.ops.epilogue import Epilogue, check_epilogue
 from npconv.ops.operator import operator
-
-NormActivation: TypeAlias = Literal["relu", "relu6"]
 
 
 @operator("x")
@@ -58,7 +55,7 @@ def batch_norm2d(
     var: Array | None = None,
     *,
     eps: float = 1e-5,
-    activation: NormActivation | None = None,
+    activation: Epilogue | None = None,
 ) -> Array:
     """Batch normalisation: ``y[n,c,h,w] = gamma[c] * (x[n,c,h,w] - mean[c]) / sqrt(var[c] + eps) + beta[c]``.
 
@@ -110,7 +107,7 @@ def batch_norm2d(
 
 @operator("x", "gamma", "beta")
 def batch_norm2d_batch(
-    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5, activation: NormActivation | None = None
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5, activation: Epilogue | None = None
 ) -> tuple[Array, Array, Array]:
     """`batch_norm2d` with the batch's own statistics, and these: (y, mean, var), as training wants them.
 
@@ -135,7 +132,7 @@ def batch_norm2d_backward(
     var: Array | None = None,
     *,
     eps: float = 1e-5,
-    activation: NormActivation | None = None,
+    activation: Epilogue | None = None,
     batch_statistics: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array, Array, Array | None, Array | None]:
     """The gradients (dx, dgamma, dbeta, dmean, dvar) of `batch_norm2d` for dy (N, C, H, W).
@@ -200,8 +197,7 @@ def _check(
     x: Array, gamma: Array, beta: Array, mean: Array | None, var: Array | None, eps: float, activation: object
 ) -> float:
     x_shape = check_array("x", x, "NCHW")
-    if activation is not None and not is_word(activation, ("relu", "relu6")):
-        raise ValueError(f"activation must be None, 'relu' or 'relu6', got {shown(activation)}")
+    check_epilogue(activation)
     if (mean is None) != (var is None):
         raise ValueError(
             "mean and var must be given together or not at all, got "

@@ -165,16 +165,14 @@ def octave_depthwise_conv2d(
     ``y.high = depthwise_conv2d(x.high, w.hh) + b.high`` and ``y.low = depthwise_conv2d(x.low, w.ll) + b.low``,
     both inputs being pooled first where the stride is 2 and `stride_mode` is "pool".
 
-    Parameters, result and errors are those of `octave_conv2d`, with the kernels hh (Ch * m, 1, kh, kw) and
-    ll (Cl * m, 1, kh, kw); ValueError where w has the paths hl or lh.
-
     Parameters
     ----------
     x : OctaveMap, or (high, low), each (N, C, H, W)
         float16, float32 or float64, all of one dtype; never modified.
     w : OctaveWeight
-        Of hh and ll alone.
+        Of hh (Ch * m, 1, kh, kw) and ll (Cl * m, 1, kh, kw) alone.
     b : OctaveBias, optional
+        high (Ch * m,) and low (Cl * m,).
     stride, padding, dilation, stride_mode
         As in `octave_conv2d`.
 
@@ -186,7 +184,7 @@ def octave_depthwise_conv2d(
     Raises
     ------
     TypeError, ValueError
-        As in `octave_conv2d`.
+        As in `octave_conv2d`; also where w has the paths hl or lh.
 
     Notes
     -----

@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv import backends
 from npconv.geometry import check_dtypes
-from npconv.memory import is_channels_last
+from npconv.memory import lies_channels_last
 
 NUMPY_TYPES = np.ndarray, np.generic
 
@@ -27,7 +27,8 @@ def operator(
 
     Before the function runs, the arrays are known to share one of float16, float32 and float64 (TypeError otherwise), are
     of the machine's byte order, and those that are maps (N, C, H, W), whose names do not begin with w, have the memory
-    order in which the current backend computes. What the function returns leaves in the order of the first of them.
+    order in which the current backend computes. What the function returns leaves in the order of the first of them, or of
+    the map that this is a part of.
     Float16 arrays arrive as float32, and what is returned as float32 leaves as float16: a composite rounds once, at its
     end, not after each of its parts.
     """
@@ -67,7 +68,7 @@ def operator(
             first = arrays[0][1]
             if order is None or not isinstance(first, np.ndarray):
                 return result
-            wanted = first.ndim == 4 and is_channels_last(first)
+            wanted = first.ndim == 4 and lies_channels_last(first)
             if len(returned) > 1 and isinstance(result, tuple):
                 result = tuple(map(functools.partial(_ordered, wanted), returned, result))
             else:

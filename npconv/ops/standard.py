@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from npconv.backends import primitives
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, check_array
+from npconv.ops.epilogue import Epilogue, check_epilogue
 from npconv.ops.operator import operator
 
 
@@ -19,6 +20,7 @@ def conv2d(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    activation: Epilogue | None = None,
 ) -> Array:
     """Two-dimensional convolution (cross-correlation, as in every framework), grouped where `groups` > 1.
 
@@ -37,6 +39,8 @@ def conv2d(
         outputs, the odd pixel of padding at the bottom and right; "same_lower" puts it at the top and left.
     groups : int
         Divides C and O; output group g sees input group g only. ``groups=C`` is the depthwise convolution.
+    activation : "relu" or "relu6", optional
+        Applied to y before it is written: the same numbers as by `npconv.relu` or `npconv.relu6`, one sweep less.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def conv2d(
         groups=groups,
     )
     geometry.check_bias(b)
-    return primitives.conv2d(x, w, b, geometry)
+    check_epilogue(activation)
+    return primitives.conv2d(x, w, b, activation, geometry)
 
 
 @operator("dy", "x", "w", "b")

@@ -27,6 +27,10 @@ class Average:
     TypeError, ValueError
         A decay that is none.
 
+    Notes
+    -----
+    Polyak and Juditsky, SIAM J. Control Optim. 30 (1992); the rule for early steps is TensorFlow's.
+
     Examples
     --------
     >>> import numpy as np

@@ -42,6 +42,20 @@ class Optimizer(abc.ABC):
     ----------
     steps : int
         How many were made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npconv import nn, optim
+    >>> model = nn.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> sgd = optim.SGD(0.1)
+    >>> sgd.steps, isinstance(sgd, Optimizer)
+    (0, True)
     """
 
     def __init__(
@@ -153,6 +167,10 @@ class SGD(Optimizer):
     TypeError, ValueError
         An argument of the wrong type or out of range.
 
+    Notes
+    -----
+    Sutskever et al., On the importance of initialization and momentum (ICML 2013), in PyTorch's form.
+
     Examples
     --------
     >>> import numpy as np
@@ -208,6 +226,17 @@ class Adam(Optimizer):
     ------
     TypeError, ValueError
         An argument of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npconv import nn
+    >>> model = nn.Linear(1, 1, bias=False, rng=np.random.default_rng(0), dtype=np.float64)
+    >>> model.params["w"][...] = 3.0
+    >>> _ = model(np.ones((1, 1))), model.backward(np.full((1, 1), 10.0))
+    >>> Adam(0.1).step(model)  # the first step is lr long, whatever the gradient
+    >>> model.params["w"].round(6)
+    array([[2.9]])
     """
 
     decoupled: ClassVar[bool] = False  # whether the weight decay is a step of its own
@@ -243,7 +272,27 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, in PyTorch's form).
 
     Each step first shrinks the parameter, ``p = p - lr * weight_decay * p``, and then makes Adam's step without decay.
-    Parameters and errors are those of `Adam`; weight_decay is 0.01 by default, as in PyTorch.
+
+    Parameters
+    ----------
+    lr, betas, eps, weight_decay, no_decay, clip, master_weights
+        As in `Adam`; weight_decay is 0.01 by default, as in PyTorch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `Adam`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npconv import nn
+    >>> model = nn.Linear(1, 1, bias=False, rng=np.random.default_rng(0), dtype=np.float64)
+    >>> model.params["w"][...] = 3.0
+    >>> _ = model(np.ones((1, 1))), model.backward(np.full((1, 1), 10.0))
+    >>> AdamW(0.1, weight_decay=0.5).step(model)  # 3 - 0.1 * 0.5 * 3 - 0.1
+    >>> model.params["w"].round(6)
+    array([[2.75]])
     """
 
     decoupled = True

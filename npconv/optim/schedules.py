@@ -15,8 +15,27 @@ Schedule: TypeAlias = Callable[[int], float]
 def constant(lr: float, *, warmup: int = 0) -> Schedule:
     """`lr` at every step, after `warmup` steps that rise to it evenly: lr / warmup, 2 lr / warmup, ..., lr.
 
-    Raises TypeError or ValueError where lr is not at least 0 or warmup is not an integer of at least 0; so do the others.
+    Parameters
+    ----------
+    lr : float of at least 0
+    warmup : int of at least 0
+        In steps.
 
+    Returns
+    -------
+    function of the number of steps already made
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Notes
+    -----
+    Goyal et al. (arXiv 1706.02677), section 2.2, for the warm-up.
+
+    Examples
+    --------
     >>> [constant(1.0, warmup=4)(t) for t in range(6)]
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
@@ -24,10 +43,31 @@ def constant(lr: float, *, warmup: int = 0) -> Schedule:
 
 
 def step(lr: float, every: int, factor: float, *, warmup: int = 0) -> Schedule:
-    """`lr`, times `factor` after each `every` steps; warm-up as in `constant`, and counting begins after it.
+    """`lr`, times `factor` after each `every` steps; counting begins after the warm-up.
 
-    Raises ValueError where every is below 1 or factor is not above 0.
+    Parameters
+    ----------
+    lr : float of at least 0
+    every : int of at least 1
+    factor : float above 0
+    warmup : int of at least 0
+        As in `constant`.
 
+    Returns
+    -------
+    function of the number of steps already made
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Notes
+    -----
+    As ResNet was trained (arXiv 1512.03385, section 3.4).
+
+    Examples
+    --------
     >>> [step(1.0, 2, 0.5)(t) for t in range(6)]
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
@@ -37,8 +77,28 @@ def step(lr: float, every: int, factor: float, *, warmup: int = 0) -> Schedule:
 def linear(lr: float, total: int, *, warmup: int = 0) -> Schedule:
     """From `lr` down to 0 in a straight line over `total` steps, the `warmup` ones among them; 0 from then on.
 
-    Raises ValueError where total is not above warmup.
+    Parameters
+    ----------
+    lr : float of at least 0
+    total : int above `warmup`
+    warmup : int of at least 0
+        As in `constant`.
 
+    Returns
+    -------
+    function of the number of steps already made
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Notes
+    -----
+    As ShuffleNet was trained (arXiv 1707.01083, section 4).
+
+    Examples
+    --------
     >>> [linear(1.0, 4)(t) for t in range(6)]
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
@@ -48,8 +108,28 @@ def linear(lr: float, total: int, *, warmup: int = 0) -> Schedule:
 def cosine(lr: float, total: int, final: float = 0.0, *, warmup: int = 0) -> Schedule:
     """From `lr` down to `final` along half a cosine over `total` steps, the `warmup` ones among them; `final` from then on.
 
-    Raises ValueError where total is not above warmup. Source: SGDR (arXiv 1608.03983), equation 5, without restarts.
+    Parameters
+    ----------
+    lr, final : float of at least 0
+    total : int above `warmup`
+    warmup : int of at least 0
+        As in `constant`.
 
+    Returns
+    -------
+    function of the number of steps already made
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or out of range.
+
+    Notes
+    -----
+    SGDR (arXiv 1608.03983), equation 5, without restarts.
+
+    Examples
+    --------
     >>> [round(cosine(1.0, 4)(t), 3) for t in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """

@@ -83,7 +83,16 @@ class Mark(enum.Enum):
 
 
 class Judged(NamedTuple):
-    """A row with its computed figure, its mark, and what there is to say about it."""
+    """A row beside what the code computes.
+
+    Attributes
+    ----------
+    row : Row
+    computed : Fraction
+    mark : Mark
+    note : str
+        What there is to say about it.
+    """
 
     row: Row
     computed: Fraction
@@ -92,7 +101,19 @@ class Judged(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """A published top-1 accuracy on ImageNet, in percent, of a network that can be walked."""
+    """A published accuracy on ImageNet of a network that can be walked.
+
+    Attributes
+    ----------
+    family, what : str
+        The family of networks, and which of them.
+    walk : Walk
+        What counts its cost.
+    top1 : float
+        In percent.
+    source : str
+        A key of `SOURCES`.
+    """
 
     family: str
     what: str
@@ -102,7 +123,16 @@ class Accuracy(NamedTuple):
 
 
 class Paper(NamedTuple):
-    """All that is told of one paper."""
+    """All that is told of one paper.
+
+    Attributes
+    ----------
+    title : str
+    rows : tuple of Row
+    accuracies : tuple of Accuracy
+    not_computed : tuple of str
+        What the paper publishes and the code does not compute, and why.
+    """
 
     title: str
     rows: tuple[Row, ...]
@@ -114,6 +144,25 @@ def judge(row: Row) -> Judged:
     """Compare the figures of a row exactly, in whole fractions.
 
     Rounding is to the nearest last digit or, with a note, towards zero; whatever is farther away is an error.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    ValueError
+        The published figure is no number.
+
+    Examples
+    --------
+    >>> from npconv.papers import PAPERS
+    >>> judge(PAPERS["mobilenet"].rows[0]).mark.name
+    'EQUAL'
     """
     unit, computed = UNITS[row.unit], Fraction(row.computed())
     published = Fraction(row.published) * unit

@@ -46,3 +46,23 @@ def hard_swish_input_grad(dy: Array, x: Array) -> Array:
     """Slope 0 up to -3, 1 from 3 on, and (2x + 3) / 6 between: the derivative of x * (x + 3) / 6."""
     between = (2 * x + x.dtype.type(3)) / x.dtype.type(6)
     return np.where(x <= -3, dy.dtype.type(0), np.where(x >= 3, dy, dy * between))
+
+
+def activated(y: Array, activation: str | None) -> Array:
+    """What is applied to a result in the same sweep: "relu", "relu6", or None for nothing."""
+    match activation:
+        case "relu":
+            return relu(y)
+        case "relu6":
+            return relu6(y)
+    return y
+
+
+def activated_input_grad(dy: Array, seen: Array, activation: str | None) -> Array:
+    """dy at the result before its activation, which is seen in the result before it or behind it: it is flat at the same places."""
+    match activation:
+        case "relu":
+            return relu_input_grad(dy, seen)
+        case "relu6":
+            return relu6_input_grad(dy, seen)
+    return dy

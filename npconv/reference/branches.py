@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array
-from npconv.reference.activations import relu, relu6, relu6_input_grad, relu_input_grad
+from npconv.reference.activations import activated, activated_input_grad
 
 
 def add(x: Array, other: Array, activation: str | None) -> Array:
     """The activation of x + other."""
-    return _activated(x + other, activation)
+    return activated(x + other, activation)
 
 
 def concatenate(parts: tuple[Array, ...], activation: str | None) -> Array:
     """The activation of the parts, one behind the other along axis 1."""
-    return _activated(np.concatenate(parts, axis=1), activation)
+    return activated(np.concatenate(parts, axis=1), activation)
 
 
 def concatenate_input_grad(dy: Array, y: Array, first: int, last: int, activation: str | None) -> Array:
@@ -23,13 +23,7 @@ def concatenate_input_grad(dy: Array, y: Array, first: int, last: int, activatio
 
     Where an activation is flat is seen in its output y too: it is at 0 or below, or at 6 or above.
     """
-    part, seen = dy[:, first:last], y[:, first:last]
-    match activation:
-        case "relu":
-            return relu_input_grad(part, seen)
-        case "relu6":
-            return relu6_input_grad(part, seen)
-    return part.copy()
+    return activated_input_grad(dy[:, first:last], y[:, first:last], activation).copy()
 
 
 def scale(x: Array, gate: Array, more: Array | None = None) -> Array:
@@ -40,12 +34,3 @@ def scale(x: Array, gate: Array, more: Array | None = None) -> Array:
 def scale_gate_grad(dy: Array, x: Array) -> Array:
     """dgate[n,c] = sum over h, w of dy[n,c,h,w] * x[n,c,h,w]: a gate moves all pixels of its plane."""
     return (dy * x).sum(axis=(2, 3), keepdims=True)
-
-
-def _activated(x: Array, activation: str | None) -> Array:
-    match activation:
-        case "relu":
-            return relu(x)
-        case "relu6":
-            return relu6(x)
-    return x

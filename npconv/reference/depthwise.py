@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.activations import activated
 from npconv.reference.windows import input_windows, scatter_windows
 
 
-def depthwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def depthwise_conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Every channel is filtered by itself: nothing is summed over channels."""
-    y = np.einsum("ngpqrs,gors->ngopq", input_windows(x, geometry), _w(w, geometry)).reshape(geometry.y_shape)
-    return y if b is None else y + b[:, None, None]
+    y = np.einsum("ngpqrs,gors->ngopq", input_windows(x, geometry.axes), _w(w, geometry)).reshape(geometry.y_shape)
+    return activated(y if b is None else y + b[:, None, None], activation)
 
 
 def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
@@ -23,12 +24,12 @@ def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -
     As in the standard convolution: every product x * w of y hands dy * w back to its x.
     """
     products = np.einsum("ngopq,gors->ngpqrs", _by_group(dy, geometry), _w(w, geometry))
-    return scatter_windows(products, geometry)
+    return scatter_windows(products, geometry.axes)
 
 
 def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw[g,o,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g, p*stride + r*dilation - pad, ...]: y is linear in w."""
-    dw = np.einsum("ngpqrs,ngopq->gors", input_windows(x, geometry), _by_group(dy, geometry))
+    dw = np.einsum("ngpqrs,ngopq->gors", input_windows(x, geometry.axes), _by_group(dy, geometry))
     return dw.reshape(geometry.w_shape)
 
 

@@ -11,10 +11,10 @@ from npconv.reference.standard import conv2d, conv2d_input_grad, conv2d_weight_g
 
 def ghost_conv2d(x: Array, w_primary: Array, w_cheap: Array | None, geometry: GhostGeometry) -> Array:
     """All primary maps come first, then the s - 1 ghosts of each, of which the last may be cut."""
-    primary = conv2d(x, w_primary, None, geometry.primary)
+    primary = conv2d(x, w_primary, None, None, geometry.primary)
     if w_cheap is None or geometry.cheap is None:
         return primary
-    ghosts = depthwise_conv2d(primary, w_cheap, None, geometry.cheap)
+    ghosts = depthwise_conv2d(primary, w_cheap, None, None, geometry.cheap)
     return np.concatenate([primary, ghosts], axis=1)[:, : geometry.out_channels]
 
 
@@ -28,7 +28,7 @@ def ghost_conv2d_grad(
     maps = geometry.primary.out_channels
     dprimary, dw_cheap = dy[:, :maps], None
     if w_cheap is not None and geometry.cheap is not None:
-        primary = conv2d(x, w_primary, None, geometry.primary) if y is None else y[:, :maps]
+        primary = conv2d(x, w_primary, None, None, geometry.primary) if y is None else y[:, :maps]
         cut = maps + len(w_cheap) - geometry.out_channels
         dghosts = np.pad(dy[:, maps:], ((0, 0), (0, cut), (0, 0), (0, 0)))
         dw_cheap = depthwise_conv2d_weight_grad(dghosts, primary, geometry.cheap)

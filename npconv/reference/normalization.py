@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array
-from npconv.reference import activations
+from npconv.reference.activations import activated, activated_input_grad
 
 
 def batch_statistics2d(x: Array) -> tuple[Array, Array]:
@@ -22,8 +22,7 @@ def batch_norm2d(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> Array:
     """The same formula for the batch's own statistics (training) and for fixed ones (evaluation)."""
-    y = _xhat(x, mean, var, eps) * gamma[:, None, None] + beta[:, None, None]
-    return y if activation is None else _FORWARD[activation](y)
+    return activated(_xhat(x, mean, var, eps) * gamma[:, None, None] + beta[:, None, None], activation)
 
 
 def batch_norm2d_batch(
@@ -43,7 +42,7 @@ def batch_norm2d_batch_grad(
     (gamma / std) * dy less its parts along those two: dy - mean(dy) - xhat * mean(dy * xhat), means over n, h, w.
     """
     xhat = _xhat(x, mean, var, eps)
-    dy = _before_activation(dy, xhat, gamma, beta, activation)
+    dy = activated_input_grad(dy, xhat * gamma[:, None, None] + beta[:, None, None], activation)
     dgamma = (dy * xhat).sum(axis=(0, 2, 3))
     dbeta = dy.sum(axis=(0, 2, 3))
     count = x.dtype.type(x.size // x.shape[1])
@@ -61,7 +60,7 @@ def batch_norm2d_fixed_grad(
     d(var + eps)^(-1/2) = -(var + eps)^(-3/2) / 2, by -gamma * xhat / (2 * (var + eps)) per var.
     """
     xhat = _xhat(x, mean, var, eps)
-    dy = _before_activation(dy, xhat, gamma, beta, activation)
+    dy = activated_input_grad(dy, xhat * gamma[:, None, None] + beta[:, None, None], activation)
     dgamma = (dy * xhat).sum(axis=(0, 2, 3))
     dbeta = dy.sum(axis=(0, 2, 3))
     variance = var + x.dtype.type(eps)
@@ -72,14 +71,3 @@ def batch_norm2d_fixed_grad(
 def _xhat(x: Array, mean: Array, var: Array, eps: float) -> Array:
     std = np.sqrt(var + x.dtype.type(eps))
     return (x - mean[:, None, None]) / std[:, None, None]
-
-
-_FORWARD = {"relu": activations.relu, "relu6": activations.relu6}
-_INPUT_GRAD = {"relu": activations.relu_input_grad, "relu6": activations.relu6_input_grad}
-
-
-def _before_activation(dy: Array, xhat: Array, gamma: Array, beta: Array, activation: str | None) -> Array:
-    """The gradient at y as it was before the activation, for dy behind it."""
-    if activation is None:
-        return dy
-    return _INPUT_GRAD[activation](dy, xhat * gamma[:, None, None] + beta[:, None, None])

@@ -21,7 +21,7 @@ def octave_conv2d(x: OctaveMap, w: OctaveWeight, b: OctaveBias | None, geometry:
     )
     for path, pooling, convolution, upsampling in geometry.steps:
         pooled = avg_pool2d(_of(x, path.source), False, pooling)
-        part = conv2d(pooled, _of(w, path.name), None, convolution)
+        part = conv2d(pooled, _of(w, path.name), None, None, convolution)
         y = _plus(y, path.target, upsample_nearest2d(part, upsampling))
     return y
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.activations import activated
 
 
-def pointwise_conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def pointwise_conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Mixes channels, never pixels: each group's matrix w[g] times that group's channels, at the pixels that the stride keeps."""
     y = np.einsum("ngcpq,goc->ngopq", _kept(x, geometry), _w(w, geometry), optimize=True).reshape(geometry.y_shape)
-    return y if b is None else y + b[:, None, None]
+    return activated(y if b is None else y + b[:, None, None], activation)
 
 
 def pointwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:

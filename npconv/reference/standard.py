@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
+from npconv.reference.activations import activated
 from npconv.reference.windows import input_windows, scatter_windows
 
 
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
+def conv2d(x: Array, w: Array, b: Array | None, activation: str | None, geometry: Conv2dGeometry) -> Array:
     """Each group's output channels see that group's input channels only; with one group this is the standard convolution."""
     y = np.einsum(
-        "ngcpqrs,gocrs->ngopq", _by_group(input_windows(x, geometry), geometry), _w(w, geometry), optimize=True
+        "ngcpqrs,gocrs->ngopq", _by_group(input_windows(x, geometry.axes), geometry), _w(w, geometry), optimize=True
     ).reshape(geometry.y_shape)
-    return y if b is None else y + b[:, None, None]
+    return activated(y if b is None else y + b[:, None, None], activation)
 
 
 def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
@@ -23,12 +24,12 @@ def conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
     infinite weight never meets a zero that is no number of the problem.
     """
     products = np.einsum("ngopq,gocrs->ngcpqrs", _by_group(dy, geometry), _w(w, geometry), optimize=True)
-    return scatter_windows(products.reshape(geometry.batch, geometry.in_channels, *products.shape[3:]), geometry)
+    return scatter_windows(products.reshape(geometry.batch, geometry.in_channels, *products.shape[3:]), geometry.axes)
 
 
 def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw[g,o,c,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g,c, p*stride + r*dilation - pad, ...]: y is linear in w."""
-    x_windows = _by_group(input_windows(x, geometry), geometry)
+    x_windows = _by_group(input_windows(x, geometry.axes), geometry)
     dy_by_group = _by_group(dy, geometry)
     return np.einsum("ngcpqrs,ngopq->gocrs", x_windows, dy_by_group, optimize=True).reshape(geometry.w_shape)
 

@@ -84,9 +84,15 @@ def maps_of(network: Layer, path: str, images: Array) -> Array:
 def band_energies(image: Array, bands: int = 32) -> tuple[Array, Array]:
     """How a picture (H, W) divides its energy over frequency, as Drop an Octave's premise has it (arXiv 1904.05049, figure 1).
 
+    Parameters
+    ----------
+    image : array (H, W)
+        Of any dtype of numbers.
+    bands : int of at least 1
+
     Returns
     -------
-    (frequencies, energies) : arrays (bands,)
+    (frequencies, energies) : arrays (bands,) of float64
         The middle of each band in cycles per pixel, up to 1/2, and the share of the energy, that of the mean left out.
 
     Raises

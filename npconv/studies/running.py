@@ -12,13 +12,22 @@ from npconv.data import Dataset, batch_count, random_shift
 from npconv.geometry import integer
 from npconv.nn import Sequential
 from npconv.studies.variants import Study, Trend, Variant
-from npconv.training import evaluate, train
+from npconv.training import Plan, evaluate, train
 
 LR, MOMENTUM, WEIGHT_DECAY, BATCH, LABEL_SMOOTHING = 0.1, 0.9, 5e-4, 32, 0.1
 
 
 class Outcome(NamedTuple):
-    """What came of a variant: its cost for an image, and the test accuracy with each seed."""
+    """What came of a variant.
+
+    Attributes
+    ----------
+    variant : Variant
+    macs, parameters : int
+        Its cost for an image.
+    accuracies : tuple of float
+        On the test images, with each seed.
+    """
 
     variant: Variant
     macs: int
@@ -68,6 +77,12 @@ def run_study(
         seeds or epochs below 1, images that a network does not take.
     FloatingPointError
         A training diverged.
+
+    Examples
+    --------
+    >>> from npconv.studies import STUDIES
+    >>> STUDIES["width"].axis
+    'width multiplier'
     """
     seeds, epochs = integer("seeds", seeds, minimum=1), integer("epochs", epochs, minimum=1)
     outcomes = []
@@ -93,11 +108,8 @@ def run_study(
                 network,
                 images,
                 optimizer,
-                epochs=epochs,
-                batch=BATCH,
+                Plan(epochs, BATCH, LABEL_SMOOTHING, random_shift),
                 rng=rng,
-                augment=random_shift,
-                label_smoothing=LABEL_SMOOTHING,
                 on_batch=lambda _, network=network, variant=variant: variant.after_step(network),  # type: ignore[misc]
             )
             accuracies.append(evaluate(network, *images.test, 256).accuracy)
@@ -110,7 +122,30 @@ def run_study(
 
 
 def compare(study: Study, outcomes: Sequence[Outcome]) -> list[str]:
-    """A plain sentence for each of the study's trends: whether it is visible, by how much, against the spread of the seeds."""
+    """A plain sentence for each of the study's trends: whether it is visible, by how much, against the spread of the seeds.
+
+    Parameters
+    ----------
+    study : Study
+    outcomes : sequence of Outcome
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    KeyError
+        A trend is about a variant that has no outcome.
+
+    Examples
+    --------
+    >>> from npconv.studies import STUDIES
+    >>> study = STUDIES["shuffle"]
+    >>> outcomes = [Outcome(variant, 1, 1, (0.5, 0.5)) for variant in study.variants]
+    >>> len(compare(study, outcomes)) == len(study.trends)
+    True
+    """
     found = {outcome.variant.label: outcome for outcome in outcomes}
     return [_sentence(trend, found[trend.better], found[trend.worse]) for trend in study.trends]
 

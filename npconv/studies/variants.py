@@ -45,7 +45,15 @@ class Variant(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """What the paper says: variant `better` is more accurate than `worse`, or loses at most `within` against it."""
+    """What the paper says: variant `better` is more accurate than `worse`, or loses at most `within` against it.
+
+    Attributes
+    ----------
+    better, worse : str
+        Labels of variants.
+    within : float, optional
+        Of accuracy.
+    """
 
     better: str
     worse: str

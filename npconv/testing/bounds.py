@@ -29,8 +29,25 @@ LARGEST_EXPONENT = 709.0  # of e in a float64
 def unit_roundoff(dtype: DTypeLike) -> float:
     """The largest relative error of rounding to `dtype`: half the gap between 1 and the next number.
 
-    Raises TypeError for what is no dtype of floats.
+    Parameters
+    ----------
+    dtype : float16, float32 or float64
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        No dtype of floats.
+
+    Notes
+    -----
+    Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition (2002), section 2.1.
+
+    Examples
+    --------
     >>> unit_roundoff(np.float32) == 2.0**-24
     True
     """
@@ -43,9 +60,28 @@ def unit_roundoff(dtype: DTypeLike) -> float:
 def gamma(terms: int, roundoff: float) -> float:
     """gamma_K = K*u / (1 - K*u): the relative error that K roundings of unit roundoff u can add up to.
 
-    Raises ValueError where K*u reaches 1, which is where the bound says nothing.
-    Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, lemma 3.1.
+    Parameters
+    ----------
+    terms : int of at least 0
+        K.
+    roundoff : float
+        u.
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        K*u reaches 1, which is where the bound says nothing.
+
+    Notes
+    -----
+    Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition (2002), lemma 3.1.
+
+    Examples
+    --------
     >>> gamma(3, 0.25)
     3.0
     """
@@ -60,9 +96,33 @@ def probable_gamma(terms: int, roundoff: float, deviations: float = 6.0) -> floa
 
     If rounding errors are independent and of mean 0, an inner product of K terms stays within it with a probability of
     at least ``1 - 2*K*exp(-deviations**2 / 2)`` (to first order in u): at 6 deviations and K = 1000 that is 0.99997.
-    Raises TypeError for what is no number and ValueError for a negative or infinite one.
     A result beyond it is right by `gamma`, and suspicious: a sum in a lower precision, a bias of one sign.
-    Source: Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis, SIAM J. Sci. Comput. 41 (2019), theorem 2.4.
+
+    Parameters
+    ----------
+    terms : int of at least 0
+        K.
+    roundoff : float
+        u.
+    deviations : float of at least 0
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        No number, or a negative or infinite one.
+
+    Notes
+    -----
+    Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis, SIAM J. Sci. Comput. 41 (2019), theorem 2.4.
+
+    Examples
+    --------
+    >>> round(probable_gamma(10_000, 2.0**-24) / (6 * 100 * 2.0**-24), 3)  # sqrt(10,000) = 100
+    1.0
     """
     count, u = _checked("terms", terms), _checked("roundoff", roundoff)
     if not u < 1:
@@ -94,14 +154,65 @@ def _numbers(name: str, value: ArrayLike) -> NDArray[np.float64]:
 
 
 def rigorous_bound(magnitude: ArrayLike, terms: int, dtype: DTypeLike) -> NDArray[np.float64]:
-    """The bound of sums of `terms` products in `dtype`, per output; `magnitude` is the sums of the products' absolute values."""
+    """The bound of sums of `terms` products in `dtype`: ``gamma_K * sum|x||w|`` for each output.
+
+    Parameters
+    ----------
+    magnitude : array of any shape
+        The sums of the products' absolute values.
+    terms : int of at least 0
+        K.
+    dtype : float16, float32 or float64
+
+    Returns
+    -------
+    array of float64
+        Of the shape of magnitude.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `gamma` and `unit_roundoff`.
+
+    Notes
+    -----
+    Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition (2002), equation 3.5.
+
+    Examples
+    --------
+    >>> (rigorous_bound([8.0], 1, np.float32) / 2.0**-24).round(3)
+    array([8.])
+    """
     return gamma(terms, unit_roundoff(dtype)) * _numbers("magnitude", magnitude)
 
 
 def probabilistic_bound(
     magnitude: ArrayLike, terms: int, dtype: DTypeLike, deviations: float = 6.0
 ) -> NDArray[np.float64]:
-    """As `rigorous_bound`, with `probable_gamma`: smaller from about ``deviations**2`` terms on, and only all but certain."""
+    """As `rigorous_bound`, with `probable_gamma`: smaller from about ``deviations**2`` terms on, and only all but certain.
+
+    Parameters
+    ----------
+    magnitude, terms, dtype
+        As in `rigorous_bound`.
+    deviations : float
+        As in `probable_gamma`.
+
+    Returns
+    -------
+    array of float64
+        Of the shape of magnitude.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `probable_gamma` and `unit_roundoff`.
+
+    Examples
+    --------
+    >>> (probabilistic_bound([1.0], 10_000, np.float32) < rigorous_bound([1.0], 10_000, np.float32)).tolist()
+    [True]
+    """
     return probable_gamma(terms, unit_roundoff(dtype), deviations) * _numbers("magnitude", magnitude)
 
 
@@ -110,6 +221,23 @@ def error_in_bounds(got: ArrayLike, exact: ArrayLike, bound: ArrayLike) -> NDArr
 
     Where the bound is 0, or only one of the two is finite, anything but equality gives infinity.
 
+    Parameters
+    ----------
+    got, exact, bound : arrays of shapes that broadcast
+        Of any dtypes.
+
+    Returns
+    -------
+    array of float64
+        Of the common shape.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not broadcast.
+
+    Examples
+    --------
     >>> error_in_bounds([1.0, 2.5, np.nan], [1.0, 2.0, 2.0], [0.25, 0.25, 0.25])
     array([ 0.,  2., inf])
     """
@@ -121,8 +249,21 @@ def error_in_bounds(got: ArrayLike, exact: ArrayLike, bound: ArrayLike) -> NDArr
 
 
 def assert_within_bound(got: NDArray[Any], exact: NDArray[Any], bound: ArrayLike) -> None:
-    """Raise AssertionError, with the worst element, unless ``|got - exact| <= bound`` everywhere.
+    """Hold a result to its bound: ``|got - exact| <= bound`` everywhere.
 
+    Parameters
+    ----------
+    got, exact : arrays of one shape
+        Of any dtypes.
+    bound : number or array of that shape
+
+    Raises
+    ------
+    AssertionError
+        With the worst element.
+
+    Examples
+    --------
     >>> assert_within_bound(np.array([1.0, 2.5]), np.array([1.0, 2.0]), 0.25)
     Traceback (most recent call last):
         ...

@@ -22,6 +22,17 @@ Tree: TypeAlias = Any  # an array, None, or a tuple of trees
 def map_arrays(function: Callable[[Array], Any], tree: Tree) -> Tree:
     """`tree` with `function` applied to each of its arrays; tuples keep their type.
 
+    Parameters
+    ----------
+    function : function of an array (of any shape)
+    tree : array, None, or tuple of those
+
+    Returns
+    -------
+    tree of the same form
+
+    Examples
+    --------
     >>> map_arrays(np.shape, (np.zeros((2, 3)), None))
     ((2, 3), None)
     """
@@ -36,6 +47,17 @@ def map_arrays(function: Callable[[Array], Any], tree: Tree) -> Tree:
 def named_arrays(tree: Tree, name: str = "") -> Iterator[tuple[str, Array]]:
     """The arrays of `tree`, each with what it is called where the tree is called `name`.
 
+    Parameters
+    ----------
+    tree : array, None, or tuple of those
+    name : str
+
+    Returns
+    -------
+    iterator of (name, array)
+
+    Examples
+    --------
     >>> [(name, array.item()) for name, array in named_arrays((np.array(1.0), (None, np.array(2.0))), "dy")]
     [('dy[0]', 1.0), ('dy[1][1]', 2.0)]
     """
@@ -81,6 +103,10 @@ def check_adjoint(
         Names the argument, and both inner products.
     ValueError
         dy is not like y.
+
+    Notes
+    -----
+    The transposed map of linear algebra; Claerbout, Earth Soundings Analysis (1992), calls it the dot-product test.
 
     Examples
     --------

@@ -12,10 +12,19 @@ from npconv.testing.gradients import Tree, map_arrays
 
 
 class Problem(NamedTuple):
-    """One call of an operator, ``op(*args, **options)``; `args` are its arrays, in its order, all else is in `options`.
+    """One call of an operator, ``op(*args, **options)``.
 
-    In a problem of whole numbers those that the operator divides are multiples of `unit`, so that quotients, too, are
-    exact; `dy` must be a multiple of it as well.
+    Attributes
+    ----------
+    op : str
+        The operator's name in `npconv`.
+    args : tuple
+        Its arrays, in its order: arrays, None, or tuples of those.
+    options : dict
+        Everything else, by name.
+    unit : int
+        In a problem of whole numbers, those that the operator divides are multiples of it, so that quotients, too, are exact;
+        `dy` must be a multiple of it as well.
     """
 
     op: str

@@ -45,10 +45,19 @@ LINEAR_IN: dict[str, tuple[int, ...]] = {
 
 
 class Exact(NamedTuple):
-    """One array of a result: what it is called, its exact values, their magnitudes, and the roundings of a term.
+    """One array of a result, as exactly as float64 has it.
 
-    `value` and `magnitude` are float64, so `value` has rounding errors of its own, which the bounds allow for. `terms` is one
-    number, or one for each element: a product with 0 rounds nothing. Where `other` is given, its elements are as right.
+    It has rounding errors of its own, which the bounds allow for.
+
+    Attributes
+    ----------
+    name : str
+    value, magnitude : arrays of one shape
+        float64: the result, and the same sums made of the absolute values of their terms.
+    terms : int or array
+        How many roundings a term goes through; one number, or one for each element: a product with 0 rounds nothing.
+    other : array, optional
+        Where it is given, its elements are as right as those of `value`.
     """
 
     name: str
@@ -82,7 +91,29 @@ class Exact(NamedTuple):
 
 
 def exact_forward(problem: Problem) -> list[Exact]:
-    """The arrays of y, computed in float64 on the current backend."""
+    """The arrays of y, computed in float64 on the current backend.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    list of Exact
+
+    Raises
+    ------
+    ValueError
+        The problem's operator is not known here.
+
+    Examples
+    --------
+    >>> from npconv.testing import Problem
+    >>> w = np.array([[1.0, -2.0]])
+    >>> (y,) = exact_forward(Problem("linear", (np.ones((1, 2)), w, None), {}))
+    >>> y.value, y.magnitude
+    (array([[-1.]]), array([[3.]]))
+    """
     wide = problem.map(_widened)
     values = list(named_arrays(wide.forward(), "y"))
     if problem.op in _FORMULAS:
@@ -96,7 +127,29 @@ def exact_forward(problem: Problem) -> list[Exact]:
 
 
 def exact_backward(problem: Problem, dy: Tree) -> list[Exact]:
-    """The arrays of all gradients, in their order, computed in float64 on the current backend; absent ones are left out."""
+    """The arrays of all gradients, in their order, computed in float64 on the current backend; absent ones are left out.
+
+    Parameters
+    ----------
+    problem : Problem
+    dy : array or tuple of arrays
+        As the result is; of any dtype of floats.
+
+    Returns
+    -------
+    list of Exact
+
+    Raises
+    ------
+    ValueError
+        The problem's operator is not known here.
+
+    Examples
+    --------
+    >>> from npconv.testing import Problem
+    >>> [part.name for part in exact_backward(Problem("relu", (np.ones(2),), {}), np.ones(2))]
+    ['dx']
+    """
     wide, dy = problem.map(_widened), map_arrays(_widened, dy)
     gradients = wide.backward(dy) if len(wide.args) > 1 else (wide.backward(dy),)
     values = [

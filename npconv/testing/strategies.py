@@ -41,6 +41,24 @@ def problems(
         larger problems that is only all but certain). Otherwise numbers with a normal distribution.
     largest : int
         The scale of the sizes: images have up to so many pixels more per axis than the kernel needs.
+
+    Returns
+    -------
+    Hypothesis strategy of `npconv.testing.Problem`
+
+    Raises
+    ------
+    ValueError
+        There is no such operator.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(problems("relu"))
+    ... def test_relu_is_not_negative(problem):
+    ...     assert (problem.forward() >= 0).all()
+    >>> test_relu_is_not_negative()
     """
     if op not in _PROBLEMS:
         raise ValueError(f"op must be one of {', '.join(OPERATORS)}, got {op!r}")
@@ -50,7 +68,28 @@ def problems(
 
 @st.composite
 def dy_like(draw: st.DrawFn, y: Tree, *, whole: bool = True, unit: int = 1) -> Tree:
-    """Output gradients for the result `y`: random numbers in its shape and dtype, multiples of `unit` where `whole`."""
+    """Output gradients for the result `y`: random numbers in its shape and dtype, multiples of `unit` where `whole`.
+
+    Parameters
+    ----------
+    y : array of any shape, or tuple of arrays
+        The result, of any dtype of floats.
+    whole : bool
+    unit : int
+
+    Returns
+    -------
+    Hypothesis strategy
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(dy_like(np.zeros((1, 2), np.float32)))
+    ... def test_dy_is_like_y(dy):
+    ...     assert dy.shape == (1, 2)
+    >>> test_dy_is_like_y()
+    """
     rng = np.random.default_rng(draw(_SEEDS))
     return map_arrays(lambda array: _numbers(rng, array.shape, array.dtype, whole, unit), y)
 
@@ -59,13 +98,56 @@ def dy_like(draw: st.DrawFn, y: Tree, *, whole: bool = True, unit: int = 1) -> T
 def problems_with_dy(
     draw: st.DrawFn, op: str, dtype: DTypeLike = np.float32, *, whole: bool = True, largest: int = 4
 ) -> tuple[Problem, Tree]:
-    """(problem, dy), for what concerns the backward."""
+    """As `problems`, each with a dy, for what concerns the backward.
+
+    Parameters
+    ----------
+    op, dtype, whole, largest
+        As in `problems`.
+
+    Returns
+    -------
+    Hypothesis strategy of (`npconv.testing.Problem`, dy)
+
+    Raises
+    ------
+    ValueError
+        There is no such operator.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(problems_with_dy("relu"))
+    ... def test_the_gradient_is_like_x(drawn):
+    ...     problem, dy = drawn
+    ...     assert problem.backward(dy).shape == problem.args[0].shape
+    >>> test_the_gradient_is_like_x()
+    """
     problem = draw(problems(op, dtype, whole=whole, largest=largest))
     return problem, draw(dy_like(problem.forward(), whole=whole, unit=problem.unit))
 
 
 def layouts(array: Array) -> st.SearchStrategy[Array]:
-    """The same numbers as `array`, laid out in memory in any way that NumPy knows; every one a new array."""
+    """The same numbers as `array`, laid out in memory in any way that NumPy knows; every one a new array.
+
+    Parameters
+    ----------
+    array : array of any shape and dtype
+
+    Returns
+    -------
+    Hypothesis strategy of arrays
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(layouts(np.arange(4.0).reshape(2, 2)))
+    ... def test_the_numbers_are_the_same(array):
+    ...     assert array.tolist() == [[0, 1], [2, 3]]
+    >>> test_the_numbers_are_the_same()
+    """
     return st.sampled_from(_LAYOUTS).map(lambda lay_out: lay_out(array))
 
 

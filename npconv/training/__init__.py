@@ -4,7 +4,7 @@
     >>> from npconv import data, models, optim, training
     >>> rng = np.random.default_rng(0)
     >>> net = models.tiny_mobilenet(rng=rng)
-    >>> records = training.train(net, data.digits(), optim.SGD(0.1, momentum=0.9), epochs=1, batch=64, rng=rng)
+    >>> records = training.train(net, data.digits(), optim.SGD(0.1, momentum=0.9), training.Plan(epochs=1, batch=64), rng=rng)
     >>> records[0].validation_accuracy > 0.5
     True
 
@@ -14,7 +14,7 @@
 from npconv.training.checkpoint import resume, save
 from npconv.training.diagnosis import first_nonfinite
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
-from npconv.training.loop import Batch, Epoch, Interrupted, Progress, best_epoch, check_batch, train
+from npconv.training.loop import Batch, Epoch, Interrupted, Plan, Progress, best_epoch, check_batch, train
 from npconv.training.parallel import Processes, alone, world
 from npconv.training.recipe import Recipe, read_recipe
 from npconv.training.run import Run
@@ -24,6 +24,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Interrupted",
+    "Plan",
     "Processes",
     "Progress",
     "Recipe",

@@ -58,6 +58,15 @@ def save(
         safetensors is not installed.
     OSError
         The folder cannot be written; what was there before is as it was.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import nn, optim, training
+    >>> net, sgd = nn.Linear(2, 1, rng=np.random.default_rng(0)), optim.SGD(0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     training.save(folder, net, sgd, training.Progress(seed=7)).exists()
+    True
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +107,7 @@ def resume(
 ) -> Progress:
     """Read the last checkpoint in `folder` into the model, the optimiser and the average, and return where it goes on.
 
-    ``train(model, dataset, optimizer, progress=resume(folder, model, optimizer), ...)``, with the other arguments as before,
+    ``train(model, dataset, optimizer, plan, progress=resume(folder, model, optimizer))``, with the other arguments as before,
     makes the same steps as if it had never been interrupted, to the last bit on the same backend.
 
     Parameters
@@ -108,12 +117,26 @@ def resume(
     model, optimizer, average
         Made as they were before; generators in the model are set too.
 
+    Returns
+    -------
+    Progress
+
     Raises
     ------
     ImportError
         safetensors is not installed.
     ValueError
         There is no checkpoint, or one of another model or optimiser; nothing is changed then.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import nn, optim, training
+    >>> net, sgd = nn.Linear(2, 1, rng=np.random.default_rng(0)), optim.SGD(0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = training.save(folder, net, sgd, training.Progress(seed=7))
+    ...     training.resume(folder, net, sgd).seed
+    7
     """
     path = last_checkpoint(Path(folder))
     numbers = read_numbers(path)

@@ -16,6 +16,23 @@ def first_nonfinite(model: Layer, x: Array) -> str:
 
     The images, a parameter, or the output of a layer that has no layers in it. Batch norms run their statistics along.
 
+    Parameters
+    ----------
+    model : Layer
+    x : array (N, C, H, W), or whatever the model takes
+        Of the model's dtype.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError, ValueError
+        The model does not take x.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from npconv import nn
     >>> net = nn.Sequential(relu=nn.ReLU(), head=nn.Linear(2, 1, rng=np.random.default_rng(0)))

@@ -13,7 +13,17 @@ from npconv.ops import softmax_cross_entropy
 
 
 class Evaluation(NamedTuple):
-    """How a model does on labelled images: mean loss in nats, share of right answers, and the logits (N, K) of each."""
+    """How a model does on labelled images.
+
+    Attributes
+    ----------
+    loss : float
+        The mean, in nats.
+    accuracy : float
+        The share of right answers.
+    logits : array (N, K)
+        Of the model's dtype.
+    """
 
     loss: float
     accuracy: float
@@ -30,10 +40,34 @@ quietly = np.errstate(over="ignore", invalid="ignore")  # overflow shows in the 
 
 @quietly
 def evaluate(model: Layer, images: Array, labels: Array, batch: int) -> Evaluation:
-    """Loss, accuracy and logits of `model` on images (N, C, H, W) with labels (N,), at most `batch` at a time.
+    """Loss, accuracy and logits of a model on labelled images.
 
-    The model runs, and is left, in evaluation mode; images get its dtype. Raises TypeError or ValueError where there is no
-    image, batch is below 1, or labels are not one class number of the model's for each image.
+    Parameters
+    ----------
+    model : Layer
+        It runs, and is left, in evaluation mode.
+    images : array (N, C, H, W)
+        Of floats; they get the model's dtype.
+    labels : array (N,) of int
+    batch : int
+        At most how many images are worked on at a time.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no image, batch is below 1, or labels are not one class number of the model's for each image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npconv import models
+    >>> net = models.tiny_resnet(rng=np.random.default_rng(0))
+    >>> evaluate(net, np.zeros((4, 1, 8, 8), np.float32), np.arange(4), 2).logits.shape
+    (4, 10)
     """
     count = check_array("images", images, "NCHW")[0]
     check_shape("labels", labels, (count,), "one class number per image")
@@ -55,7 +89,16 @@ def as_model(images: Array, model: Layer) -> Array:
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
-    """How many images of class i were taken for class j, as int array (classes, classes), of int arrays (N,) below `classes`.
+    """How many images of class i were taken for class j.
+
+    Parameters
+    ----------
+    labels, predictions : arrays (N,) of integers below `classes`
+    classes : int
+
+    Returns
+    -------
+    array (classes, classes) of int
 
     Raises
     ------

@@ -15,8 +15,9 @@ import numpy as np
 from npconv import backends
 from npconv.data import Dataset, batch_count, in_background, take
 from npconv.data.batches import parts
-from npconv.geometry import Array, integer, shown
+from npconv.geometry import Array, fraction, integer, shown
 from npconv.nn import Layer
+from npconv.nn.dropout import part_of_batch
 from npconv.nn.initialization import check_rng
 from npconv.nn.normalization import synchronised
 from npconv.ops import softmax_cross_entropy, softmax_cross_entropy_backward
@@ -28,8 +29,47 @@ from npconv.training.parallel import Processes, add_up, alone, share
 Augment = Callable[[Array, np.random.Generator], Array]
 
 
+class Plan(NamedTuple):
+    """For how long, and on what batches, a network learns.
+
+    Attributes
+    ----------
+    epochs, batch : int
+        How often every training image is seen, and at most how many at a time.
+    label_smoothing : float in [0, 1]
+        For the training loss; the validation loss has none.
+    augment : function (images, rng) -> images, optional
+        Applied to every training batch, as `data.random_shift`.
+    early_stop : int, optional
+        The training ends after so many epochs without a better one.
+    """
+
+    epochs: int
+    batch: int
+    label_smoothing: float = 0.0
+    augment: Augment | None = None
+    early_stop: int | None = None
+
+    def checked(self) -> Plan:
+        """This plan; TypeError or ValueError where a number is none, or out of its range."""
+        integer("epochs", self.epochs, minimum=1)
+        integer("batch", self.batch, minimum=1)
+        fraction("label_smoothing", self.label_smoothing)
+        if self.early_stop is not None:
+            integer("early_stop", self.early_stop, minimum=1)
+        return self
+
+
 class Batch(NamedTuple):
-    """What `on_batch` is told: `loss` and `accuracy` are means over the epoch's images so far."""
+    """What `on_batch` is told after each step.
+
+    Attributes
+    ----------
+    epoch, batch, batches : int
+        The epoch and the batch, counted from 1, and how many batches the epoch has.
+    loss, accuracy : float
+        Means over the epoch's images so far.
+    """
 
     epoch: int
     batch: int
@@ -39,10 +79,19 @@ class Batch(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """One epoch: loss and accuracy on the training images as they were trained on, and afterwards on the validation images.
+    """One epoch: how the model did on the training images, and afterwards on the validation images.
 
-    `loss` is that which was trained on, with smoothed labels where there are such; `validation_loss` has none. `lr` is the
-    learning rate of the epoch's last step.
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    lr : float
+        The learning rate of the last step.
+    loss, accuracy : float
+        On the training images as they were trained on, with smoothed labels where there are such.
+    validation_loss, validation_accuracy : float
+        Without smoothed labels.
+    seconds : float
     """
 
     epoch: int
@@ -113,15 +162,11 @@ def train(
     model: Layer,
     dataset: Dataset,
     optimizer: Optimizer,
+    plan: Plan,
     *,
-    epochs: int,
-    batch: int,
     rng: np.random.Generator | None = None,
     progress: Progress | None = None,
-    label_smoothing: float = 0.0,
-    augment: Augment | None = None,
     average: Average | None = None,
-    early_stop: int | None = None,
     processes: Processes | None = None,
     stop: Callable[[], bool] | None = None,
     on_batch: Callable[[Batch], None] | None = None,
@@ -137,20 +182,14 @@ def train(
         The test part is not looked at. Images get the dtype of the model.
     optimizer : Optimizer
         Its ``step(model)`` is called once per batch.
-    epochs, batch : int
-        How often every training image is seen, and at most how many at a time.
+    plan : Plan
+        For how long, and on what batches.
     rng : numpy.random.Generator
         Shuffles and augments: the same seed gives the same numbers on the same backend. Not wanted with `progress`.
     progress : Progress, optional
         Where to go on, as `resume` returns it; it is moved along, so `save` may be given it at any time.
-    label_smoothing : float in [0, 1]
-        For the training loss; the validation loss has none.
-    augment : function (images, rng) -> images, optional
-        Applied to every training batch, as `data.random_shift`.
     average : npconv.optim.Average, optional
         Updated after each step; validation looks at it instead of the model.
-    early_stop : int, optional
-        The training ends after so many epochs without a better one.
     processes : Processes, optional
         Those that train together, each called with the same arguments; each works on its share of every batch.
     stop : function () -> bool, optional
@@ -158,20 +197,32 @@ def train(
     on_batch, on_epoch : function, optional
         Called with a `Batch` after each step and with an `Epoch` after each validation. The model may be looked at then.
 
+    Returns
+    -------
+    list of Epoch
+
     Raises
     ------
     ValueError, TypeError
-        epochs or batch below 1; images that the model does not take; labels out of the range of its logits; a batch of so few
+        A plan that is none; images that the model does not take; labels out of the range of its logits; a batch of so few
         images that there is nothing to normalise by.
     FloatingPointError
         The loss is no longer finite; the message has the step, and the layer and its numbers. The step that would have used it
         is not made.
     Interrupted
         See `stop`.
+
+    Examples
+    --------
+    >>> from npconv import data, models, optim
+    >>> net, rng = models.tiny_resnet(rng=np.random.default_rng(0)), np.random.default_rng(0)
+    >>> images, labels = np.tile(np.eye(8), (40, 1, 1)), np.arange(40) % 2
+    >>> images[1::2] *= -1
+    >>> len(train(net, data.from_arrays(images, labels), optim.SGD(0.1), epochs=2, batch=14, rng=rng))
+    2
     """
-    epochs = integer("epochs", epochs, minimum=1)
+    epochs, batch, label_smoothing, augment, early_stop = plan.checked()
     progress = Progress.start(rng) if progress is None else progress  # type: ignore[arg-type]
-    early_stop = None if early_stop is None else integer("early_stop", early_stop, minimum=1)
     processes = processes or alone()
     count = len(dataset.train.images)
     steps = batch_count(count, batch)
@@ -219,7 +270,22 @@ _DIVERGED = "the loss must stay finite, which a lower learning rate may help"
 
 
 def best_epoch(records: Sequence[Epoch]) -> Epoch | None:
-    """The first of the best on the validation images; the loss decides between equals, of which there are many on few images."""
+    """The first of the best on the validation images; the loss decides between equals, of which there are many on few images.
+
+    Parameters
+    ----------
+    records : sequence of Epoch
+
+    Returns
+    -------
+    Epoch, or None where there is none
+
+    Examples
+    --------
+    >>> records = [Epoch(1, 0.1, 0.5, 0.9, 0.4, 0.8, 1.0), Epoch(2, 0.1, 0.3, 0.9, 0.3, 0.8, 1.0)]
+    >>> best_epoch(records).epoch
+    2
+    """
     return max(records, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss), default=None)
 
 
@@ -263,7 +329,8 @@ def _step(
     Returns the sum of the images' losses and how many were right before it, and whether to stop. A loss that is not finite
     teaches nothing.
     """
-    logits = model(as_model(x, model))
+    with part_of_batch(share(whole, processes), whole) if processes.size > 1 else contextlib.nullcontext():
+        logits = model(as_model(x, model))
     loss = float(softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)) * len(labels)
     right = int(np.count_nonzero(logits.argmax(axis=1) == labels))
     if math.isfinite(loss) or processes.size > 1:
@@ -293,7 +360,25 @@ def _validate(
 
 
 def check_batch(model: Layer, dataset: Dataset, batch: int, processes: Processes | None = None) -> None:
-    """Raise ValueError, with what helps, where batches are too small for the model's batch norms or for the processes."""
+    """Raise ValueError, with what helps, where batches are too small for the model's batch norms or for the processes.
+
+    Parameters
+    ----------
+    model : Layer
+    dataset : Dataset
+    batch : int
+    processes : Processes, optional
+
+    Raises
+    ------
+    ValueError
+        A batch norm would have nothing to normalise by, or a process no image; the message says what helps.
+
+    Examples
+    --------
+    >>> from npconv import data, models
+    >>> check_batch(models.tiny_resnet(rng=np.random.default_rng(0)), data.digits(), 32)
+    """
     size = 1 if processes is None else processes.size
     count = len(dataset.train.images)
     least = count // max(batch_count(count, batch), 1)

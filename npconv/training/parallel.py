@@ -67,14 +67,36 @@ class _World:
 
 
 def alone() -> Processes:
-    """This process, by itself."""
+    """This process, by itself.
+
+    Returns
+    -------
+    Processes
+
+    Examples
+    --------
+    >>> alone().rank, alone().size
+    (0, 1)
+    """
     return _Alone()
 
 
 def world() -> Processes:
     """The processes that ``mpiexec -n SIZE`` has started; this one alone where none did.
 
-    Raises ImportError where several were started and mpi4py is missing.
+    Returns
+    -------
+    Processes
+
+    Raises
+    ------
+    ImportError
+        Several were started, and mpi4py is missing.
+
+    Examples
+    --------
+    >>> world().size
+    1
     """
     started = max(int(os.environ.get(name, "1")) for name in SIZES)
     if started == 1:

@@ -8,17 +8,20 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from npconv import backends, optim
 from npconv.data import Augmentation, parse_augmentation
+from npconv.data.augmentation import AUGMENTATIONS
 from npconv.geometry import Array, fraction, integer, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
+from npconv.training.loop import Plan
 
-# The learning rate where none is given. ShuffleNet diverges at 0.2 on photographs of 96x96 pixels.
+# The learning rate where none is given. `npconv sweep --batch 16 --epochs 4 --seeds 1` on 200 patches of 96x96 pixels of two
+# photographs: mobilenet and resnet have a validation accuracy of 1.00 at 0.05, 0.1, 0.2 and 0.4, shufflenet 1.00, 1.00, 0.95, 0.95.
 RATES: dict[str, dict[str, float]] = {"sgd": {"shufflenet": 0.1}, "adam": {}, "adamw": {}}
 OTHER_RATES = {"sgd": 0.2, "adam": 0.005, "adamw": 0.005}
 DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.01}
@@ -33,49 +36,74 @@ NO_DECAY = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What is trained, on what and how. Its fields are the options of `npconv train`, which explains them.
+class Choice(NamedTuple):
+    """What `npconv train` says of an option.
 
-    Attributes
-    ----------
-    model, option
-        A network of `npconv.models`, and NAME=VALUE texts for its options.
-    data, validation, test, size
-        As `npconv.data.load` takes them; size is PIXELS or ROWSxCOLUMNS.
-    epochs, batch, seed, backend, dtype
-    optimizer, lr, schedule, warmup, momentum, weight_decay, no_decay, clip
-        lr and weight_decay have defaults for each network and optimiser; warmup is a share of all steps.
-    label_smoothing, augment, ema, early_stop
-    weights, freeze
-        A file to begin with, and patterns of layers that keep what it says.
+    `default` is shown where the value itself would say too little, `metavar` in place of the type, and `short` is a short name.
     """
 
-    model: str = "mobilenet"
-    option: tuple[str, ...] = ()
-    data: str = "digits"
-    validation: str | None = None
-    test: str | None = None
-    size: str | None = None
-    epochs: int = 12
-    batch: int = 32
-    seed: int = 0
-    backend: str | None = None
-    dtype: str = "float32"
-    optimizer: str = "sgd"
-    lr: float | None = None
-    schedule: str = "cosine"
-    warmup: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float | None = None
-    no_decay: str = "vectors"
-    clip: float | None = None
-    label_smoothing: float = 0.1
-    augment: str = "shift"
-    ema: float | None = None
-    early_stop: int | None = None
-    weights: str | None = None
-    freeze: tuple[str, ...] = ()
+    help: str
+    default: str | None = None
+    metavar: str | None = None
+    short: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is trained, on what and how: each field is an option of `npconv train` and a key of its file, and explains itself.
+
+    >>> Recipe(model="resnet", epochs=3).command()
+    'npconv train --model resnet --epochs 3'
+    """
+
+    model: Annotated[str, Choice(f"The network: {', '.join(MODELS)}, or any other.")] = "mobilenet"
+    option: Annotated[
+        tuple[str, ...],
+        Choice("Any option of the network; repeatable.", default="none", metavar="NAME=VALUE", short="-O"),
+    ] = ()
+    data: Annotated[
+        str, Choice("digits, fashion-mnist, an .npz file, an IDX pair, a CIFAR folder, a folder of pictures by class, a CSV file.")
+    ] = "digits"  # fmt: skip
+    validation: Annotated[
+        str | None, Choice("Validation images of any such kind.", default="a tenth of the others")
+    ] = None
+    test: Annotated[str | None, Choice("Test images of any such kind.", default="the data's own, or a fifth")] = None
+    size: Annotated[
+        str | None,
+        Choice(
+            "To scale and cut pictures to, as 64 or 48x64.", default="their own, 64 where they differ", metavar="PIXELS"
+        ),
+    ] = None
+    epochs: Annotated[int, Choice("How often every image is seen.")] = 12
+    batch: Annotated[int, Choice("At most how many images make a step.")] = 32
+    optimizer: Annotated[str, Choice(f"{', '.join(OPTIMIZERS)}.", default="sgd, with Nesterov's momentum")] = "sgd"
+    lr: Annotated[float | None, Choice("The highest learning rate.", default="by network and optimiser")] = None
+    schedule: Annotated[str, Choice(f"Of the learning rate: {', '.join(SCHEDULES)}.")] = "cosine"
+    warmup: Annotated[float, Choice("Share of the steps in which the rate rises.")] = 0.1
+    momentum: Annotated[float, Choice("Of sgd.")] = 0.9
+    weight_decay: Annotated[
+        float | None,
+        Choice("How much smaller a step makes weights, times its rate.", default="0.0005 with sgd, 0.01 with adamw"),
+    ] = None
+    no_decay: Annotated[
+        str,
+        Choice(f"What it leaves alone: {', '.join(NO_DECAY)} (biases and batch norms; those and depthwise kernels)."),
+    ] = "vectors"
+    clip: Annotated[float | None, Choice("Largest norm of all gradients.", default="none")] = None
+    label_smoothing: Annotated[float, Choice("In [0, 1].")] = 0.1
+    augment: Annotated[str, Choice(f"none, or some of {', '.join(AUGMENTATIONS)}, as flip,rotate=10.")] = "shift"
+    ema: Annotated[float | None, Choice("Keep a moving average of the weights, as 0.99.", default="none")] = None
+    early_stop: Annotated[int | None, Choice("End after so many epochs without a better one.", default="never")] = None
+    weights: Annotated[
+        str | None, Choice("Begin with these of a file; another number of classes gets a new head.", default="random")
+    ] = None
+    freeze: Annotated[
+        tuple[str, ...],
+        Choice("Layers that stay so, as 'stem.*'; repeatable.", default="none", metavar="PATTERN"),
+    ] = ()
+    dtype: Annotated[str, Choice(f"{', '.join(DTYPES)}.")] = "float32"
+    seed: Annotated[int, Choice("Of weights, order and augmentation; the split stays the same.")] = 0
+    backend: Annotated[str | None, Choice("numpy or numba.", default="numba where it is installed")] = None
 
     def checked(self) -> Recipe:
         """This recipe with its defaults filled in, once each choice is known to be one.
@@ -91,7 +119,7 @@ class Recipe:
             ("no_decay", NO_DECAY),
             ("dtype", DTYPES),
         ):
-            _one_of(f"--{name.replace('_', '-')}", getattr(self, name), choices)
+            _one_of(option_name(name), getattr(self, name), choices)
         for name in ("epochs", "batch"):
             integer(f"--{name}", getattr(self, name), minimum=1)
         integer("--seed", self.seed, minimum=0)
@@ -127,6 +155,10 @@ class Recipe:
         except ValueError as error:
             raise ValueError(f"--augment: {error}") from None
 
+    def plan(self) -> Plan:
+        """The part of it that the loop needs, next to the network, the data and the optimiser."""
+        return Plan(self.epochs, self.batch, self.label_smoothing, self.augmentation(), self.early_stop)
+
     def make_optimizer(self, steps: int) -> Optimizer:
         """The optimiser of a training of so many steps, by a recipe that is `checked`."""
         assert self.lr is not None
@@ -160,7 +192,7 @@ class Recipe:
             value = getattr(self, field.name)
             if value != field.default:
                 for one in value if isinstance(value, tuple) else (value,):
-                    words += [f"--{field.name.replace('_', '-')}", str(one)]
+                    words += [option_name(field.name), str(one)]
         return shlex.join(words)
 
     def changed(self, given: Mapping[str, Any]) -> Recipe:
@@ -168,11 +200,35 @@ class Recipe:
         return dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
+class Kind(NamedTuple):
+    """Of a field: the type of its value, "text", "number", ...; whether it has several; its default; what is said of it."""
+
+    type: type
+    several: bool
+    default: Any
+    choice: Choice
+
+
+def _kind(hint: Any, default: Any) -> Kind:
+    inner, choice = get_args(hint)
+    types = [one for one in get_args(inner) or (inner,) if isinstance(one, type) and one is not type(None)]
+    return Kind(types[0], get_origin(inner) is tuple, default, choice)
+
+
+_HINTS = get_type_hints(Recipe, include_extras=True)
+FIELDS: dict[str, Kind] = {field.name: _kind(_HINTS[field.name], field.default) for field in dataclasses.fields(Recipe)}
 
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file: its keys are the options of `npconv train`, with - or _ between words.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Recipe
 
     Raises
     ------
@@ -180,6 +236,15 @@ def read_recipe(path: Path) -> Recipe:
         On Python 3.10 without the package tomli.
     ValueError
         The file is missing or no TOML, or has a key or a value that is no choice; the message names the nearest key.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "run.toml")
+    ...     _ = file.write_text("epochs = 3")
+    ...     read_recipe(file).epochs
+    3
     """
     try:
         import tomllib
@@ -205,20 +270,28 @@ def read_recipe(path: Path) -> Recipe:
 
 def _typed(where: str, name: str, value: Any) -> Any:
     """A value of the type of the option; whole numbers are floats too."""
-    wanted = str(FIELDS[name].type)
-    if wanted.startswith("tuple"):
+    kind = FIELDS[name]
+    if kind.several:
         value = [value] if isinstance(value, str) else value
         if not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
             raise ValueError(f"{where} must be a list of texts, got {value!r}")
         return tuple(value)
-    kinds: tuple[type, ...] = (
-        (str,) if wanted.startswith("str") else (int,) if wanted.startswith("int") else (int, float)
-    )
-    if name == "size" and isinstance(value, int):
+    if name == "size" and type(value) is int:
         return str(value)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ValueError(f"{where} must be {'a text' if kinds == (str,) else 'a number'}, got {value!r}")
-    return float(value) if isinstance(value, int) and kinds == (int, float) else value
+    if kind.type is float and type(value) is int and abs(value) < 2**1000:
+        return float(value)
+    if type(value) is not kind.type:
+        raise ValueError(f"{where} must be {'a text' if kind.type is str else 'a number'}, got {value!r}")
+    return value
+
+
+def option_name(field: str) -> str:
+    """A field as the command line spells it.
+
+    >>> option_name("weight_decay")
+    '--weight-decay'
+    """
+    return f"--{field.replace('_', '-')}"
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -54,6 +54,17 @@ class Run:
     Notes
     -----
     Use it inside ``with npconv.backend(run.recipe.backend):``.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, npconv
+    >>> from npconv import training
+    >>> recipe = training.Recipe(epochs=1, backend="numpy").checked()
+    >>> with tempfile.TemporaryDirectory() as folder, npconv.backend(recipe.backend):
+    ...     run = training.Run(recipe, pathlib.Path(folder))
+    ...     run.fit()
+    ...     run.finish().accuracy > 0.5
+    True
     """
 
     def __init__(self, recipe: Recipe, out: Path | None = None, *, processes: Processes | None = None) -> None:
@@ -64,17 +75,18 @@ class Run:
             self.folder = _new_folder(out, name) if self.writes else Path(out or "runs")
             if self.writes:
                 files.write(self.folder / CONFIG, f"# {self.recipe.command()}\n{self.recipe.to_toml()}")
+            self.save()
+            if self.writes:
+                (self.folder / METRICS).touch()  # the run can be resumed from here on
         except OSError as error:
-            raise OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})") from None
-        self.save()
-        if self.writes:
-            (self.folder / METRICS).touch()  # the run can be resumed from here on
+            raise _unwritable(error) from None
 
     @classmethod
     def resume(cls, folder: Path, *, processes: Processes | None = None) -> Run:
         """The run in `folder`, where its last checkpoint was.
 
-        Raises ValueError where there is no run, or where its data are no longer what they were.
+        Raises ValueError where there is no run, or where its data are no longer what they were, and OSError where the folder
+        can no longer be written.
         """
         if not (folder / CONFIG).is_file():
             raise ValueError(f"--resume must be the folder of a run, got {folder} without {CONFIG}")
@@ -95,7 +107,10 @@ class Run:
         run._meet()  # before the first one writes a checkpoint, and removes this one
         if run.writes:
             lines = "".join(json.dumps(epoch._asdict()) + "\n" for epoch in run.epochs)
-            files.write(folder / METRICS, lines)  # what was written after the checkpoint comes again
+            try:
+                files.write(folder / METRICS, lines)  # what was written after the checkpoint comes again
+            except OSError as error:
+                raise _unwritable(error) from None
         return run
 
     def _prepare(self, recipe: Recipe, processes: Processes | None) -> None:
@@ -188,13 +203,9 @@ class Run:
             self.network,
             self.dataset,
             self.optimizer,
-            epochs=self.recipe.epochs,
-            batch=self.recipe.batch,
+            self.recipe.plan(),
             progress=self.progress,
-            label_smoothing=self.recipe.label_smoothing,
-            augment=self.recipe.augmentation(),
             average=self.average,
-            early_stop=self.recipe.early_stop,
             processes=self.processes,
             stop=stop,
             on_batch=after_batch,
@@ -308,6 +319,11 @@ class Run:
             "versions": versions,
         }
         files.write(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+def _unwritable(error: OSError) -> OSError:
+    """What a user is told of an error while a file of the run is written."""
+    return OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})")
 
 
 def _whole_path(path: str) -> str:

@@ -75,6 +75,10 @@ def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str
         Whose names the file has: one of `SOURCES`, or names there by names here, see `load_state_dict`. Not needed for names
         of npconv's own, or for those that differ only as PyTorch's do.
 
+    Returns
+    -------
+    dict of str to str
+
     Raises
     ------
     ImportError
@@ -82,6 +86,16 @@ def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str
     TypeError, ValueError
         The file is missing or damaged, its arrays are not the model's by name, shape and dtype, one holds a NaN or an infinity,
         or a running variance is negative; the message names the file and the array, and the model is as it was.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import nn, weights
+    >>> layer = nn.Linear(2, 1, rng=np.random.default_rng(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     weights.save(layer, f"{folder}/linear.safetensors", {"made by": "hand"})
+    ...     weights.load(layer, f"{folder}/linear.safetensors")
+    {'made by': 'hand'}
     """
     about, state = read(path)
     try:
@@ -98,18 +112,45 @@ def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str
 def metadata(path: str | PathLike[str]) -> dict[str, str]:
     """What the file `path` says of itself, as `load` returns it, for whoever has to make the model first.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict of str to str
+
     Raises
     ------
     ImportError
         safetensors is not installed.
     ValueError
         The file is missing or damaged.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     weights.save({"w": np.zeros(2)}, f"{folder}/w.safetensors", {"made by": "hand"})
+    ...     weights.metadata(f"{folder}/w.safetensors")
+    {'made by': 'hand'}
     """
     return read(path, arrays=False)[0]
 
 
 def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, str], dict[str, Array]]:
-    """The metadata and, if wanted, the arrays by name of the safetensors file `path`; bfloat16 comes as float32.
+    """What a safetensors file holds; bfloat16 comes as float32.
+
+    Parameters
+    ----------
+    path : path
+    arrays : bool
+        Whether the arrays are wanted.
+
+    Returns
+    -------
+    (metadata, arrays) : dicts by name
 
     Raises
     ------
@@ -117,6 +158,15 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         safetensors is not installed.
     ValueError
         The file is missing or damaged, or holds floats of 8 bits.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from npconv import weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     weights.save({"w": np.zeros(2)}, f"{folder}/w.safetensors")
+    ...     weights.read(f"{folder}/w.safetensors")
+    ({}, {'w': array([0., 0.])})
     """
     try:
         from safetensors import SafetensorError, safe_open

@@ -1,61 +1,24 @@
-"""`npconv train`, as a user meets it: what it writes, what it prints, and one line where something is wrong."""
+"""`npconv train`, as a user meets it: what it writes, what it prints, and what can be chosen."""
 
 from __future__ import annotations
 
-import errno
-import itertools
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import call, command
+from trainings import EPOCH_KEYS, FILES, SUMMARY_KEYS, lines, refused, results, run, write_dots
 
 import npconv
 from npconv import training, weights
-from npconv.cli.signals import signals_deferred
 from npconv.data import load
 from npconv.models import MODELS
-
-EPOCH_KEYS = ["epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"]
-SUMMARY_KEYS = ["model", "data", "seed", "epochs", "test_accuracy", "seconds", "parameters", "macs"]
-FILES = {"metrics.jsonl", "summary.json", "weights.safetensors", "curves.png", "config.toml", "checkpoints"}
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A small file of three easy classes: a bright dot in the left, middle or right third of noise."""
-    return write_dots(tmp_path / "dots.npz", count=60, size=6)
-
-
-def write_dots(path: Path, count: int, size: int) -> Path:
-    rng = np.random.default_rng(0)
-    labels = np.arange(count) % 3
-    images = rng.integers(0, 100, size=(count, size, size), dtype=np.uint8)
-    images[np.arange(count), rng.integers(size, size=count), labels * (size // 3)] = 255
-    np.savez(path, images=images, labels=labels)
-    return path
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    """`npconv train`, on the NumPy backend unless told otherwise."""
-    return call("train", "--backend", "numpy", *arguments)
-
-
-def lines(path: Path) -> list[dict[str, float]]:
-    text = path.read_text()
-    assert text == "" or text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-# --- a whole run ---
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])
@@ -202,258 +165,6 @@ def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
     assert "epoch 2 " in result.stdout
 
 
-# --- what is wrong is one line, and nothing is left behind ---
-
-
-def refused(message: str, *arguments: object) -> None:
-    code, stdout, stderr = run(*arguments)
-    assert (code, stdout) == (2, "")
-    assert stderr.count("\n") == 1
-    assert stderr.startswith("npconv: ")
-    assert message in stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--model", "alexnet"],
-            "--model must be one of mobilenet, shufflenet, ghostnet, octave, resnet, got 'alexnet'",
-        ),
-        (["--epochs", 0], "--epochs must be at least 1, got --epochs=0"),
-        (["--epochs", -3], "--epochs must be at least 1, got --epochs=-3"),
-        (["--batch", 0], "--batch must be at least 1, got --batch=0"),
-        (["--seed", -1], "--seed must be at least 0, got --seed=-1"),
-        (["--lr", 0], "--lr must be finite and above 0, got --lr=0.0"),
-        (["--lr", -0.1], "--lr must be finite and above 0, got --lr=-0.1"),
-        (["--lr", "nan"], "--lr must be finite and above 0, got --lr=nan"),
-        (["--lr", "inf"], "--lr must be finite and above 0, got --lr=inf"),
-        (["--backend", "cuda"], "--backend must be one of numpy, numba, got 'cuda'"),
-        (
-            ["--data", "nowhere.npz"],
-            "the data must be digits, fashion-mnist, or a file or folder that exists, got 'nowhere.npz'",
-        ),
-        (["--data", "mnist"], "the data must be digits, fashion-mnist, or a file or folder that exists, got 'mnist'"),
-    ],
-)
-def test_bad_options(arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    refused(message, *arguments)
-    assert os.listdir(tmp_path) == []
-
-
-def test_bad_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.npz").write_text("not a zip file")
-    refused("the data file must be a whole .npz of plain arrays, got text.npz", "--data", "text.npz")
-    np.savez("unlabelled.npz", images=np.zeros((9, 4, 4)))
-    refused("the arrays 'images' and 'labels', got no 'labels' in unlabelled.npz", "--data", "unlabelled.npz")
-    assert sorted(os.listdir(tmp_path)) == ["text.npz", "unlabelled.npz"]
-
-
-def test_folders_that_cannot_be_written(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for out in (data / "run", data, Path("/proc/npconv")):
-        refused(f"the run folder must be writable, got {out}", "--data", data, "--out", out)
-    monkeypatch.chdir(tmp_path)
-    Path("runs").write_text("a file where the folder should be")
-    refused("the run folder must be writable, got runs/mobilenet-dots-seed0", "--data", data)
-
-
-def test_a_folder_in_use_is_left_alone(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "used").mkdir()
-    (tmp_path / "used" / "thesis.txt").write_text("precious")
-    refused("--out must be a new or empty folder, got", "--data", data, "--out", tmp_path / "used")
-    assert os.listdir(tmp_path / "used") == ["thesis.txt"]
-    (tmp_path / "empty").mkdir()
-    assert run("--data", data, "--epochs", 1, "--out", tmp_path / "empty")[0] == 0
-
-
-def test_a_missing_backend(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npconv.backends._numba_is_installed", lambda: False)
-    refused("backend='numba' needs Numba, which is not installed", "--data", data, "--backend", "numba")
-
-
-def test_a_diverging_run_says_so_and_keeps_its_lines(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code, _, stderr = run("--data", data, "--epochs", 40, "--lr", 1e25, "--out", out)
-    assert code == 1
-    assert stderr.count("\n") == 1
-    assert "the loss must stay finite, which a lower learning rate may help, got" in stderr
-    assert "; not finite is first " in stderr
-    lines(out / "metrics.jsonl")
-    assert training.Run.resume(out).progress.epoch == len(lines(out / "metrics.jsonl")) + 1  # the last good one
-
-
-# --- Ctrl-C ---
-
-
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_ctrl_c_keeps_what_there_is(data: Path, tmp_path: Path, backend: str) -> None:
-    out = tmp_path / "run"
-    words = ["train", "--data", data, "--epochs", 100_000, "--out", out, "--backend", backend]
-    code, stdout, stderr = interrupt(words, when=lambda: len(text(out / "metrics.jsonl").splitlines()) >= 2)
-    assert (code, stderr) == (130, "")
-    epochs = lines(out / "metrics.jsonl")
-    assert [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
-    last = stdout.splitlines()[-1]
-    assert last.startswith(f"interrupted after {len(epochs)} of 100000 epochs and ")
-    assert last.endswith(f" steps: npconv train --resume {out} goes on")
-    summary = json.loads((out / "summary.json").read_text())
-    assert list(summary)[: len(SUMMARY_KEYS)] == SUMMARY_KEYS
-    assert (summary["interrupted"], summary["epochs"], summary["test_accuracy"]) == (True, len(epochs), None)
-    model = MODELS["mobilenet"](**summary["architecture"], rng=np.random.default_rng(0))
-    weights.load(model, out / "weights.safetensors")
-    accuracy = training.evaluate(model, *load(data).validation, 32).accuracy
-    assert accuracy == summary["validation_accuracy"] == max(epoch["validation_accuracy"] for epoch in epochs)
-    assert {path.name for path in out.iterdir()} == FILES - {"curves.png"}
-
-
-@pytest.mark.slow
-def test_ctrl_c_in_the_first_epoch(tmp_path: Path) -> None:
-    data, out = write_dots(tmp_path / "dots.npz", count=6000, size=24), tmp_path / "run"
-    words = ["train", "--data", data, "--model", "resnet", "--out", out, "--backend", "numpy"]
-    code, stdout, stderr = interrupt(words, when=(out / "metrics.jsonl").exists)
-    assert (code, stderr) == (130, "")
-    assert stdout.splitlines()[-1].startswith("interrupted after 0 of ")
-    assert lines(out / "metrics.jsonl") == []
-    summary = json.loads((out / "summary.json").read_text())
-    assert (summary["interrupted"], summary["epochs"], summary["best_epoch"]) == (True, 0, None)
-    model = MODELS["resnet"](**summary["architecture"], rng=np.random.default_rng(0))
-    weights.load(model, out / "weights.safetensors")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_waits_and_the_second_does_not(number: signal.Signals) -> None:
-    came: list[int] = []
-    before = signal.signal(number, lambda *_: came.append(number))
-    try:
-        with signals_deferred() as asked:
-            assert asked() is None
-            signal.raise_signal(number)
-            assert (asked(), came) == (number, [])
-            signal.raise_signal(number)
-            assert came == [number]
-        signal.raise_signal(number)
-        assert len(came) == 2
-        signal.signal(number, signal.SIG_IGN)  # as a shell does for a job in the background
-        with signals_deferred() as asked:
-            signal.raise_signal(number)
-            assert asked() is None
-    finally:
-        signal.signal(number, before)
-
-
-# --- going on ---
-
-
-def results(out: Path) -> tuple[object, ...]:
-    """What has to be equal in two runs."""
-    epochs = [{**epoch, "seconds": 0} for epoch in lines(out / "metrics.jsonl")]
-    summary = json.loads((out / "summary.json").read_text())
-    state = max((out / "checkpoints").glob("*/state.safetensors")).read_bytes()
-    return epochs, summary["test_accuracy"], summary["confusion"], (out / "weights.safetensors").read_bytes(), state
-
-
-HITS = int(os.environ.get("NPCONV_HITS", "6"))
-CHOICES = [
-    "--epochs",
-    4 * HITS,
-    "--batch",
-    8,
-    "--ema",
-    0.9,
-    "--augment",
-    "shift,flip,rotate",
-    "--optimizer",
-    "adamw",
-    "--lr",
-    0.01,
-]
-
-
-def hit(words: list[object], number: signal.Signals, delay: float) -> int:
-    """Start the command, send it the signal so long after it began to train, and return its exit status."""
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch "):
-                break
-        time.sleep(delay)
-        process.send_signal(number)
-        process.communicate(timeout=600)
-    return process.returncode
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_a_run_that_was_hit_again_and_again_is_the_same(data: Path, tmp_path: Path, backend: str) -> None:
-    """By Ctrl-C, SIGTERM and SIGKILL, at random moments; NPCONV_HITS=30 tries more of them."""
-    words = ["train", "--data", data, "--backend", backend, *CHOICES]
-    assert run(*words[1:], "--out", tmp_path / "whole")[0] == 0
-    whole = results(tmp_path / "whole")
-    rng, out = np.random.default_rng(), tmp_path / "hit"
-    ways = itertools.cycle([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-    hits = 0
-    for attempt in range(HITS):
-        start = ["train", "--resume", out] if attempt else [*words, "--out", out]
-        number = next(ways)
-        code = hit(start, number, float(rng.uniform(0, 0.4)))
-        assert code in (0, -signal.SIGKILL if number == signal.SIGKILL else 128 + number, -number), code
-        if code == 0:
-            break
-        hits += 1
-    assert hits > HITS // 2
-    assert call("train", "--resume", out)[0] == 0
-    assert results(out) == whole
-
-
-def test_a_finished_run_is_finished(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    assert run("--data", data, "--epochs", 1, "--out", out)[0] == 0
-    before = results(out)
-    (out / "checkpoints" / "epoch000001-step00000002").mkdir()  # killed while it was removed
-    code, stdout, _ = call("train", "--resume", out)
-    assert (code, results(out)) == (0, before)
-    assert "going on in epoch 2 after 0 of " in stdout
-
-
-def test_what_cannot_go_on(data: Path, tmp_path: Path) -> None:
-    assert "--resume must be the folder of a run, got " in call("train", "--resume", tmp_path)[2]
-    out = tmp_path / "run"
-    assert run("--data", data, "--epochs", 1, "--out", out)[0] == 0
-    code, _, stderr = call("train", "--resume", out, "--epochs", 3)
-    assert (code, stderr) == (2, "npconv: --resume must come without other choices, got --epochs\n")
-    rng = np.random.default_rng(1)
-    np.savez(data, images=rng.integers(0, 255, (60, 6, 6)), labels=np.arange(60) % 3)
-    code, _, stderr = call("train", "--resume", out)
-    assert code == 2
-    assert "the data must be those that the run began with" in stderr
-
-
-# --- choices ---
-
-
-def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, replace = tmp_path / "run", os.replace
-
-    def full(source: object, target: object) -> None:
-        if "epoch000003" in str(target):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        replace(source, target)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
-        code, _, stderr = run("--data", data, "--epochs", 4, "--out", out)
-    assert code == 1
-    assert stderr == (
-        f"npconv: the run folder must stay writable, got No space left on device: npconv train --resume {out} goes on\n"
-    )
-    assert call("train", "--resume", out)[0] == 0
-    assert run("--data", data, "--epochs", 4, "--out", tmp_path / "whole")[0] == 0
-    assert results(out) == results(tmp_path / "whole")
-
-
 def test_a_file_of_choices_and_the_command_line_before_it(data: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(
@@ -515,26 +226,3 @@ def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     code, _, stderr = run("--data", data, "--epochs", 1, "--out", tmp_path / "other", "--tensorboard")
     assert (code, "pip install 'npconv[tensorboard]'" in stderr) == (2, True)
-
-
-def test_a_batch_of_one_leaves_no_folder(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
-    np.savez(tmp_path / "small.npz", images=images, labels=np.arange(12) % 2)
-    words = ["--data", tmp_path / "small.npz", "--model", "shufflenet", "--batch", 1, "--out", tmp_path / "run"]
-    refused("--batch must be at least 2 where a batch norm sees one pixel of each image", *words)
-    assert not (tmp_path / "run").exists()
-
-
-def text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def interrupt(words: list[object], when: object) -> tuple[int, str, str]:
-    """Start the command, send it what Ctrl-C sends as soon as `when()` is true, and wait for its end."""
-    with subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not when() and process.poll() is None and time.monotonic() < deadline:  # type: ignore[operator]
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
-    return process.returncode, stdout, stderr

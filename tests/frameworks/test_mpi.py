@@ -43,15 +43,51 @@ def test_1_2_and_4_processes_train_the_same_network(data: Path, tmp_path: Path) 
     for size in (1, 2, 4):
         out = tmp_path / str(size)
         words = ("--data", data, "--epochs", 2, "--dtype", "float64", "--ema", 0.9, "--backend", "numpy", "--out", out)
-        result = subprocess.run(
-            mpi(size, *words), capture_output=True, text=True, timeout=300, env=ENVIRONMENT, check=False
-        )
+        result = subprocess.run(mpi(size, *words), capture_output=True, text=True, env=ENVIRONMENT, check=False)
         assert result.returncode == 0, result.stderr
         assert result.stdout.count("test accuracy") == 1  # one of them speaks
         states.append(weights.read(out / "weights.safetensors")[1])
     for state in states[1:]:
         for name, array in states[0].items():
             np.testing.assert_allclose(state[name], array, rtol=0, atol=1e-10 * max(np.abs(array).max(), 1))
+
+
+WHOLE = """
+import sys
+import numpy as np
+from npconv import nn, optim
+from npconv.training.parallel import add_up, share, world
+processes, rng = world(), np.random.default_rng(0)
+net = nn.Sequential(conv=nn.Conv2d(1, 3, 3, rng=rng), flatten=nn.Flatten(), head=nn.Linear(27, 2, rng=rng))
+for _, array in net.named_params():
+    array[...] = rng.integers(-3, 4, array.shape)
+sgd, own = optim.SGD(1.0), share(7, processes)
+for _ in range(2):
+    x, dy = rng.integers(-3, 4, (7, 1, 5, 5)).astype(np.float32), rng.integers(-3, 4, (7, 2)).astype(np.float32)
+    net(x[own])
+    net.backward_params(dy[own])
+    add_up([grad for _, grad in net.named_grads()], [], processes)
+    sgd.step(net)
+if processes.rank == 0:
+    np.savez(sys.argv[1], size=processes.size, **net.state())
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_1_2_and_4_processes_have_the_same_weights_exactly_where_numbers_are_whole(
+    tmp_path: Path, backend: str
+) -> None:
+    states = []
+    for size in (1, 2, 4):
+        path = tmp_path / f"{size}.npz"
+        words = [str(MPIEXEC), "-n", str(size), sys.executable, "-c", WHOLE, str(path)]
+        subprocess.run(words, env=ENVIRONMENT | {"NPCONV_BACKEND": backend, "NUMBA_NUM_THREADS": "1"}, check=True)
+        states.append(dict(np.load(path)))
+        assert states[-1].pop("size") == size
+    assert np.abs(states[0]["conv.w"]).max() > 100  # both steps count
+    for state in states[1:]:
+        for name, array in states[0].items():
+            np.testing.assert_array_equal(state[name], array)
 
 
 def ranks(out: Path) -> dict[int, int]:
@@ -79,12 +115,11 @@ def test_a_process_that_is_hit_ends_the_run_and_leaves_a_whole_checkpoint(
         mpi(2, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     ) as process:
         metrics = out / "metrics.jsonl"
-        deadline = time.monotonic() + 120
-        while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2) and time.monotonic() < deadline:
+        while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
             assert process.poll() is None
             time.sleep(0.05)
         os.kill(ranks(out)[rank], number)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate()
     assert process.returncode != 0
     assert f"npconv train --resume {out} goes on" in stdout, stderr
     if number != signal.SIGKILL:
@@ -96,7 +131,7 @@ def test_a_process_that_is_hit_ends_the_run_and_leaves_a_whole_checkpoint(
 
 def test_an_error_is_told_and_ends_all(data: Path, tmp_path: Path) -> None:
     result = subprocess.run(
-        mpi(2, "--data", data, "--batch", 1, "--out", tmp_path / "run"), capture_output=True, text=True, timeout=120, env=ENVIRONMENT, check=False
+        mpi(2, "--data", data, "--batch", 1, "--out", tmp_path / "run"), capture_output=True, text=True, env=ENVIRONMENT, check=False
     )  # fmt: skip
     assert result.returncode != 0
     assert result.stderr.count("npconv: --batch must have an image for each of 2 processes, got batch=1") == 1

@@ -1,4 +1,4 @@
-"""Training against PyTorch: from the same weights, on the same batches, the same loss at every step."""
+"""Training against PyTorch: from the same weights, on the same batches, the same loss at every step and the same weights at the end."""
 
 from __future__ import annotations
 
@@ -68,6 +68,12 @@ def test_same_loss_at_every_step(name: str, data: Callable[[], tuple[Array, Arra
         torch_optimizer.step()
 
         assert float(loss) == pytest.approx(torch_loss.item(), rel=TOLERANCE, abs=0), f"step {step}"
+
+    ours = NETWORKS[name](CLASSES, images.shape[1]).double()
+    copy_parameters(model, ours)
+    for own, (label, expected) in zip(ours.parameters(), network.named_parameters(), strict=True):
+        # absolute: what the next batch norm takes away again has no gradient but rounding errors
+        np.testing.assert_allclose(own.detach(), expected.detach(), rtol=0, atol=TOLERANCE, err_msg=label)
 
     # Only evaluation shows the running statistics of all those steps.
     with torch.no_grad():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_what_the_system_says_is_read(monkeypatch, tmp_path):
         (Conv2dGeometry.of((2, 4, 5, 7), (6, 4, 3, 1)), 2 * 4 * 5 * 7, 2 * 4 * max(5 * 7, 3 * 7 * 3)),
         (Conv2dGeometry.of((2, 4, 5, 7), (60, 4, 3, 1)), 2 * 60 * 3 * 7, 2 * 60 * 3 * 7),
         (Conv2dGeometry.of((1, 4, 5, 7), (60, 4, 3, 3)), 60 * 4 * 9, 60 * 4 * 9),
-        (Conv2dGeometry.of((1, 4, 5, 5), (4, 4, 1, 1), padding=((0, 2), (3, 1)), stride=9), 100, 4 * 7 * 9),
+        (Conv2dGeometry.of((1, 4, 5, 5), (4, 4, 1, 1), padding=((0, 2), (3, 1)), stride=9), 100, 100),
         (
             Conv2dGeometry.of((1, 4, 5, 5), (4, 1, 3, 3), groups=4),
             100,
@@ -79,11 +81,33 @@ def test_what_the_system_says_is_read(monkeypatch, tmp_path):
         ),  # a depthwise window is looked at where it is
         (Conv2dGeometry.of((1, 4, 5, 5), (4, 2, 3, 3), groups=2), 100, 4 * 81),
         (Pool2dGeometry.of((1, 4, 5, 5), 3, stride=3, ceil_mode=True), 100, 4 * 36),
-        (Pool2dGeometry.of((1, 4, 5, 5), 2, stride=4, padding=1), 100, 4 * 36),
+        (Pool2dGeometry.of((1, 4, 5, 5), 2, stride=4, padding=1), 100, 100),
         (Pool2dGeometry.of((1, 4, 5, 5), 2, stride=1, padding=1), 4 * 36, 4 * 49),
+        (Conv2dGeometry.of((1, 4, 5, 5), (4, 1, 3, 3), groups=4, padding=99, stride=99), 100, 4 * 81),
         (UpsampleGeometry.of((2, 3, 4, 5), 2), 2 * 3 * 8 * 10, 2 * 3 * 8 * 10),
-        (UpsampleGeometry.of((2, 3, 1, 1), 9, (2, 3)), 2 * 3 * 6, 2 * 3 * 81),
+        (UpsampleGeometry.of((2, 3, 1, 1), 9, (2, 3)), 2 * 3 * 6, 2 * 3 * 6),
     ],
 )
 def test_the_largest_array(geometry, numbers, laid_out):
     assert (geometry.numbers(False), geometry.numbers(True)) == (numbers, laid_out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_limit_of_the_process_counts():
+    """`ulimit -v`, in a process of its own, whose limit is 1 GiB above what it has."""
+    program = """
+import resource
+from pathlib import Path
+from npconv.geometry import check_fits, fitting
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+assert 2**29 < fitting.free_bytes() <= 2**30, fitting.free_bytes()
+check_fits("y", 2**27, 4)
+try:
+    check_fits("y", 2**28 + 1, 4)
+except MemoryError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("y must fit into memory, got 1.0 GiB for 1.0 GiB that are free"), done.stderr

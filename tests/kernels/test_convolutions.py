@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import npconv
 from npconv import kernels, reference
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels import lane_sums, orders, outer_products, sums, winograd
+from npconv.kernels import lane_sums, orders, outer_products, standard, sums, winograd
 from npconv.kernels.vectors import LANES
 from npconv.memory import empty_channels_last, is_channels_last
 from npconv.testing import named_arrays
@@ -56,7 +56,7 @@ def test_sums_of_pixels_are_the_reference_to_the_bit(g: Conv2dGeometry, dtype: A
     x, w, b, dy = (whole(rng, s, dtype) for s in (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape))
     y, dx = empty_channels_last(g.y_shape, dtype), empty_channels_last(g.x_shape, dtype)
     sums.convolve(channels_last(x), w, b, g, None, y)
-    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, g))
+    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, None, g))
     sums.convolve_back(channels_last(dy), w, g, dx)
     np.testing.assert_array_equal(dx, reference.conv2d_input_grad(dy, w, g))
     dw = outer_products.weight_grad(channels_last(dy), channels_last(x), g)
@@ -72,7 +72,7 @@ def test_groups_in_lanes_are_the_reference_to_the_bit(g: Conv2dGeometry, dtype: 
     x, w, b, dy = (whole(rng, s, dtype) for s in (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape))
     y, dx = empty_channels_last(g.y_shape, dtype), empty_channels_last(g.x_shape, dtype)
     lane_sums.convolve_lanes(channels_last(x), w, b, g, None, y)
-    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, g))
+    np.testing.assert_array_equal(y, reference.conv2d(x, w, b, None, g))
     lane_sums.convolve_lanes_back(channels_last(dy), w, g, dx)
     np.testing.assert_array_equal(dx, reference.conv2d_input_grad(dy, w, g))
     dw = lane_sums.weight_grad_lanes(channels_last(dy), channels_last(x), g)
@@ -94,7 +94,7 @@ def test_transforms_are_exact_on_small_whole_numbers(g: Conv2dGeometry, dtype: A
     x, w, b, dy = (whole(rng, s, dtype) for s in (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape))
     y, dx = empty_channels_last(g.y_shape, dtype), empty_channels_last(g.x_shape, dtype)
     assert winograd.convolve(channels_last(x), w, b, g, "relu", y)
-    np.testing.assert_array_equal(y, np.maximum(reference.conv2d(x, w, b, g), 0))
+    np.testing.assert_array_equal(y, np.maximum(reference.conv2d(x, w, b, None, g), 0))
     assert winograd.convolve_back(channels_last(dy), w, g, dx)
     np.testing.assert_array_equal(dx, reference.conv2d_input_grad(dy, w, g))
     dw = winograd.weight_grad(channels_last(dy), channels_last(x), g)
@@ -107,13 +107,13 @@ def test_transforms_give_up_where_a_number_is_not_finite(place: str, number: flo
     """And the kernel makes the result by sums of products then, as the reference has it."""
     rng = np.random.default_rng(0)
     g = Conv2dGeometry.of((1, 32, 12, 12), (32, 32, 3, 3), padding=1)
-    assert winograd.pays(g)
+    assert winograd.pays(g, True)
     arrays = {name: whole(rng, s, np.float32) for name, s in (("x", g.x_shape), ("w", g.w_shape), ("dy", g.y_shape))}
     arrays[place][0, 1, 2, 2] = number
     x, w, dy = arrays.values()
     with np.errstate(invalid="ignore"):
         for got, expected in (
-            (kernels.conv2d(x, w, None, g), reference.conv2d(x, w, None, g)),
+            (kernels.conv2d(x, w, None, None, g), reference.conv2d(x, w, None, None, g)),
             (kernels.conv2d_input_grad(dy, w, g), reference.conv2d_input_grad(dy, w, g)),
             (kernels.conv2d_weight_grad(dy, x, g), reference.conv2d_weight_grad(dy, x, g)),
         ):
@@ -207,7 +207,8 @@ def test_which_paths_there_are() -> None:
     depthwise = Conv2dGeometry.of_depthwise((1, 32, 9, 9), (32, 1, 3, 3))
     assert lane_sums.pays(depthwise, True, lanes)
     assert not lane_sums.pays(Conv2dGeometry.of((1, 32, 9, 9), (32, 32, 3, 3)), True, lanes)
-    assert winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3)))
-    assert not winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3), stride=2))
-    with npconv.winograd("off"):
-        assert not winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3)))
+    large = Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3))
+    assert winograd.pays(large, True)
+    assert not winograd.pays(Conv2dGeometry.of((1, 64, 14, 14), (64, 64, 3, 3), stride=2), True)
+    assert standard._way(large, "forward", lanes, "2x2") == "winograd"
+    assert standard._way(large, "forward", lanes, "off") == "sums"

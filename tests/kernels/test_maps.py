@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import pytest
 
+import npconv
 from npconv import reference
 from npconv.geometry import Pool2dGeometry, UpsampleGeometry
 from npconv.kernels import (
@@ -441,3 +442,25 @@ def test_results_of_an_image_do_not_depend_on_the_batch(shape):
     for name in ("scale_gate_grad", "mean", "max", "average", "add"):
         for image in per_image[name]:
             np.testing.assert_array_equal(image, alone[name][0], name)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+def test_a_slice_of_channels_is_in_its_maps_order(dtype):
+    """What is made of it is channels-last, too, and not turned twice on the way through a network; and right, wherever it is cut."""
+    x = whole((3, 12, 6, 5), dtype)
+    for part in (
+        x[:, 2:9],
+        x[:, 5:],
+        x[:, :4, 1:5],
+        x[:, 1:3, :, ::2],
+        x[1:2, 3:5],
+        x[:, 4:6, :1],
+        x[:, 4:6, :, :1],
+        x[:, ::-1],
+    ):
+        y = npconv.batch_norm2d(part, *np.ones((2, part.shape[1]), dtype))
+        with npconv.backend("numpy"):
+            expected = npconv.batch_norm2d(part.copy(), *np.ones((2, part.shape[1]), dtype))
+        np.testing.assert_allclose(y, expected, 1e-2 if dtype == np.float16 else 1e-5, 1e-5)
+        assert is_channels_last(y) == (part.strides[1] == part.itemsize)
+        np.testing.assert_array_equal(npconv.channels_last(part), part)

@@ -86,7 +86,7 @@ def test_weights(geometry: Conv2dGeometry, special: float) -> None:
     )
     for index in rng.integers(0, w.size, 3):
         w.flat[index] = special
-    assert_same(kernels.conv2d(x, w, None, geometry), reference.conv2d(x, w, None, geometry), signs=False)
+    assert_same(kernels.conv2d(x, w, None, None, geometry), reference.conv2d(x, w, None, None, geometry), signs=False)
     got, expected = kernels.conv2d_input_grad(dy, w, geometry), reference.conv2d_input_grad(dy, w, geometry)
     assert not (np.isfinite(got) & ~np.isfinite(expected)).any()
     inside = ~np.isnan(got)

@@ -36,7 +36,9 @@ def test_depthwise_rows_are_the_reference(kernel, stride, dtype):
         except ValueError:  # the kernel is larger than the padded map
             continue
         assert depthwise_rows.pays(geometry, forward=True)
-        assert_array_equal(standard.conv2d(x, w, b, geometry), reference.depthwise_conv2d(x, w, b, geometry))
+        assert_array_equal(
+            standard.conv2d(x, w, b, None, geometry), reference.depthwise_conv2d(x, w, b, None, geometry)
+        )
         dy = whole(geometry.y_shape, dtype)
         expected = reference.depthwise_conv2d_input_grad(dy, w, geometry)
         assert_array_equal(standard.conv2d_input_grad(dy, w, geometry), expected)
@@ -54,7 +56,7 @@ def test_depthwise_rows_read_and_write_slices_of_channels(activation):
     geometry = Conv2dGeometry.of_depthwise((2, 21, 9, 10), w.shape, padding=1)
     before = y.copy()
     depthwise_rows.convolve_rows(x[:, 3:24], w, None, geometry, activation, True, y[:, 11:32])
-    expected = reference.depthwise_conv2d(x[:, 3:24], w, None, geometry)
+    expected = reference.depthwise_conv2d(x[:, 3:24], w, None, None, geometry)
     if activation is not None:
         expected = getattr(reference, activation)(expected)
     assert_array_equal(y[:, 11:32], expected)
@@ -90,7 +92,7 @@ def test_rows_of_a_kernel_as_channels_are_the_reference(channels, dtype):
             except ValueError:  # the kernel is wider than the padded map
                 continue
             assert kernel_rows.pays(geometry)
-            assert_array_equal(standard.conv2d(x, w, b, geometry), reference.conv2d(x, w, b, geometry))
+            assert_array_equal(standard.conv2d(x, w, b, None, geometry), reference.conv2d(x, w, b, None, geometry))
             dy = whole(geometry.y_shape, dtype)
             assert_array_equal(
                 standard.conv2d_weight_grad(dy, x, geometry), reference.conv2d_weight_grad(dy, x, geometry)

@@ -111,7 +111,9 @@ def test_backward_needs_a_forward(name):
 def test_it_is_the_operator_with_all_its_options(name):
     layer, x = shaken(make(name)), given(name)
     arguments = inspect.signature(layer.operator).parameters
-    assert set(layer.options) == {n for n in arguments if n not in {"x", "w", "b", "w_depthwise", "w_pointwise"}}
+    assert set(layer.options) == {
+        n for n in arguments if n not in {"x", "w", "b", "w_depthwise", "w_pointwise", "activation"}
+    }
     options = {n: getattr(layer, n) for n in layer.options}
     np.testing.assert_array_equal(layer(x), layer.operator(x, **layer.params, **options))
 

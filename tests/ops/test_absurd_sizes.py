@@ -7,10 +7,12 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import npconv
 from npconv import nn
-from npconv.geometry import LARGEST
+from npconv.geometry import LARGEST, Conv2dGeometry
 
 TERABYTES = 10**5  # of rows and of columns
 
@@ -37,10 +39,6 @@ SMALL = {
     ),
     "pool": lambda: npconv.max_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), 2, stride=LARGEST),
     "dilation of one tap": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 1, 1), dilation=LARGEST),
-}
-
-# What the reference would lay out, and the kernels read where it is.
-WIDE = {
     "dilation": lambda: npconv.conv2d(f(1, 1, 4, 4), f(1, 1, 3, 3), dilation=LARGEST, padding=LARGEST),
     "dilation, same": lambda: npconv.conv2d_backward(
         f(1, 1, 4, 4), f(1, 1, 4, 4), f(1, 1, 3, 3), dilation=LARGEST, padding="same"
@@ -51,10 +49,10 @@ WIDE = {
     ),
     "max pool's kernel": lambda: npconv.max_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), LARGEST, ceil_mode=True),
     "average pool's kernel": lambda: npconv.avg_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), LARGEST, ceil_mode=True),
-    "average pool's padding": lambda: npconv.avg_pool2d(
-        f(1, 2, 4, 4), LARGEST, padding=LARGEST - 1, stride=LARGEST, count_include_pad=True
-    ),
     "scale": lambda: npconv.upsample_nearest2d(f(1, 1, 1, 1), LARGEST, size=1),
+    "padding of few outputs": lambda: npconv.conv2d_backward(
+        f(1, 1, 3, 3), f(1, 1, 4, 4), f(1, 1, 3, 3), padding=20_000, stride=20_000
+    ),
 }
 
 # What no machine has the memory for.
@@ -94,22 +92,56 @@ def test_work_is_that_of_the_pixels(backend, call):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", WIDE.values(), ids=WIDE)
-def test_the_kernels_read_no_padding(call):
-    with npconv.backend("numba"):
-        call()
-        seconds, bytes_taken = taken(call)
-    assert seconds < 2
-    assert bytes_taken < 2**27
+def test_the_reference_refuses_a_window_that_ends_on_the_map_and_one_that_begins_there():
+    """Between the two lie 2^31 taps on padding, which it would lay out; the kernels read what is on the map."""
 
+    def pool():
+        return npconv.avg_pool2d(f(1, 2, 4, 4), LARGEST, padding=LARGEST - 1, stride=LARGEST, count_include_pad=True)
 
-@pytest.mark.parametrize("call", WIDE.values(), ids=WIDE)
-def test_the_reference_refuses_what_it_would_have_to_lay_out(call):
     with (
         npconv.backend("numpy"),
         pytest.raises(MemoryError, match=r"works on must fit into memory, got \d+\.\d GiB for"),
     ):
-        call()
+        pool()
+    with npconv.backend("numba"):
+        pool()
+        seconds, bytes_taken = taken(pool)
+    assert seconds < 2
+    assert bytes_taken < 2**27
+
+
+DRAWN = st.tuples(*map(st.integers, [1, 1, 1, 0, 0], [3, 99, 99, 200, 200]))  # kernel, stride, dilation, padding
+
+
+@given(rows=DRAWN, columns=DRAWN)
+def test_far_jumps_compute_what_the_definition_says(rows, columns):
+    """Where windows jump over pixels and padding, the reference lays out their own pixels alone."""
+    kernel, stride, dilation, *padding = zip(rows, columns, strict=True)
+    padding = tuple(zip(*padding, strict=True))
+    x, w = np.arange(60.0).reshape(1, 2, 6, 5), 1 + np.arange(4.0 * kernel[0] * kernel[1]).reshape(2, 2, *kernel)
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    try:
+        geometry = Conv2dGeometry.of(x.shape, w.shape, **options)
+    except ValueError:
+        assume(False)
+    assume(geometry.out_height * geometry.out_width < 200)
+    dy = 1 + np.arange(float(np.prod(geometry.y_shape))).reshape(geometry.y_shape)
+    with npconv.backend("numpy"):
+        y, (dx, dw, _) = npconv.conv2d(x, w, **options), npconv.conv2d_backward(dy, x, w, **options)
+    sides = ((0, 0), (0, 0), *padding)
+    padded = np.pad(x, sides)
+    reads = [
+        (slice(None), slice(None), *(slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, y.shape[2:], stride, strict=True)))
+        for tap in np.ndindex(kernel)
+    ]  # fmt: skip
+    expected, d_padded = np.zeros_like(y), np.zeros_like(padded)
+    for read, tap in zip(reads, np.ndindex(kernel), strict=True):
+        expected += np.einsum("ncpq,oc->nopq", padded[read], w[(..., *tap)])
+        d_padded[read] += np.einsum("nopq,oc->ncpq", dy, w[(..., *tap)])
+        np.testing.assert_array_equal(dw[(..., *tap)], np.einsum("nopq,ncpq->oc", dy, padded[read]))
+    np.testing.assert_array_equal(y, expected)
+    inside = tuple(slice(before, before + size) for (before, _), size in zip(sides, x.shape, strict=True))
+    np.testing.assert_array_equal(dx, d_padded[inside])
 
 
 @pytest.mark.parametrize("call", TOO_LARGE.values(), ids=TOO_LARGE)

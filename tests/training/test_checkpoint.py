@@ -13,7 +13,7 @@ import pytest
 
 from npconv import nn, optim
 from npconv.data import from_arrays
-from npconv.training import Epoch, Progress, resume, save, train
+from npconv.training import Epoch, Plan, Progress, resume, save, train
 
 
 def network(seed: int = 0, channels: int = 3) -> nn.Layer:
@@ -36,7 +36,7 @@ def test_everything_comes_back(tmp_path: Path, make: object, averaged: bool) -> 
     model, optimizer = network(), make()  # type: ignore[operator]
     average = optim.Average(model, 0.9) if averaged else None
     progress = Progress.start(np.random.default_rng(1))
-    train(model, DATA, optimizer, epochs=2, batch=8, progress=progress, average=average)
+    train(model, DATA, optimizer, Plan(2, 8), progress=progress, average=average)
     save(tmp_path / "c", model, optimizer, progress, average=average, about={"note": [1, "two"]})
     other, second = network(7), make()  # type: ignore[operator]
     other_average = optim.Average(other, 0.9) if averaged else None
@@ -47,7 +47,7 @@ def test_everything_comes_back(tmp_path: Path, make: object, averaged: bool) -> 
         (model, (optimizer, progress, average)),
         (other, (second, back, other_average)),
     ):
-        train(one, DATA, opt, epochs=4, batch=8, progress=state, average=avg)
+        train(one, DATA, opt, Plan(4, 8), progress=state, average=avg)
     for name, array in model.state().items():
         np.testing.assert_array_equal(array, other.state()[name])
     assert [e._replace(seconds=0) for e in progress.records] == [e._replace(seconds=0) for e in back.records]

@@ -10,7 +10,7 @@ import pytest
 import npconv
 from npconv import nn, optim
 from npconv.data import Dataset, digits, from_arrays, random_shift
-from npconv.training import Batch, Epoch, Interrupted, Progress, confusion_matrix, evaluate, train
+from npconv.training import Batch, Epoch, Interrupted, Plan, Progress, confusion_matrix, evaluate, train
 
 
 @pytest.fixture(autouse=True, params=["numpy", "numba"])
@@ -43,8 +43,9 @@ def network(seed: int = 0, *, dtype: type = np.float32) -> nn.Layer:
 def learn(seed: int = 0, **options: object) -> tuple[nn.Layer, list[Epoch]]:
     model = network(seed)
     settings: dict[str, object] = {"epochs": 4, "batch": 8, "rng": np.random.default_rng(seed)} | options
+    plan = Plan(**{name: settings.pop(name) for name in Plan._fields if name in settings})  # type: ignore[arg-type]
     optimizer = optim.SGD(0.05, momentum=0.9)
-    return model, train(model, dots(), optimizer, **settings)  # type: ignore[arg-type]
+    return model, train(model, dots(), optimizer, plan, **settings)  # type: ignore[arg-type]
 
 
 def test_it_learns() -> None:
@@ -67,8 +68,8 @@ def test_the_same_seed_gives_the_same_numbers(augment: object) -> None:
 def test_a_step_is_forward_backward_update_on_shuffled_augmented_batches() -> None:
     """The loop, written out for two epochs, gives the same weights and losses to the last bit."""
     data, model, twin = dots(), network(), network()
-    options = {"augment": random_shift, "label_smoothing": 0.1, "rng": np.random.default_rng(5)}
-    epochs = train(model, data, optim.SGD(0.05), epochs=2, batch=9, **options)
+    plan = Plan(2, 9, label_smoothing=0.1, augment=random_shift)
+    epochs = train(model, data, optim.SGD(0.05), plan, rng=np.random.default_rng(5))
     seed, by_hand = Progress.start(np.random.default_rng(5)).seed, optim.SGD(0.05)
     for epoch in epochs:
         order = np.random.default_rng((seed, epoch.epoch)).permutation(len(data.train.labels))
@@ -108,7 +109,7 @@ def test_callbacks_are_told_what_happens() -> None:
 def test_the_learning_rate_is_that_of_the_last_step() -> None:
     optimizer = optim.SGD(optim.linear(0.1, 10))
     data = dots()
-    epochs = train(network(), data, optimizer, epochs=2, batch=9, rng=np.random.default_rng(0))
+    epochs = train(network(), data, optimizer, Plan(2, 9), rng=np.random.default_rng(0))
     assert optimizer.steps == 10
     np.testing.assert_allclose([e.lr for e in epochs], [0.06, 0.01])
 
@@ -138,7 +139,7 @@ def test_the_test_part_is_not_looked_at() -> None:
     data = dots()
     spoilt = data._replace(test=data.test._replace(images=data.test.images * np.nan))
     rng = np.random.default_rng(0)
-    epochs = train(network(), spoilt, optim.SGD(0.05, momentum=0.9), epochs=4, batch=8, rng=rng)
+    epochs = train(network(), spoilt, optim.SGD(0.05, momentum=0.9), Plan(4, 8), rng=rng)
     assert [e.loss for e in epochs] == [e.loss for e in learn()[1]]
 
 
@@ -152,14 +153,14 @@ def test_a_diverging_loss_stops_before_it_teaches() -> None:
         FloatingPointError,
         match=r"the loss must stay finite, .* got nan in epoch 1, batch \d+; not finite is first the images: 24 of \d+",
     ):
-        train(model, spoilt, steps, epochs=2, batch=8, rng=np.random.default_rng(0))
+        train(model, spoilt, steps, Plan(2, 8), rng=np.random.default_rng(0))
     for _, array in model.named_params():
         assert np.isfinite(array).all()
 
 
 def test_an_absurd_learning_rate_is_one_error_and_no_warning() -> None:
     with pytest.raises(FloatingPointError, match=r"a lower learning rate may help, got (nan|inf) in epoch"):
-        train(network(), dots(), optim.SGD(1e30), epochs=3, batch=8, rng=np.random.default_rng(0))
+        train(network(), dots(), optim.SGD(1e30), Plan(3, 8), rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_real_digits_in_two_epochs() -> None:
         nn.Flatten(),
         nn.Linear(128, 10, rng=rng),
     )
-    train(model, data, optim.SGD(0.1, momentum=0.9), epochs=2, batch=32, rng=rng)
+    train(model, data, optim.SGD(0.1, momentum=0.9), Plan(2, 32), rng=rng)
     assert evaluate(model, *data.test, 64).accuracy > 0.9
 
 
@@ -233,7 +234,7 @@ def halted(stop_after: int, **options: object) -> tuple[nn.Layer, optim.Optimize
     steps = itertools.count(1)
     with pytest.raises(Interrupted):
         train(
-            model, dots(), optimizer, epochs=3, batch=8, progress=progress, augment=random_shift,
+            model, dots(), optimizer, Plan(3, 8, augment=random_shift), progress=progress,
             stop=lambda: next(steps) == stop_after, **options,  # type: ignore[arg-type]
         )  # fmt: skip
     return model, optimizer, progress
@@ -244,16 +245,14 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(stop_after: int) 
     """Also where the last step of an epoch, or of all, was the last one made."""
     model, optimizer, progress = halted(stop_after)
     assert optimizer.steps == stop_after
-    records = train(model, dots(), optimizer, epochs=3, batch=8, progress=progress, augment=random_shift)
+    records = train(model, dots(), optimizer, Plan(3, 8, augment=random_shift), progress=progress)
     other = network()
     whole = train(
         other,
         dots(),
         optim.SGD(0.05, momentum=0.9),
-        epochs=3,
-        batch=8,
+        Plan(3, 8, augment=random_shift),
         rng=np.random.default_rng(3),
-        augment=random_shift,
     )
     assert [e._replace(seconds=0) for e in records] == [e._replace(seconds=0) for e in whole]
     for name, array in model.state().items():
@@ -262,7 +261,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(stop_after: int) 
 
 def test_early_stop() -> None:
     model = network()
-    epochs = train(model, dots(), optim.SGD(0.0), epochs=50, batch=8, rng=np.random.default_rng(0), early_stop=3)
+    epochs = train(model, dots(), optim.SGD(0.0), Plan(50, 8, early_stop=3), rng=np.random.default_rng(0))
     best = max(epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss)).epoch
     assert len(epochs) == best + 3 < 50
 
@@ -270,7 +269,7 @@ def test_early_stop() -> None:
 def test_the_average_is_validated() -> None:
     model, average_of = network(), network()
     average = optim.Average(model, 0.9)
-    epochs = train(model, dots(), optim.SGD(0.05), epochs=2, batch=8, rng=np.random.default_rng(0), average=average)
+    epochs = train(model, dots(), optim.SGD(0.05), Plan(2, 8), rng=np.random.default_rng(0), average=average)
     with average.in_place_of(model):
         validation = evaluate(model, *dots().validation, 8)
     assert epochs[-1].validation_loss == validation.loss != evaluate(model, *dots().validation, 8).loss
@@ -282,7 +281,7 @@ def test_the_average_is_validated() -> None:
 def test_images_get_the_dtype_of_the_model(dtype: type) -> None:
     model = network(dtype=dtype)
     optimizer = optim.SGD(0.05, momentum=0.9, master_weights=dtype == np.float16)
-    epochs = train(model, dots(), optimizer, epochs=10, batch=8, rng=np.random.default_rng(0))
+    epochs = train(model, dots(), optimizer, Plan(10, 8), rng=np.random.default_rng(0))
     assert epochs[-1].validation_accuracy == 1.0
     assert {array.dtype for _, array in model.named_params()} == {np.dtype(dtype)}
 
@@ -291,12 +290,12 @@ def test_a_batch_of_one_is_explained() -> None:
     rng = np.random.default_rng(0)
     model = nn.Sequential(nn.GlobalAvgPool2d(), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 3, rng=rng))
     with pytest.raises(ValueError, match="batch must be at least 2 where a batch norm sees one pixel of each image"):
-        train(model, dots(), optim.SGD(0.1), epochs=1, batch=1, rng=rng)
-    assert train(network(), dots(), optim.SGD(0.01), epochs=1, batch=1, rng=rng)  # has more than a pixel
+        train(model, dots(), optim.SGD(0.1), Plan(1, 1), rng=rng)
+    assert train(network(), dots(), optim.SGD(0.01), Plan(1, 1), rng=rng)  # has more than a pixel
 
 
 def test_the_layer_where_numbers_end_is_named() -> None:
     model = network()
     model.children()["5"].params["w"][...] = 3e38
     with pytest.raises(FloatingPointError, match=r"batch 1; not finite is first the output of 5: \d+ of \d+ numbers"):
-        train(model, dots(), optim.SGD(0.1), epochs=1, batch=8, rng=np.random.default_rng(0))
+        train(model, dots(), optim.SGD(0.1), Plan(1, 8), rng=np.random.default_rng(0))

@@ -12,7 +12,7 @@ import pytest
 import npconv
 from npconv import nn, optim
 from npconv.data import from_arrays, random_shift
-from npconv.training import Interrupted, Processes, alone, train, world
+from npconv.training import Interrupted, Plan, Processes, alone, train, world
 from npconv.training.parallel import add_up, share
 
 SIZES = pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -101,15 +101,15 @@ def network() -> nn.Layer:
     rng, dtype = np.random.default_rng(3), np.float64
     return nn.Sequential(
         conv=nn.Conv2d(1, 4, 3, rng=rng, dtype=dtype), bn=nn.BatchNorm2d(4, dtype=dtype), relu=nn.ReLU(),
-        flatten=nn.Flatten(), head=nn.Linear(64, 3, rng=rng, dtype=dtype),
+        drop=nn.Dropout(0.3, rng=rng), flatten=nn.Flatten(), head=nn.Linear(64, 3, rng=rng, dtype=dtype),
     )  # fmt: skip
 
 
 def learn(processes: Processes) -> tuple[dict[str, np.ndarray], list[object]]:
     model = network()
     records = train(
-        model, DATA, optim.SGD(0.1, momentum=0.9, clip=1.0), epochs=3, batch=8, rng=np.random.default_rng(5),
-        augment=random_shift, label_smoothing=0.1, processes=processes,
+        model, DATA, optim.SGD(0.1, momentum=0.9, clip=1.0), Plan(3, 8, 0.1, random_shift), rng=np.random.default_rng(5),
+        processes=processes,
     )  # fmt: skip
     return model.state(), [record._replace(seconds=0) for record in records]
 
@@ -131,7 +131,7 @@ def test_all_stop_at_the_step_at_which_one_wants_to() -> None:
         optimizer = optim.SGD(0.1)
         try:
             train(
-                network(), DATA, optimizer, epochs=3, batch=8, rng=np.random.default_rng(0), processes=processes,
+                network(), DATA, optimizer, Plan(3, 8), rng=np.random.default_rng(0), processes=processes,
                 stop=lambda: processes.rank == 1 and optimizer.steps == 4,
             )  # fmt: skip
         except Interrupted:
@@ -143,7 +143,7 @@ def test_all_stop_at_the_step_at_which_one_wants_to() -> None:
 
 def test_a_batch_has_an_image_for_each() -> None:
     def work(processes: Processes) -> None:
-        train(network(), DATA, optim.SGD(0.1), epochs=1, batch=3, rng=np.random.default_rng(0), processes=processes)
+        train(network(), DATA, optim.SGD(0.1), Plan(1, 3), rng=np.random.default_rng(0), processes=processes)
 
     for error in Team(4).run(work):
         assert isinstance(error, ValueError)

@@ -115,7 +115,7 @@ assert np.abs(gradients @ normalised).max() < 1e-8
 figure = plt.figure(figsize=(6, 5))
 axes = figure.add_subplot(projection="3d")
 scaled = gradients * x.std()  # dx is dy's part, divided by the standard deviation
-axes.scatter(*some.T, s=8, color=BLUE, alpha=0.35, label="dy, any")
+axes.scatter(*some.T, s=8, color=BLUE, alpha=0.7, label="dy, any")
 axes.scatter(*scaled.T, s=8, color=RED, label="dx, always on one line")
 for direction, style, name in [(np.ones(3), "--", "along (1, 1, 1)"), (normalised, ":", "along xhat")]:
     ends = np.stack([-2 * direction, 2 * direction])

@@ -32,7 +32,7 @@ network = nn.Sequential(
     head=nn.Linear(12 * 4 * 4, 10, rng=rng),
 )
 sgd = optim.SGD(0.1, momentum=0.9)
-training.train(network, dataset, sgd, epochs=2, batch=64, rng=rng)
+training.train(network, dataset, sgd, training.Plan(epochs=2, batch=64), rng=rng)
 accuracy = training.evaluate(network, *dataset.test, 64).accuracy
 print(f"test accuracy {accuracy:.3f}")
 assert accuracy > 0.8

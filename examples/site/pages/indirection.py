@@ -52,7 +52,7 @@ pixels = np.array(
         for q in range(out)
     ]
 )
-chosen = {0: BLUE, 4: RED, 8: GREEN}  # three outputs: a corner, the middle, the opposite corner
+chosen = {0: BLUE, 2: RED, 7: GREEN}  # three outputs whose windows have no pixel in common
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6), layout="constrained", width_ratios=[7, 9])
 image = np.full((size + 2, size + 2), "Z", dtype=object)

@@ -65,8 +65,9 @@ assert (x.reshape(2, 3).T.ravel() == y.ravel()).all()
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 for place, channel in enumerate(y.ravel().astype(int)):
     axes.plot([channel, place], [1, 0], "o-", color=COLOURS[channel // 3], linewidth=2, markersize=16)
-    axes.text(channel, 1, channel, ha="center", va="center_baseline", color="white")
-    axes.text(place, 0, channel, ha="center", va="center_baseline", color="white")
+    for where, height in [(channel, 1), (place, 0)]:
+        ink = "white" if channel < 3 else "black"  # on blue, on yellow
+        axes.text(where, height, channel, ha="center", va="center_baseline", color=ink)
 axes.vlines(2.5, -0.2, 1.2, color="0.6", linestyle="--")
 axes.set(yticks=[0, 1], yticklabels=["after", "before"], xticks=range(6), xlabel="place", ylim=(-0.3, 1.3))
 axes.set_title("shuffle of six channels in two groups")

@@ -14,6 +14,7 @@ from llvmlite import binding
 
 from npconv.geometry import Array
 from npconv.kernels.jit import releases
+from npconv.kernels.jit.announcing import announce
 from npconv.kernels.jit.cache import keep_on_disk
 from npconv.kernels.jit.launching import launched, threading_layer
 from npconv.kernels.jit.linking import link_before_optimizing
@@ -42,6 +43,7 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
             link_before_optimizing(dispatcher)
         if releases.may_cache():
             keep_on_disk(dispatcher, variant)
+        announce(dispatcher)
     LOOPS.append(parallel)
     return launched(loop, parallel, serial)
 

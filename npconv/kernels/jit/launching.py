@@ -25,6 +25,7 @@ from npconv.geometry import Array
 from npconv.memory import CACHE_LINE, PAGE, empty
 
 SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
+CUTS = 1000  # parts of its scratch memory that a thread remembers
 OPENMP = "libgomp.so.1"
 WAITING = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"  # the variables that say how OpenMP's threads wait
 
@@ -46,7 +47,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _load_openmp() -> bool:
-    """Load GNU's OpenMP so that its threads sleep after 1,000 rounds of waiting, and return whether that could be done.
+    """Load GNU's OpenMP so that its threads sleep after 1,000 rounds of waiting; return whether it is too late for that.
 
     Left alone they spin for 300,000. Beside a process with as many busy threads as there are cores, each launch then lasts
     until the scheduler takes the core from a thread that spins: a network took 468 ms instead of 6, and takes 12 like this.
@@ -55,18 +56,37 @@ def _load_openmp() -> bool:
     before (PyTorch does), it is too late. What users set holds.
     """
     if sys.platform != "linux" or not os.environ.keys().isdisjoint(WAITING):
-        return True
+        return False
     with contextlib.suppress(OSError):
         ctypes.CDLL(OPENMP, mode=os.RTLD_NOLOAD)  # fails where it is not loaded yet
-        return False
+        return True
     os.environ[WAITING[0]] = "1000"
     with contextlib.suppress(OSError):  # it is not installed, and Numba takes another layer
         ctypes.CDLL(OPENMP)
     del os.environ[WAITING[0]]
-    return True
+    return False
 
 
-OPENMP_SLEEPS = _load_openmp()
+def _crowd_openmp() -> None:
+    """Let the threads of an OpenMP that others loaded sleep early: they do while it has more threads than there are cores.
+
+    So it gets one more than that. They do nothing, once, and sleep until the process ends, as the thread that asked for them
+    has to: it owns them. The others sleep after 100 rounds then.
+    """
+    ready = threading.Event()
+
+    def own() -> None:
+        nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL)
+        threads = ctypes.c_uint(len(os.sched_getaffinity(0)) + 1)
+        ctypes.CDLL(OPENMP).GOMP_parallel(nothing, None, threads, ctypes.c_uint(0))
+        ready.set()
+        threading.Event().wait()
+
+    threading.Thread(target=own, name="npconv: idle OpenMP threads", daemon=True).start()
+    ready.wait()
+
+
+_openmp_spins = _load_openmp()
 
 # pip puts TBB where the dynamic loader does not look; Numba finds it once it is loaded. It is the one layer that minds
 # neither threads nor forks.
@@ -87,7 +107,7 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
     def run(*arguments: Any) -> None:
         if _forked:
             serial(*arguments)
-        elif _threads_may_meet():
+        elif _layer_allows_it or _threads_may_meet():
             if not arrays:
                 arrays.extend(i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray))
             for i in arrays:  # not the first alone: a map of 2 x 2 with 512 channels has 2 M weights
@@ -96,6 +116,9 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
                     return
             # as numba.set_num_threads, which takes 0.9 us to see whether there are any
             threads = pool._get_num_threads()
+            if threads == 1:
+                parallel(*arguments)
+                return
             pool._set_num_threads(1)
             try:
                 parallel(*arguments)
@@ -113,7 +136,10 @@ def _threads_may_meet() -> bool:
     global _layer_allows_it
     if _layer_allows_it is None:
         with contextlib.suppress(ValueError):
-            _layer_allows_it = numba.threading_layer() != "workqueue"
+            layer = numba.threading_layer()
+            if layer == "omp" and _openmp_spins:
+                _crowd_openmp()
+            _layer_allows_it = layer != "workqueue"
     return bool(_layer_allows_it)
 
 
@@ -126,15 +152,20 @@ def thread_count() -> int:
 def threading_layer() -> str:
     """Which of Numba's layers the threads are, or will be, as `npconv.show_config` says it."""
     try:
-        layer = str(numba.threading_layer())
+        return str(numba.threading_layer())
     except ValueError:  # no parallel loop has run yet
         return f"{numba.config.THREADING_LAYER} (not started)"
-    if layer == "omp" and not OPENMP_SLEEPS:
-        return "omp, slow beside busy processes: another package loaded OpenMP first; GOMP_SPINCOUNT=1000 helps, or tbb"
-    return layer
 
 
-_kept = threading.local()
+class _Kept(threading.local):
+    """What this thread keeps: memory by dtype, and the parts of it that were asked for, for to cut them takes 1 us."""
+
+    def __init__(self) -> None:
+        self.flat: dict[Any, Array] = {}
+        self.cut: dict[tuple[Any, int, int], Array] = {}
+
+
+_kept = _Kept()
 
 
 def scratch(dtype: Any, size: int) -> Array:
@@ -142,12 +173,19 @@ def scratch(dtype: Any, size: int) -> Array:
 
     It is kept between calls, because fresh pages cost more than many a convolution: 1 MiB took 0.2 ms on one machine.
     """
-    dtype = np.dtype(dtype)
-    in_a_line = CACHE_LINE // dtype.itemsize
-    size = -(-size // in_a_line) * in_a_line
-    needed = thread_count() * size
-    flat = getattr(_kept, dtype.char, None)
-    if flat is None or flat.size < needed:
-        flat = empty((max(needed, PAGE // dtype.itemsize),), dtype)
-        setattr(_kept, dtype.char, flat)
-    return flat[:needed].reshape(-1, size)
+    threads = thread_count()
+    cut = _kept.cut.get((dtype, size, threads))
+    if cut is not None:
+        return cut
+    itemsize = np.dtype(dtype).itemsize
+    in_a_line = CACHE_LINE // itemsize
+    whole = -(-size // in_a_line) * in_a_line
+    flat = _kept.flat.get(dtype)
+    if flat is None or flat.size < threads * whole:
+        flat = empty((max(threads * whole, PAGE // itemsize),), dtype)
+        _kept.flat[dtype] = flat
+        _kept.cut.clear()  # parts of the memory that is given back
+    if len(_kept.cut) > CUTS:
+        _kept.cut.clear()
+    _kept.cut[dtype, size, threads] = cut = flat[: threads * whole].reshape(threads, whole)
+    return cut
