@@ -43,7 +43,7 @@ def cases_for(
     Raises
     ------
     ImportError
-        pytest is not installed.
+        pytest or Hypothesis is not installed.
     TypeError, ValueError
         As by `npconv.check.run`.
 
@@ -67,7 +67,7 @@ def cases_for(
             dtype=dtype,
             modes=(mode,),
         )
-        if report.failures:
+        if not report.ok:
             raise AssertionError(str(report))
         if not sum(result.cases for result in report.results):
             pytest.skip("; ".join(report.unsupported) or f"{op} has no result for the mode {mode}")
