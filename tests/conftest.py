@@ -6,9 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 from hypothesis import HealthCheck, settings
 from numba.core.dispatcher import Dispatcher
+from numba.np.ufunc import parallel
 
 import npconv
 
@@ -63,3 +65,12 @@ def pytest_collection_modifyitems(items):
         on_numba = any(isinstance(value, str) and value == "numba" for value in parameters)  # others may be arrays
         if on_numba or {"kernels", "bench", "frameworks"} & set(place):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures of the test have put back what they changed
+def pytest_runtest_teardown():
+    """A test leaves Numba's number of threads as it was, or the next ones run on fewer than they ask for."""
+    if parallel._is_initialized:
+        left, threads = parallel._get_num_threads(), numba.config.NUMBA_NUM_THREADS
+        numba.set_num_threads(threads)
+        assert left == threads, f"the test leaves kernels {left} threads of {threads}"

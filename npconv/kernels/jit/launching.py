@@ -119,8 +119,8 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
             if threads == 1:
                 parallel(*arguments)
                 return
-            pool._set_num_threads(1)
             try:
+                pool._set_num_threads(1)
                 parallel(*arguments)
             finally:
                 pool._set_num_threads(threads)
