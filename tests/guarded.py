@@ -134,7 +134,12 @@ def picked_problems(dtype: type) -> Iterator[tuple[Problem, np.ndarray]]:
                     "conv2d", (x, w, whole(out_channels)), {"padding": 1, "stride": stride, "groups": groups}
                 )
                 yield problem, whole(*problem.forward().shape)
-    for channels, out_channels, groups in ((16, 24, 1), (42, 36, 3), (7, 40, 1)):  # pixels for several parts
+    for channels, out_channels, groups in (
+        (16, 24, 1),
+        (42, 36, 3),
+        (7, 40, 1),
+        (210, 170, 1),
+    ):  # for several parts, and more weights than a thread packs for itself
         x, w = whole(3, channels, 12, 10), whole(out_channels, channels // groups, 1, 1)
         yield Problem("conv2d", (x, w), {"groups": groups}), whole(3, out_channels, 12, 10)
     for size, (height, width) in itertools.product((2, 4), ((8, 8), (6, 34), (9, 7))):

@@ -76,12 +76,24 @@ def place(part: Array, target: Array) -> None:
 
 
 def accumulate(total: Array, part: Array) -> None:
-    """total += part, where total may be a slice of channels."""
+    """total += part; both may be slices of channels."""
     if is_channels_last(total) and is_channels_last(part):
         numbers = flat(total)
         _add(numbers, flat(part), limits_of(None, total.dtype), numbers)
-    else:
-        total += part
+    elif total.size:
+        _accumulate(
+            pixels_from(total), pixels_from(part), (pitch_of(total), pitch_of(part)), total.shape[1], total.size
+        )
+
+
+@compiled
+def _accumulate(total, part, pitches, channels, size):
+    """total[m, c] += part[m, c]."""
+    for item in prange(size // channels):
+        m = np.int64(item)
+        target, source = total[m * pitches[0] :], part[m * pitches[1] :]
+        for c in range(channels):
+            target[c] += source[c]
 
 
 def _limit(x: Array, by: Array, activation: str | None, beyond: tuple[float, float], y: Array) -> None:

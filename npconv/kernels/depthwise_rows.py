@@ -28,6 +28,9 @@ from npconv.memory import empty
 KERNELS, STRIDES = (3, 5), (1, 2)  # for which there are tiles
 ROW = 4  # outputs of a row in a tile
 LINE = 64  # bytes of channels that go together: maps of 1,024 channels have all pixels in one set of the cache, and read lines once
+LARGE = (
+    1 << 22
+)  # bytes of maps that come from memory: there asking for the next row ahead takes a quarter off, elsewhere it adds 5 %
 EDGE = 2  # pixels of a tile at the borders
 
 
@@ -144,15 +147,8 @@ def pack_lanes(w, taps, lanes, packed):
         block = np.int64(item)
         own = min(lanes, channels - block * lanes)
         for t in range(0, count, lanes):
-            transpose_runs(
-                w[block * lanes * count + t :],
-                count,
-                own,
-                min(lanes, count - t),
-                packed[block * size :],
-                taps[t:],
-                lanes,
-            )
+            source, columns = w[block * lanes * count + t :], min(lanes, count - t)
+            transpose_runs(source, count, own, columns, packed[block * size :], taps[t:], lanes)
 
 
 @njit
@@ -181,6 +177,7 @@ def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
     first, inner, taps = plan.first, plan.inner, kernel * kernel
     x_pitch, y_pitch, size = pitches[0], pitches[1], taps * lanes
     x_pixel, y_pixel, pixels = x_pitch * x.itemsize, y_pitch * x.itemsize, out_width - inner
+    ahead = plan.in_width * x_pitch if x.nbytes >= LARGE else 0
     for thread in prange(threads):
         table = tables[thread]
         for item in range(items * thread // threads, items * (thread + 1) // threads):
@@ -194,7 +191,7 @@ def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
             own = min(end * lanes, channels) - c
             if inner > 0:
                 depthwise_tiles(
-                    table, (first * stride - plan.left) * x_pitch + c, x_pitch, w[begin * size :], kernel, stride, bias[c:], limits,
+                    table, (first * stride - plan.left) * x_pitch + c, x_pitch, ahead, w[begin * size :], kernel, stride, bias[c:], limits,
                     y[(row * out_width + first) * y_pitch + c :], y_pitch, inner, own,
                 )  # fmt: skip
             if pixels > 0:
@@ -203,12 +200,13 @@ def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
 
 @emitted
 def depthwise_tiles(
-    code: Code, rows: Pointer, start: Int, pitch: Int, w: Pointer, kernel: Int, stride: Int, bias: Pointer,
+    code: Code, rows: Pointer, start: Int, pitch: Int, ahead: Int, w: Pointer, kernel: Int, stride: Int, bias: Pointer,
     limits: Pointer, y: Pointer, y_pitch: Int, count: Int, channels: Int,
 ) -> None:  # fmt: skip
     """y[q, c] = bias[c] + sum over r and s of row r[start + (q * stride + s) * pitch + c] * w[r, s, c], for q < count, c < channels.
 
     rows: their addresses. w: (blocks, rows * columns, lanes) of blocks of channels. count: at least ROW
+    ahead: the distance of two rows, to ask for what the next row of outputs will read; 0 where that does not pay
     limits: between which results are cut; NaN cuts nothing
     """
     low, high = limits[0].splat(), limits[1].splat()
@@ -224,11 +222,14 @@ def depthwise_tiles(
             def tile(vectors: int, c: Int, mask: Mask | None) -> None:
                 weights = w + c * (size * size)
                 total = [[(bias + c).vector(v * code.lanes, mask)] * ROW for v in range(vectors)]
+                with code.when(ahead >= 1):
+                    for k in range(step):
+                        for column in columns[: ROW * step]:
+                            (corners[-1] + c + column + ahead * (k + 1)).prefetch()
                 for r in range(size):
                     pixels = corners[r] + c
-                    for v in range(
-                        vectors
-                    ):  # one after the other: more pixels would not fit the ways of the first cache
+                    # One vector after the other: more pixels would not fit the ways of the first cache.
+                    for v in range(vectors):
                         for j, column in enumerate(columns):
                             here = (pixels + column).vector(v * code.lanes, mask)
                             for i in range(ROW):

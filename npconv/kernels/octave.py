@@ -25,9 +25,9 @@ from npconv.geometry import (
 )
 from npconv.kernels.branches import accumulate, place
 from npconv.kernels.orders import of_channels_last_maps
-from npconv.kernels.pooling import avg_pool2d, avg_pool2d_input_grad
+from npconv.kernels.pooling import avg_pool2d, avg_pool2d_input_grad, tiling_of
 from npconv.kernels.standard import conv2d, conv2d_input_grad, conv2d_weight_grad
-from npconv.kernels.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
+from npconv.kernels.upsampling import fill_blocks, sum_blocks, upsample_nearest2d
 from npconv.memory import empty_channels_last
 
 
@@ -89,17 +89,17 @@ def octave_conv2d(x: OctaveMap, w: OctaveWeight, b: OctaveBias | None, geometry:
         total = y[path.target]
         bias = b[path.target] if total is None and b is not None else None
         kernel = _side_by_side([getattr(w, step.path.name) for step in steps], axis=1)
-        maps = _pooled(steps[0], x, read)
-        if len(steps) > 1:
-            parts = [maps, *(_pooled(step, x, read) for step in steps[1:])]
+        if len(steps) == 1:
+            maps = _pooled(steps[0], x, read)
+        else:
             maps = empty_channels_last(convolution.x_shape, kernel.dtype)
-            for part, (_, channels) in zip(parts, _places(steps, "in_channels_per_group"), strict=True):
-                place(part, maps[:, channels])
+            for step, channels in _places(steps, "in_channels_per_group"):
+                _pooled(step, x, read, maps[:, channels])
         part = conv2d(maps, kernel, bias, None, convolution)
-        if path.repeat > 1:
-            part = upsample_nearest2d(part, steps[0].upsampling)
         if total is None:
-            y[path.target] = part
+            y[path.target] = upsample_nearest2d(part, steps[0].upsampling) if path.repeat > 1 else part
+        elif path.repeat > 1:
+            fill_blocks(part, 1, True, steps[0].upsampling, total)
         else:
             accumulate(total, part)
     return OctaveMap(*y)
@@ -117,12 +117,12 @@ def octave_conv2d_grad(
     for steps, convolution in plan.backward:
         path = steps[0].path
         kernel = _side_by_side([getattr(w, step.path.name) for step in steps], axis=0)
-        dmaps = _gathered(steps[0], dy)
-        if len(steps) > 1:
-            parts = [dmaps, *(_gathered(step, dy) for step in steps[1:])]
+        if len(steps) == 1:
+            dmaps = _gathered(steps[0], dy)
+        else:
             dmaps = empty_channels_last(convolution.y_shape, kernel.dtype)
-            for part, (_, channels) in zip(parts, _places(steps, "out_channels_per_group"), strict=True):
-                place(part, dmaps[:, channels])
+            for step, channels in _places(steps, "out_channels_per_group"):
+                _gathered(step, dy, dmaps[:, channels])
         dkernel = conv2d_weight_grad(dmaps, _pooled(steps[0], x, read), convolution)
         for step, channels in _places(steps, "out_channels_per_group"):
             dw[step.path.name] = dkernel[channels] if len(steps) > 1 else dkernel
@@ -135,19 +135,35 @@ def octave_conv2d_grad(
     return OctaveMap(dread.get((0, 1)), dread.get((1, 1))), OctaveWeight(**dw)
 
 
-def _pooled(step: Step, x: OctaveMap, read: dict[tuple[int, int], Array]) -> Array:
-    """What the step's convolution reads, which goes into `read`, by source and pooling, for the steps that pool it again."""
+def _pooled(step: Step, x: OctaveMap, read: dict[tuple[int, int], Array], target: Array | None = None) -> Array:
+    """What the step's convolution reads, in `target` where there is one, and in `read`, by source and pooling, for steps that pool it again."""
     source, pool = step.path.source, step.path.pool
     array: Any = x[source] if step.level == 1 else read[source, step.level]
+    tiling = tiling_of(step.pooling) if pool > 1 and target is not None else None
+    if tiling is not None and target is not None:
+        sum_blocks(array, tiling.scale_height * tiling.scale_width, tiling, target)
+        read[source, pool] = target
+        return target
     if pool > 1:
         array = read[source, pool] = avg_pool2d(array, False, step.pooling)
-    return array
+    return _placed(array, target)
 
 
-def _gathered(step: Step, dy: OctaveMap) -> Array:
-    """What the step's convolution gets back: dy, summed over the pixels that each of its own became."""
+def _gathered(step: Step, dy: OctaveMap, target: Array | None = None) -> Array:
+    """What the step's convolution gets back, in `target` where there is one: dy, summed over the pixels that each of its own became."""
     array: Any = dy[step.path.target]
-    return array if step.path.repeat == 1 else upsample_nearest2d_input_grad(array, step.upsampling)
+    if step.path.repeat == 1:
+        return _placed(array, target)
+    target = empty_channels_last(step.upsampling.x_shape, array.dtype) if target is None else target
+    sum_blocks(array, 1, step.upsampling, target)
+    return target
+
+
+def _placed(array: Array, target: Array | None) -> Array:
+    if target is None:
+        return array
+    place(array, target)
+    return target
 
 
 def _add(sums: dict[tuple[int, int], Array], place: tuple[int, int], part: Array) -> None:

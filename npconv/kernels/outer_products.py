@@ -30,6 +30,7 @@ from npconv.memory import empty
 CHUNK = 128  # pixels
 ITEMS = 16  # parts times groups times blocks, where there are pixels enough: eight threads have two each
 RUN = 1 << 12  # numbers that a thread adds at a time
+TOGETHER = 1 << 10  # channels times taps of dw's rows that a thread writes at a time
 PARTS = 1 << 20  # numbers that the partial sums may have together
 
 
@@ -180,12 +181,15 @@ def _add_parts(sums, dw):
 def collect(sums, parts, sizes, blocks, order, dw):
     """dw[g, o, c, t] = the sum over parts of sums[part, g][block, order[c, t], o], in the order of the parts."""
     lanes, groups, out_channels, runs = sizes.lanes, sizes.groups, sizes.out_channels, len(order)
-    steps = -(-runs // lanes)
-    for item in prange(groups * steps):
-        group, j = np.int64(item) // steps, np.int64(item) % steps * lanes
-        for first, vectors, last, place in blocks:
-            for vector in range(vectors):
-                o = group * out_channels + first + vector * lanes
+    steps, count = -(-runs // TOGETHER), len(blocks)
+    for item in prange(groups * count * steps):
+        rest, begin = np.int64(item) // steps, np.int64(item) % steps * TOGETHER
+        group, block = rest // count, rest % count
+        first, vectors, last, place = blocks[block]
+        # The rows of dw of one vector are written from end to end: pieces of all rows took three times as long.
+        for vector in range(vectors):
+            o = group * out_channels + first + vector * lanes
+            for j in range(begin, min(begin + TOGETHER, np.int64(runs)), lanes):
                 transpose_sums(
                     sums[group, place + vector * lanes :], parts, groups * sums.shape[1], order[j:], vectors * lanes,
                     dw[o * runs + j :], runs, last if vector == vectors - 1 else lanes, min(lanes, runs - j),

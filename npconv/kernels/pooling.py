@@ -8,24 +8,23 @@ from numba import njit, prange
 from npconv.geometry import Array, Pool2dGeometry, UpsampleGeometry
 from npconv.kernels.jit import compiled, scratch
 from npconv.kernels.orders import of_channels_last_maps
-from npconv.kernels.upsampling import upsample_nearest2d, upsample_nearest2d_input_grad
+from npconv.kernels.upsampling import fill_blocks, sum_blocks
 from npconv.memory import empty_channels_last, pixel_rows
 
 
 @of_channels_last_maps
 def avg_pool2d(x: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
     """Pixels of a window are added up tap by tap, all channels at a time."""
-    tiling = _tiling(geometry)
-    if tiling is not None:
-        y = upsample_nearest2d_input_grad(x, tiling)
-        y /= y.dtype.type(tiling.scale_height * tiling.scale_width)
-        return y
     y = empty_channels_last(geometry.y_shape, x.dtype)
-    _avg_pool2d(pixel_rows(x), count_include_pad, geometry, pixel_rows(y))
+    tiling = tiling_of(geometry)
+    if tiling is not None:
+        sum_blocks(x, tiling.scale_height * tiling.scale_width, tiling, y)
+    else:
+        _avg_pool2d(pixel_rows(x), count_include_pad, geometry, pixel_rows(y))
     return y
 
 
-def _tiling(g: Pool2dGeometry) -> UpsampleGeometry | None:
+def tiling_of(g: Pool2dGeometry) -> UpsampleGeometry | None:
     """Where windows lie side by side and cover the map, as in octaves: the up-sampling whose gradient sums them, in half the time."""
     kernel = g.kernel_height, g.kernel_width
     covered = g.out_height * g.kernel_height, g.out_width * g.kernel_width
@@ -82,13 +81,12 @@ def _counted(p, stride, before, after, kernel, size, count_include_pad):
 @of_channels_last_maps
 def avg_pool2d_input_grad(dy: Array, count_include_pad: bool, geometry: Pool2dGeometry) -> Array:
     """Each pixel collects its share from the windows that it is in."""
-    tiling = _tiling(geometry)
-    if tiling is not None:
-        share = dy / dy.dtype.type(tiling.scale_height * tiling.scale_width)
-        share += dy.dtype.type(0)  # a sum of one: it begins with 0, so that -0 becomes 0
-        return upsample_nearest2d(share, tiling)
     dx = empty_channels_last(geometry.x_shape, dy.dtype)
-    _avg_pool2d_input_grad(pixel_rows(dy), count_include_pad, geometry, pixel_rows(dx))
+    tiling = tiling_of(geometry)
+    if tiling is not None:
+        fill_blocks(dy, tiling.scale_height * tiling.scale_width, False, tiling, dx)
+    else:
+        _avg_pool2d_input_grad(pixel_rows(dy), count_include_pad, geometry, pixel_rows(dx))
     return dx
 
 

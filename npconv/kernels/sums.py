@@ -20,12 +20,18 @@ from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, input_grad_axes, shares
 from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
 from npconv.kernels.orders import pitch_of, pixels_from
-from npconv.kernels.tiles import ROWS, WIDEST, copy_padded, sum_tiles, transpose_runs
+from npconv.kernels.tiles import ROWS, WIDEST, copy_rows, sum_tiles, transpose_runs
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
 
 CACHE = 1 << 18  # bytes of pixels that a chunk of them may have, to stay in the second cache
 ADDRESSES = 1 << 13  # how many addresses a chunk may have: 64 KiB
+BEFORE, ITEM, THREAD = range(
+    3
+)  # when weights are packed: by a loop of its own, for the one item of a block, by each thread
+PANEL, PANELS = 1 << 17, 1 << 15  # numbers of a block, and of all weights, that a thread packs for itself
+ROWS_TOGETHER = 8  # of weights that a thread packs at a time
+APART = 16  # numbers between packed blocks: at a distance of whole pages they would push each other out of the caches
 KEPT = 1 << 14  # zeros that are made once for all calls
 ROUND = math.lcm(*ROWS.values())  # chunks are whole tiles, whatever their width
 
@@ -46,18 +52,26 @@ class Sizes(NamedTuple):
     lanes: int
 
 
-class Plan(NamedTuple):
-    """All that is known of a sum of pixels before there are arrays; the tables are int64."""
+class Tables(NamedTuple):
+    """What the loop has to do, int64."""
 
-    sizes: Sizes
-    tables: Array  # places and reads of rows and columns, and taps, one after the other
+    axes: Array  # places and reads of rows and columns, and taps, one after the other
     phases: Array  # (phases, 9): rows, columns: where their places begin, how many, where reads begin, taps; where the taps begin
     blocks: Array  # (blocks, 4): first channel, vectors, lanes of the last, where the weights begin
     items: Array  # (items, 5): phase, first and last pixel, group, block
     bounds: Array  # (threads + 1,): whose items are whose
-    addresses: int  # how many a thread needs room for
-    packed: int  # numbers of the packed weights
     order: Array  # where the packer puts a tap, or a tap of a channel
+
+
+class Plan(NamedTuple):
+    """All that is known of a sum of pixels before there are arrays."""
+
+    sizes: Sizes
+    tables: Tables
+    packed: int  # numbers of the packed weights
+    packing: int  # when they are packed
+    addresses: int  # how many a thread needs room for
+    panels: int  # numbers of packed weights that a thread needs room for
 
 
 def convolve(x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, activation: str | None, y: Array) -> None:
@@ -75,21 +89,20 @@ def _run(
 ) -> None:
     if y.size == 0:
         return
-    plan = plan_of(geometry, forward, LANES[x.dtype.itemsize * 8], thread_count())
-    packed = empty((plan.packed,), x.dtype)
-    sizes = plan.sizes
-    outer, runs = (1, sizes.depth * sizes.taps) if forward else (sizes.depth, sizes.taps)
-    pack(contiguous(w).reshape(-1), plan.order, plan.blocks, sizes, sizes.groups, outer, runs, packed)
-    sum_pixels(x, packed, b, activation, y, plan)
-
-
-def sum_pixels(x: Array, packed: Array, b: Array | None, activation: str | None, y: Array, plan: Plan) -> None:
-    """The sums of `plan`, of weights that are packed."""
     dtype = x.dtype
+    plan = plan_of(geometry, forward, LANES[dtype.itemsize * 8], thread_count())
+    sizes, tables = plan.sizes, plan.tables
+    weights, runs = contiguous(w).reshape(-1), sizes.depth * sizes.taps if forward else sizes.taps
+    if plan.packing == BEFORE:
+        packed, pitch = empty((plan.packed,), dtype), 0
+        pack(weights, tables.order, tables.blocks, sizes, sizes.groups, runs, packed)
+    else:
+        room = scratch(dtype, plan.panels)
+        packed, pitch = room.reshape(-1), room.shape[1]
     bias = zeros_of(y.shape[1], dtype) if b is None else contiguous(b)
     _sum_pixels(
-        pixels_from(x), zeros_of(x.shape[1], dtype), packed, bias, limits_of(activation, dtype), pixels_from(y),
-        (pitch_of(x), pitch_of(y)), plan.sizes, plan.tables, plan.phases, plan.blocks, plan.items, plan.bounds,
+        pixels_from(x), zeros_of(x.shape[1], dtype), weights, packed, (plan.packing, runs, pitch), bias,
+        limits_of(activation, dtype), pixels_from(y), (pitch_of(x), pitch_of(y)), sizes, tables,
         scratch(np.int64, plan.addresses),
     )  # fmt: skip
 
@@ -120,12 +133,12 @@ def plan_of(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -
         read, made = made, read
     sizes = Sizes(*read[1:], *made[1:], read[0], made[0], taps, geometry.groups, lanes)
     row_classes, column_classes = (forward_axes if forward else input_grad_axes)(geometry)
-    tables: list[Array] = []
+    axes: list[Array] = []
     length = 0
 
     def keep(table: Array) -> int:
         nonlocal length
-        tables.append(table.reshape(-1))
+        axes.append(table.reshape(-1))
         length += table.size
         return length - table.size
 
@@ -149,7 +162,7 @@ def plan_of(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -
     blocks, place = [], 0
     for first, vectors, last in blocks_of(sizes.out_channels, lanes, WIDEST):
         blocks.append((first, vectors, last, place))
-        place += taps * sizes.depth * vectors * lanes
+        place += taps * sizes.depth * vectors * lanes + APART
     items, work = [], []
     total = sum(pixels for pixels, _ in counts)
     stride = 1 if taps == 1 else geometry.stride_height * geometry.stride_width
@@ -165,21 +178,28 @@ def plan_of(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -
                 for number, block in enumerate(blocks):
                     items.append((phase, begin, end, group, number))
                     work.append((end - begin) * (phase_taps * sizes.depth + 8) * block[1])
-    addresses = max(
-        ((item[2] - item[1]) * (counts[item[0]][1] + 1) for item in items),
-        default=0,
-    )
+    addresses = max((item[2] - item[1]) * (counts[item[0]][1] + 1) for item in items)
+    packed, panel = sizes.groups * place, max(block[1] for block in blocks) * lanes * taps * sizes.depth
+    packing, panels = BEFORE, 0
+    if forward and len(items) == sizes.groups * len(blocks) and panel <= PANEL:
+        packing, panels = ITEM, panel
+    elif packed <= PANELS:
+        packing, panels = THREAD, packed
     channel, tap = np.divmod(np.arange(sizes.depth * taps if forward else taps), taps)
     return Plan(
         sizes,
-        np.concatenate(tables) if tables else np.zeros(0, np.int64),
-        np.array(phases, np.int64).reshape(-1, 9),
-        np.array(blocks, np.int64).reshape(-1, 4),
-        np.array(items, np.int64).reshape(-1, 5),
-        shares(np.array(work), threads),
+        Tables(
+            np.concatenate(axes),
+            np.array(phases, np.int64),
+            np.array(blocks, np.int64),
+            np.array(items, np.int64),
+            shares(np.array(work), threads),
+            tap * sizes.depth + channel,
+        ),
+        packed,
+        packing,
         addresses,
-        geometry.groups * place,
-        tap * sizes.depth + channel,
+        panels,
     )
 
 
@@ -189,27 +209,39 @@ def inside(reads: Array, size: int) -> Array:
 
 
 @compiled
-def pack(w, order, blocks, sizes, groups, outer, runs, packed):
-    """packed[group][block][order[j] + i, lane] = w[group][first + lane][i, j] of `outer` i and `runs` j."""
-    out_channels, lanes = sizes.out_channels, sizes.lanes
-    count, size, pitch = len(blocks), len(packed) // groups, runs
-    for item in prange(groups * count * outer):
-        group, rest = np.int64(item) // (count * outer), np.int64(item) % (count * outer)
-        i, block = rest // count, rest % count
-        first, vectors, last, place = blocks[block]
-        width = vectors * lanes
-        if pitch == 1:  # a row of a matrix is in its order already
-            channels = (vectors - 1) * lanes + last
-            source = w[(group * outer + i) * out_channels + first :]
-            copy_padded(source, channels, packed[group * size + place + i * width :], width)
-            continue
-        for j in range(0, runs, lanes):
-            for vector in range(vectors):
-                channel = first + vector * lanes
+def pack(w, order, blocks, sizes, groups, runs, packed):
+    """packed[group][block] = the weights of all blocks of all groups, as `pack_rows` puts them."""
+    outer, size, count = len(w) // (groups * sizes.out_channels * runs), len(packed) // groups, len(blocks)
+    # Rows of a matrix are read once, from end to end; where there is one only, each block is a thread's own.
+    wide = count if outer > 1 else 1
+    steps = -(-outer // ROWS_TOGETHER)
+    for item in prange(groups * count // wide * steps):
+        rest, first = np.int64(item) // steps, np.int64(item) % steps * ROWS_TOGETHER
+        group, begin = rest // (count // wide), rest % (count // wide) * wide
+        for block in range(begin, begin + wide):
+            pack_rows(
+                w, order, blocks[block], sizes, group * outer, first, min(first + ROWS_TOGETHER, outer), runs,
+                packed[group * size + blocks[block, 3] :],
+            )  # fmt: skip
+
+
+@njit
+def pack_rows(w, order, block, sizes, start, begin, end, runs, packed):
+    """packed[order[j] + i, lane] = w[start + i][first + lane, j], of begin <= i < end and `runs` j."""
+    first, vectors, last, _ = block
+    lanes, out_channels = sizes.lanes, sizes.out_channels
+    width = vectors * lanes
+    if runs == 1:  # these rows are in their order already
+        row, channels = w[(start + begin) * out_channels + first :], (vectors - 1) * lanes + last
+        copy_rows(row, end - begin, out_channels, channels, packed[begin * width :], width)
+        return
+    for i in range(begin, end):  # transpositions, for the taps of a channel are a run
+        for vector in range(vectors):  # as many channels at a time as a cache has ways
+            channel = (start + i) * out_channels + first + vector * lanes
+            for j in range(0, runs, lanes):
                 transpose_runs(
-                    w[((group * outer + i) * out_channels + channel) * pitch + j :], pitch,
-                    last if vector == vectors - 1 else lanes, min(lanes, runs - j),
-                    packed[group * size + place + i * width + vector * lanes :], order[j:], width,
+                    w[channel * runs + j :], runs, last if vector == vectors - 1 else lanes, min(lanes, runs - j),
+                    packed[i * width + vector * lanes :], order[j:], width,
                 )  # fmt: skip
 
 
@@ -225,13 +257,21 @@ def fill_addresses(columns, row, first, pixel, nothing, target):
 
 
 @compiled
-def _sum_pixels(x, zeros, w, bias, limits, y, pitches, sizes, tables, phases, blocks, items, bounds, addresses):
+def _sum_pixels(x, zeros, w, packed, packings, bias, limits, y, pitches, sizes, tables, addresses):
+    packing, runs, pitch = packings
     depth, out_channels, width = sizes.depth, sizes.out_channels, sizes.in_width
     in_size, out_size, out_width = sizes.in_height * width, sizes.out_height * sizes.out_width, sizes.out_width
     x_pixel, y_pixel, nothing = pitches[0] * x.itemsize, pitches[1] * y.itemsize, address_of(zeros)
-    packed = len(w) // sizes.groups
+    axes, phases, blocks, items, bounds = tables.axes, tables.phases, tables.blocks, tables.items, tables.bounds
+    outer = sizes.taps * depth // runs
+    group_size = blocks[-1, 3] + blocks[-1, 1] * sizes.lanes * sizes.taps * depth + APART
     for thread in prange(len(bounds) - 1):
-        table = addresses[thread]
+        table, own = addresses[thread], np.int64(thread) * pitch
+        if packing == THREAD:
+            for k in range(sizes.groups * len(blocks)):
+                group, block = k // len(blocks), k % len(blocks)
+                place = group * group_size + blocks[block, 3]
+                pack_rows(w, tables.order, blocks[block], sizes, group * outer, 0, outer, runs, packed[own + place :])
         known = -1
         for number in range(bounds[thread], bounds[thread + 1]):
             phase, begin, end, group, block = items[number]
@@ -246,22 +286,27 @@ def _sum_pixels(x, zeros, w, bias, limits, y, pitches, sizes, tables, phases, bl
                     until = m + min(column_count - j, pixels - m)
                     start = address_of(x) + image * in_size * x_pixel
                     for r in range(row_taps):
-                        row = tables[row_reads + i * row_taps + r]
+                        row = axes[row_reads + i * row_taps + r]
                         for s in range(column_taps):
                             target = (r * column_taps + s) * pixels
                             source = column_reads + s * column_count + j
                             fill_addresses(
-                                tables[source:], row, start + row * width * x_pixel, x_pixel, nothing,
+                                axes[source:], row, start + row * width * x_pixel, x_pixel, nothing,
                                 table[target + m : target + until],
                             )  # fmt: skip
                     target = row_taps * column_taps * pixels
-                    there = address_of(y) + (image * out_size + tables[rows + i] * out_width) * y_pixel
-                    fill_addresses(tables[columns + j :], 0, there, y_pixel, 0, table[target + m : target + until])
+                    there = address_of(y) + (image * out_size + axes[rows + i] * out_width) * y_pixel
+                    fill_addresses(axes[columns + j :], 0, there, y_pixel, 0, table[target + m : target + until])
                     m, j, i = until, 0, i + 1
                     if i == row_count:
                         image, i = image + 1, 0
             first, vectors, last, place = blocks[block]
+            if packing == ITEM:
+                pack_rows(w, tables.order, blocks[block], sizes, group * outer, 0, outer, runs, packed[own:])
+                weights = own
+            else:
+                weights = own + group * group_size + place
             sum_tiles(
-                table, pixels, tables[taps:], row_taps * column_taps, depth, group * depth, w[group * packed + place :],
-                bias, group * out_channels + first, limits, vectors, last,
+                table, pixels, axes[taps:], row_taps * column_taps, depth, group * depth, packed[weights:], bias,
+                group * out_channels + first, limits, vectors, last,
             )  # fmt: skip

@@ -168,12 +168,16 @@ def transpose_runs(
 
 
 @emitted
-def copy_padded(code: Code, source: Pointer, count: Int, target: Pointer, width: Int) -> None:
-    """target[i] = source[i] for i < count, and 0 from there to `width`, which is whole vectors."""
-
-    with code.loop(width // code.lanes) as j:
-        first = j * code.lanes
-        (target + first).store(source.vector(first, code.first_lanes(count - first)))
+def copy_rows(code: Code, source: Pointer, rows: Int, pitch: Int, count: Int, target: Pointer, width: Int) -> None:
+    """target[i * width + j] = source[i * pitch + j] for i < rows and j < count; 0 from there to `width`, which is whole vectors."""
+    full = count // code.lanes
+    mask = code.first_lanes(count - full * code.lanes)
+    with code.loop(rows) as i:
+        row, copy = source + i * pitch, target + i * width
+        with code.loop(full) as j:
+            (copy + j * code.lanes).store((row + j * code.lanes).vector())
+        with code.when(full * code.lanes < width):
+            (copy + full * code.lanes).store((row + full * code.lanes).vector(0, mask))
 
 
 @emitted

@@ -87,7 +87,7 @@ def transform_products(
                 for b, vector in enumerate(row):
                     address, result = writes[m * 4 + (2 * a + b)], vector + start
                     with code.when(result.any_not_finite()):
-                        doubts.put(code.one)
+                        doubts.put(1)
                     with code.when(address >= 1):
                         pixel = code.pointer_at(address) + (channel + first)
                         pixel.store(result.limited(low, high), mask)

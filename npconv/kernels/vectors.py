@@ -142,16 +142,16 @@ class Pointer(_Value):
         """Write `vector` here, or its lanes in `mask`."""
         self.code.store(vector, self.value, mask)
 
-    def put(self, number: Scalar | Int) -> None:
+    def put(self, number: Scalar | Int | int) -> None:
         """Write one number here."""
-        self.code.builder.store(number.value, self.value)
+        self.code.builder.store(_INT(number) if isinstance(number, int) else number.value, self.value)
 
     def prefetch(self) -> None:
         """Ask for the cache line of this place, which need not be in any array."""
         code = self.code
         kind = ir.FunctionType(ir.VoidType(), [self.value.type, _INT32, _INT32, _INT32])
         function = cgutils.get_or_insert_function(code.builder.module, kind, "llvm.prefetch.p0")
-        code.builder.call(function, [self.value, _INT32(0), _INT32(3), _INT32(1)])
+        code.builder.call(function, [self.value, _INT32(0), _INT32(2), _INT32(1)])
 
 
 class Mask(_Value):
@@ -173,6 +173,9 @@ class Vector(_Value):
 
     def __mul__(self, other: Vector) -> Vector:
         return Vector(self.code, self.code.builder.fmul(self.value, other.value))
+
+    def __truediv__(self, other: Vector) -> Vector:
+        return Vector(self.code, self.code.builder.fdiv(self.value, other.value))
 
     def limited(self, low: Vector, high: Vector) -> Vector:
         """Lanes at or below `low` become `low`, at or above `high` `high`. A NaN is neither: as a limit it limits nothing."""
@@ -332,11 +335,6 @@ class Code:
     def constant(self, number: float) -> Vector:
         """A vector of this number."""
         return Vector(self, ir.Constant(self.vector, [number] * self.lanes))
-
-    @property
-    def one(self) -> Int:
-        """The integer 1."""
-        return Int(self, _INT(1))
 
     def counter(self) -> Counter:
         """An Int that changes, from 0 on."""

@@ -116,8 +116,7 @@ def _run(
     sizes, blocks = plan.sizes, plan.blocks
     size = int(blocks[:, 1].sum()) * lanes * sizes.depth  # packed numbers for each tap
     packed, weights = empty((9 * size,), dtype), empty((POSITIONS * size,), dtype)
-    outer, runs = (1, sizes.depth * 9) if forward else (sizes.depth, 9)
-    pack(contiguous(w).reshape(-1), plan.order, blocks, sizes, 1, outer, runs, packed)
+    pack(contiguous(w).reshape(-1), plan.order, blocks, sizes, 1, sizes.depth * 9 if forward else 9, packed)
     _transform_weights(packed, blocks, sizes, not forward, weights)
     padded = -(-sizes.depth // lanes) * lanes
     bias = zeros_of(y.shape[1], dtype) if b is None else contiguous(b)
