@@ -17,7 +17,7 @@ from npconv.kernels.vectors import LANES, Code, Int, Pointer, emitted
 from npconv.memory import empty, empty_channels_last, is_channels_last, is_slice_of_channels, pixel_rows
 
 MAPS = frozenset({"x", "dy", "y", "other", "more", "gate", "parts"})  # arguments of primitives that are maps
-COMPUTED = np.dtype(np.float32), np.dtype(np.float64)  # float16 is only turned on the way in and out
+COMPUTED = np.dtype(np.float32), np.dtype(np.float64)  # float16 is only transposed on the way in and out
 ROWS = 64  # of a matrix that a thread transposes at a time
 
 Primitive = TypeVar("Primitive", bound=Callable[..., Any])
@@ -33,17 +33,17 @@ def of_channels_last_maps(function: Primitive) -> Primitive:
         for place in places:
             if place < len(arguments):
                 argument = arguments[place]
-                turned = _turned(argument) if isinstance(argument, tuple) else channels_last(argument)
-                if turned is not argument:
-                    arguments = (*arguments[:place], turned, *arguments[place + 1 :])
+                ordered = _all_channels_last(argument) if isinstance(argument, tuple) else channels_last(argument)
+                if ordered is not argument:
+                    arguments = (*arguments[:place], ordered, *arguments[place + 1 :])
         return function(*arguments)
 
     return run  # type: ignore[return-value]  # of the same arguments
 
 
-def _turned(maps: Any) -> Any:
-    turned = [channels_last(x) for x in maps]
-    return type(maps)(*turned) if hasattr(maps, "_fields") else tuple(turned)
+def _all_channels_last(maps: Any) -> Any:
+    ordered = [channels_last(x) for x in maps]
+    return type(maps)(*ordered) if hasattr(maps, "_fields") else tuple(ordered)
 
 
 def channels_last(x: Array) -> Array:

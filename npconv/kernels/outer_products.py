@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     items: Array  # (items, 4): first and last pixel, group, block; part after part
     bounds: Array  # (threads + 1,): whose items are whose
     parts: int
-    turned: bool  # whether the lanes are input channels
+    swapped: bool  # whether x and dy have changed places, and the lanes are input channels
     order: Array  # (C/groups * taps,): where the sum for a channel and a tap stands
     size: int  # numbers of a group's sums
 
@@ -57,16 +57,16 @@ def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
         return dw
     plan = _plan(geometry, LANES[x.dtype.itemsize * 8], thread_count())
     sizes = plan.sizes
-    in_place = plan.turned and plan.parts == 1
+    in_place = plan.swapped and plan.parts == 1
     sums = dw.reshape(sizes.groups, -1) if in_place else empty((plan.parts * sizes.groups, plan.size), x.dtype)
     widest = int(plan.blocks[:, 1].max()) * sizes.lanes
     pitches = (pitch_of(x), pitch_of(dy))
     _weight_grad(
         pixels_from(x), zeros_of(x.shape[1], x.dtype), pixels_from(dy), pitches, sizes, plan.rows, plan.columns,
-        plan.blocks, plan.items, plan.bounds, plan.turned, sums, scratch(np.int64, CHUNK * (sizes.taps + 1)),
+        plan.blocks, plan.items, plan.bounds, plan.swapped, sums, scratch(np.int64, CHUNK * (sizes.taps + 1)),
         scratch(x.dtype, CHUNK * widest),
     )  # fmt: skip
-    if not plan.turned:
+    if not plan.swapped:
         collect(sums, plan.parts, sizes, plan.blocks, plan.order, dw.reshape(-1))
     elif not in_place:
         _add_parts(sums.reshape(plan.parts, -1), dw.reshape(-1))
@@ -79,8 +79,8 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
     taps = geometry.kernel_height * geometry.kernel_width
     depth, out_channels = geometry.in_channels_per_group, geometry.out_channels_per_group
     # Lanes that are no channels are worse than a transposition.
-    turned = taps == 1 and -(-depth // lanes) * out_channels <= -(-out_channels // lanes) * depth
-    if turned:
+    swapped = taps == 1 and -(-depth // lanes) * out_channels <= -(-out_channels // lanes) * depth
+    if swapped:
         depth, out_channels = out_channels, depth
     sizes = Sizes(
         geometry.in_height, geometry.in_width, geometry.out_height, geometry.out_width, depth, out_channels, taps,
@@ -90,7 +90,7 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
     for first, vectors, last in blocks_of(out_channels, lanes, max(CHANNELS)):
         blocks.append((first, vectors, last, place))
         place += taps * depth * vectors * lanes
-    if turned:  # rows of dw
+    if swapped:  # rows of dw
         blocks, place = [(first, vectors, last, first) for first, vectors, last, _ in blocks], depth * out_channels
     pixels = geometry.batch * geometry.out_height * geometry.out_width
     wanted = -(-ITEMS // (geometry.groups * len(blocks)))
@@ -111,14 +111,14 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
         np.array(items, np.int64),
         shares(np.array([(end - begin) * blocks[block][1] for begin, end, _, block in items]), threads),
         parts,
-        turned,
+        swapped,
         tap * depth + channel,
         place,
     )
 
 
 @compiled
-def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, turned, sums, addresses, panels):
+def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, swapped, sums, addresses, panels):
     depth, taps, groups = sizes.depth, sizes.taps, sizes.groups
     height, width, out_width, out_channels = sizes.in_height, sizes.in_width, sizes.out_width, sizes.out_channels
     out_size, row_taps, column_taps = sizes.out_height * out_width, rows.shape[1], columns.shape[0]
@@ -152,7 +152,7 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
                 for m in range(pixels):
                     table[taps * pixels + m] = address_of(dy) + (first + m) * dy_pixel
                 rows_from, lanes_from = table, table[taps * pixels :]
-                if turned:
+                if swapped:
                     rows_from, lanes_from = lanes_from, rows_from
                 for item in range(number, until):
                     group, block = items[item, 2], items[item, 3]
@@ -160,7 +160,7 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
                     pack_pixels(lanes_from, pixels, group * out_channels + o, panel, vectors, last)
                     outer_tiles(
                         rows_from, pixels, taps, depth, group * depth, panel, sums[part * groups + group, place:],
-                        out_channels if turned else vectors * sizes.lanes, vectors, last if turned else sizes.lanes,
+                        out_channels if swapped else vectors * sizes.lanes, vectors, last if swapped else sizes.lanes,
                         first == begin,
                     )  # fmt: skip
             number = until

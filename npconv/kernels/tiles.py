@@ -8,6 +8,8 @@ channels, is `vectors` whole vectors, of which the last may be partly empty.
 
 from __future__ import annotations
 
+from typing import Any
+
 from npconv.kernels.vectors import REGISTERS, Code, Int, Mask, Pointer, Registers, emitted, fma
 
 # Pixels in a tile, by its vectors of output channels: as many sums as fit the registers beside the weights.
@@ -104,25 +106,25 @@ def outer_tiles(
     """
     mask = code.first_lanes(lanes)
 
-    def tile(rows: int, count: int, t: Int, first: Int) -> None:
+    def tile(count: int, t: Int, first: Int, places: list[Any]) -> None:
         total, width = Registers(code), count * code.lanes
-        outs = [dw + (t * depth + first + i) * pitch for i in range(rows)]
+        outs = [dw + (t * depth + first + place) * pitch for place in places]
         masks = [None] * (count - 1) + [mask]
-        for i in range(rows):
+        for i in range(len(places)):
             for j in range(count):
                 total[i, j] = code.zero
         with code.when(fresh.equals(0)):
-            for i in range(rows):
+            for i in range(len(places)):
                 for j in range(count):
                     total[i, j] = outs[i].vector(j * code.lanes, masks[j])
         with code.loop(pixels) as m:
             x = code.pointer_at(addresses[t * pixels + m]) + (channel + first)
             gradient = [(dy + m * width).vector(j * code.lanes) for j in range(count)]
-            for i in range(rows):
-                number = x[i].splat()
+            for i, place in enumerate(places):
+                number = x[place].splat()
                 for j in range(count):
                     total[i, j] = fma(number, gradient[j], total[i, j])
-        for i in range(rows):
+        for i in range(len(places)):
             for j in range(count - 1):
                 (outs[i] + j * code.lanes).store(total[i, j])
         ends = [out + (count - 1) * code.lanes for out in outs]
@@ -137,9 +139,12 @@ def outer_tiles(
         with code.when(vectors.equals(count)), code.loop(taps) as t:
             whole = depth // rows
             with code.loop(whole) as number:
-                tile(rows, count, t, number * rows)
-            with code.loop(depth - whole * rows) as rest:
-                tile(1, count, t, whole * rows + rest)
+                tile(count, t, number * rows, list(range(rows)))
+            rest = depth - whole * rows
+            with code.when(rest.equals(1)):
+                tile(count, t, whole * rows, [0])
+            with code.when(rest >= 2):  # it sums the last channel again and again, and writes the same each time
+                tile(count, t, whole * rows, [(rest - 1).at_most(i) for i in range(rows)])
 
 
 @emitted
