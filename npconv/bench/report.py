@@ -14,7 +14,7 @@ from rich.table import Table
 from npconv.bench.cases import Case
 from npconv.bench.machine import Machine
 from npconv.bench.networks import Network
-from npconv.bench.peers import OWN, TORCH_LAYOUTS
+from npconv.bench.peers import C_ORDER, OWN, TORCH_LAYOUTS
 from npconv.bench.run import Row, Spread
 
 Machines = dict[int, Machine]
@@ -89,12 +89,15 @@ def geometric_mean(values: Sequence[float]) -> float:
 def means(rows: Sequence[Row], machines: Machines) -> Table:
     """A line for each operator and direction, and one for all: the ratios' geometric mean and least, to the best peer and to each.
 
-    Where PyTorch ran in both its layouts, the faster of the two for each shape is a peer as well.
+    Where PyTorch ran in both its layouts, the faster of the two for each shape is a peer as well; where npconv ran in C order
+    too, so is PyTorch beside that.
     """
     peers = list(dict.fromkeys(peer for row in rows for peer in (*row.seconds, *row.problems) if peer != OWN))
     against: dict[str, Callable[[Row], Spread | None]] = {"best": lambda row: row.ratio(row.best) if row.best else None}
     if set(TORCH_LAYOUTS) <= set(peers):
         against["faster torch"] = lambda row: min(filter(None, map(row.ratio, TORCH_LAYOUTS)), default=None)
+    if {C_ORDER, TORCH_LAYOUTS[0]} <= set(peers):
+        against["both in C order"] = lambda row: row.ratio(TORCH_LAYOUTS[0], C_ORDER)
     against |= {peer: functools.partial(Row.ratio, peer=peer) for peer in peers}
     made = Table("op", "direction", "threads", "rows", box=None, pad_edge=False)
     for heading in against:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from npconv.bench.cases import Case, Direction
 from npconv.bench.networks import Network, Pass
-from npconv.bench.peers import OWN, PLACES
+from npconv.bench.peers import C_ORDER, OWN, PLACES
 from npconv.bench.processes import environment
 from npconv.geometry import Array
 from npconv.testing.bounds import error_in_bounds
@@ -78,19 +78,21 @@ class Row(NamedTuple):
     @property
     def best(self) -> str | None:
         """The fastest of the other frameworks, by the median of its rounds."""
-        others = [peer for peer in self.seconds if peer != OWN]
+        others = [peer for peer in self.seconds if peer not in (OWN, C_ORDER)]
         return min(others, key=lambda peer: statistics.median(self.seconds[peer]), default=None)
 
-    def ratio(self, peer: str) -> Spread | None:
+    def ratio(self, peer: str, own: str = OWN) -> Spread | None:
         """How many times as long `peer` takes as npconv, round by round."""
-        if OWN not in self.seconds or peer not in self.seconds:
+        if own not in self.seconds or peer not in self.seconds:
             return None
-        pairs = zip(self.seconds[peer], self.seconds[OWN], strict=True)
+        pairs = zip(self.seconds[peer], self.seconds[own], strict=True)
         return Spread.of([theirs / ours for theirs, ours in pairs])
 
 
 def installed(peer: str) -> bool:
     """Whether the framework that `peer` needs can be imported."""
+    if peer == C_ORDER:
+        return True
     module = PLACES[peer].partition(":")[0].rpartition(".")[2]
     return importlib.util.find_spec(module) is not None
 

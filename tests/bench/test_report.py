@@ -11,7 +11,7 @@ from npconv.bench import report
 from npconv.bench.cases import Case
 from npconv.bench.machine import Machine
 from npconv.bench.networks import Network
-from npconv.bench.peers import OWN
+from npconv.bench.peers import C_ORDER, OWN
 from npconv.bench.plot import roofline
 from npconv.bench.run import Row
 from npconv.costs import Cost
@@ -72,6 +72,26 @@ def test_means_are_geometric_and_know_the_faster_layout():
     assert lines[1][0] == "all"
     only = [Row(CASE, "forward", 1, {OWN: [1.0], "jax": [1.0]}, {})]
     assert printed(report.means(only, {1: MACHINE}))[0][4:] == ["best", "jax"]
+
+
+def test_npconv_in_c_order_is_no_peer_and_stands_beside_pytorch_in_c_order():
+    times = {OWN: [2.0], C_ORDER: [1.0], "torch": [6.0], "torch_channels_last": [3.0]}
+    row = Row(CASE, "forward", 1, times, {})
+    assert row.best == "torch_channels_last"
+    heading, line, _ = printed(report.means([row], {1: MACHINE}))
+    assert heading[4:] == [
+        "best",
+        "faster",
+        "torch",
+        "both",
+        "in",
+        "C",
+        "order",
+        C_ORDER,
+        "torch",
+        "torch_channels_last",
+    ]
+    assert line[4::3] == ["1.50", "1.50", "6.00", "0.50", "3.00", "1.50"]
 
 
 def test_problems_are_told_once():

@@ -78,7 +78,7 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
     ("words", "sentence"),
     [
         (["--direction", "sideways"], "--direction must be some of forward, backward, input_grad, weight_grad, got 'sideways'"),
-        (["--peers", "abacus"], "--peers must be some of torch, torch_channels_last, onnxruntime, jax, tensorflow, got 'abacus'"),
+        (["--peers", "abacus"], "--peers must be some of npconv_c_order, torch, torch_channels_last, onnxruntime, jax, tensorflow, got 'abacus'"),
         (["--threads", "-1"], "--threads must be"),
         (["--threads", "1,many"], "--threads must be"),
         (["--threads", "100000"], "--threads must be"),

@@ -7,7 +7,7 @@ from required import framework
 
 from npconv.bench.cases import Case
 from npconv.bench.networks import NETWORK_CASES
-from npconv.bench.peers import NETWORK_PEERS, PEERS, PLACES
+from npconv.bench.peers import C_ORDER, NETWORK_PEERS, PEERS, PLACES
 from npconv.bench.processes import environment
 from npconv.bench.run import compare
 from npconv.bench.timing import expect
@@ -40,7 +40,8 @@ REFUSALS = {
 @pytest.fixture(scope="module", params=PEERS)
 def peer(request):
     """(name, worker): the framework in a process of its own."""
-    framework(PEERS[request.param].partition(":")[0].rpartition(".")[2])
+    if request.param != C_ORDER:
+        framework(PEERS[request.param].partition(":")[0].rpartition(".")[2])
     with Worker(timeout=300, environment=environment(1)) as worker:
         yield request.param, worker
 
@@ -67,7 +68,7 @@ def test_networks(peer, network):
     name, worker = peer
     for direction in network.directions:
         job = (network._replace(batch=2, size=16), direction, 0, "float32")
-        if name in NETWORK_PEERS:
+        if name in NETWORK_PEERS or name == C_ORDER:
             values = worker.call("npconv.bench.timing:prepare", PLACES[name], 1, *job)
             assert compare(values, expect(1, *job)) == "", direction
         else:

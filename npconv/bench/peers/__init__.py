@@ -100,14 +100,16 @@ class Peer(abc.ABC):
         return self.add(*to_high), self.add(*to_low)
 
 
+C_ORDER = "npconv_c_order"
 PEERS = {
+    C_ORDER: "npconv.bench.peers.own:NpconvCOrder",
     "torch": "npconv.bench.peers.torch:Torch",
     "torch_channels_last": "npconv.bench.peers.torch:TorchChannelsLast",
     "onnxruntime": "npconv.bench.peers.onnxruntime:OnnxRuntime",
     "jax": "npconv.bench.peers.jax:Jax",
     "tensorflow": "npconv.bench.peers.tensorflow:TensorFlow",
 }
-"""The frameworks that have the operators, by name: module and class."""
+"""Who has the operators, by name: module and class. npconv itself, on maps in C order, is one of them."""
 
 NETWORK_PEERS = {
     "torch": PEERS["torch"],

@@ -1,4 +1,4 @@
-"""npconv itself, called as any user would: the public operators on channels-last NumPy arrays, outputs allocated in the call.
+"""npconv itself, called as any user would: the public operators on NumPy arrays, outputs allocated in the call.
 
 A backward is the operator's backward, which takes dy and what the forward took. Nothing else is kept from a forward but the
 output of a ghost convolution, whose backward has the primary maps from there, as other frameworks' have.
@@ -38,15 +38,16 @@ PRIMITIVES = {
 
 
 class Npconv:
-    """The current backend, on as many threads as the process was started with."""
+    """The current backend, on as many threads as the process was started with, on channels-last maps, as layers have them."""
+
+    order: Callable[[Array], Array] = staticmethod(npconv.channels_last)
 
     def __init__(self, threads: int) -> None:
         pass
 
     def work(self, case: Case, direction: Direction, arrays: Arrays) -> Work:
         """The case, ready to run; half a backward is one primitive, which a composite does not have."""
-        x, own_dy = (tuple(map(npconv.channels_last, maps)) for maps in (arrays.x, arrays.dy))
-        arrays = arrays._replace(x=x, dy=own_dy)  # as layers have them, and as PyTorch's channels_last
+        arrays = arrays._replace(x=tuple(map(self.order, arrays.x)), dy=tuple(map(self.order, arrays.dy)))
         if direction in ("input_grad", "weight_grad"):
             return _half(case, direction, arrays)
         forward, backward, names = OPERATORS[case.op]
@@ -79,6 +80,12 @@ class Npconv:
             return loss
 
         return Work(step, lambda loss: [loss, *summary([gradient for _, gradient in model.named_grads()])])
+
+
+class NpconvCOrder(Npconv):
+    """On maps in C order, as NumPy makes them: they are transposed on the way in and out."""
+
+    order: Callable[[Array], Array] = staticmethod(np.ascontiguousarray)
 
 
 def _half(case: Case, direction: Direction, arrays: Arrays) -> Work:
