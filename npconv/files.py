@@ -10,9 +10,12 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
+LARGEST = 1 << 26  # bytes of a file of text or numbers that is read at once
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn the ends of lines
 
 
@@ -69,7 +72,7 @@ def write(path: str | PathLike[str], contents: bytes | str) -> None:
         except BaseException:  # an interrupt too must leave nothing behind
             unfinished.unlink(missing_ok=True)
             raise
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None  # the name that the caller knows
 
@@ -93,10 +96,11 @@ def check_target(name: str, path: str | PathLike[str] | None) -> None:
         raise ValueError(f"{name} must be a file that can be written, got {path} ({error.strerror})") from None
 
 
-def read(name: str, path: str | PathLike[str], limit: int) -> bytes:
-    """The contents of the file that the argument `name` names, of at most `limit` bytes, which is checked before they are read.
+@contextlib.contextmanager
+def opened(name: str, path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """The file that the argument `name` names, to be read in this block.
 
-    Raises ValueError where it is no file, and waits for no FIFO, or is larger; OSError where it cannot be read.
+    Raises ValueError where it is no file, and waits for no FIFO; OSError where it cannot be read.
     """
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     try:
@@ -104,9 +108,18 @@ def read(name: str, path: str | PathLike[str], limit: int) -> bytes:
         if not stat.S_ISREG(mode):
             raise ValueError(f"{name} must be a file, got {_kind(mode)}: {path}")
         with open(file, "rb", closefd=False) as stream:
-            contents = stream.read(limit + 1)
+            yield stream
     finally:
         os.close(file)
+
+
+def read(name: str, path: str | PathLike[str], limit: int = LARGEST) -> bytes:
+    """The contents of the file that the argument `name` names, of at most `limit` bytes, which is checked before they are read.
+
+    Raises ValueError where it is no file, and waits for no FIFO, or is larger; OSError where it cannot be read.
+    """
+    with opened(name, path) as stream:
+        contents = stream.read(limit + 1)
     if len(contents) > limit:
         raise ValueError(f"{name} must have at most {limit} bytes, got more: {path}")
     return contents
@@ -131,7 +144,7 @@ def _kind(mode: int) -> str:
     return next((name for test, name in kinds if test(mode)), "a device")
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Let the new name outlive a loss of power, where the system can be asked for it."""
     with contextlib.suppress(OSError):
         file = os.open(folder, os.O_RDONLY)

@@ -14,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate
 from npconv.geometry import Array
@@ -91,7 +92,7 @@ def _pair(images: Path) -> Labelled:
 
 def _read(path: Path, axes: int) -> Array:
     try:
-        with path.open("rb") as raw:
+        with files.opened("the data file", path) as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             return _array(gzip.GzipFile(fileobj=raw) if packed else raw, axes)

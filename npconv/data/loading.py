@@ -154,7 +154,7 @@ def _source(data: str | PathLike[str], size: tuple[int, int] | None) -> Source:
     if data == "fashion-mnist" and not Path(data).exists():
         return fashion_mnist()
     path = Path(data)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise ValueError(f"the data must be {', '.join(NAMES)}, or a file or folder that exists, got {str(data)!r}")
     try:
         if is_idx(path):

@@ -8,6 +8,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, planar
 from npconv.geometry import Array
@@ -35,7 +36,7 @@ def read_npz(path: Path) -> Source:
         The file is no whole .npz of plain arrays, or lacks some; the message names them.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with files.opened("the data file", path) as stream, zipfile.ZipFile(stream) as file:
             names = {Path(name).stem: name for name in file.namelist() if name.endswith(".npy")}
             layout = next((layout for layout in LAYOUTS if set(layout["train"]) & set(names)), LAYOUTS[0])
             wanted = {part: pair for part, pair in layout.items() if part == "train" or set(pair) & set(names)}
@@ -62,7 +63,7 @@ def read_images(path: Path) -> Array:
     """
     wanted = [pair[0] for layout in LAYOUTS for _, pair in sorted(layout.items())]  # test before train
     try:
-        with zipfile.ZipFile(path) as file:
+        with files.opened("the data file", path) as stream, zipfile.ZipFile(stream) as file:
             names = {Path(name).stem: name for name in file.namelist() if name.endswith(".npy")}
             found = next((name for name in wanted if name in names), None)
             images = None if found is None else _array(file, names[found])

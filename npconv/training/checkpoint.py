@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from os import PathLike
@@ -24,7 +25,7 @@ from npconv.optim import Average, Optimizer
 from npconv.training.loop import Epoch, Progress, checked_epoch
 
 FORMAT = 1
-ASIDE = ".writing-"
+ASIDE = ".writing-"  # and the process that writes, and a random number
 
 
 def save(
@@ -71,11 +72,12 @@ def save(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"epoch{progress.epoch:06d}-step{progress.step:08d}"
-    for left in folder.glob(f"{ASIDE}*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(f"{ASIDE}*"):
+        if not _is_being_written(left):
+            shutil.rmtree(left, ignore_errors=True)
     if target.exists():  # the state at a step is the same whenever it is written
         return target
-    aside = folder / f"{ASIDE}{os.getpid()}"
+    aside = folder / f"{ASIDE}{os.getpid()}-{secrets.token_hex(8)}"
     aside.mkdir()
     try:
         arrays = {f"model/{name}": array for name, array in model.state().items()}
@@ -92,7 +94,13 @@ def save(
             "about": dict(about or {}),
         }
         files.write(aside / "state.json", json.dumps(numbers, indent=1))
-        os.replace(aside, target)
+        try:
+            os.replace(aside, target)
+        except OSError:
+            if not target.exists():
+                raise
+            shutil.rmtree(aside, ignore_errors=True)  # another thread or process was first
+        files.flush_folder(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -174,7 +182,7 @@ def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
 def read_numbers(path: Path) -> dict[str, Any]:
     """What ``state.json`` of the checkpoint `path` says, its progress as a `Progress`; ValueError where it is damaged."""
     try:
-        numbers = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        numbers = json.loads(files.read("state.json", path / "state.json"))
         form = numbers["format"]
         if form == FORMAT:
             return _checked(numbers)
@@ -204,6 +212,20 @@ def _checked(numbers: dict[str, Any]) -> dict[str, Any]:
 
 def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _is_being_written(aside: Path) -> bool:
+    """Whether the process lives that made this folder; one that was killed has left it."""
+    process = aside.name.removeprefix(ASIDE).partition("-")[0]
+    if os.name != "posix":  # where there is no such question
+        return False
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:  # it is somebody else's
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv import models
+from npconv import files, models
 from npconv.data import Part, load, load_all
 from npconv.geometry import integer, shown
 from npconv.nn import Sequential
@@ -42,10 +42,10 @@ def read_results(folder: str | PathLike[str]) -> Results:
         raise ValueError(f"RUN must be the folder of a run, got {folder} without {CONFIG}")
     recipe = read_recipe(folder / CONFIG)
     try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = files.read(METRICS, folder / METRICS).decode().splitlines()
         epochs = [checked_epoch(Epoch(**json.loads(line))) for line in lines]
         summary = folder / SUMMARY
-        about = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+        about = json.loads(files.read(SUMMARY, summary)) if summary.exists() else {}
         if not isinstance(about, dict):
             raise TypeError("the summary must be an object")
         if about:
