@@ -38,7 +38,7 @@ def runs(
     for run in found:
         best = max((epoch.validation_accuracy for epoch in run.epochs), default=None)
         table.add_row(
-            printable(str(run.folder.relative_to(folder))),
+            printable(run.folder.relative_to(folder)),
             run.recipe.model,
             printable(Path(run.recipe.data).name),
             run.state,
@@ -105,7 +105,7 @@ def plot(
             images, labels, result, names = _evaluated(folders[0], None, "test")
             worst = pictures.worst_mistakes(images, labels, result.logits, names, mistakes)
         pictures.draw_runs(out, found, worst)
-    line_console().print(f"{printable(str(out))} shows {len(found)} run{'s' if len(found) > 1 else ''}")
+    line_console().print(f"{printable(out)} shows {len(found)} run{'s' if len(found) > 1 else ''}")
 
 
 def _evaluated(folder: Path, data: str | None, part: str) -> tuple[Array, Array, Evaluation, list[str]]:

@@ -72,7 +72,7 @@ def study(
             print(found["sentence"])
         _draw(out, name, chosen, outcomes, found)
         _write(numbers, chosen, outcomes, sentences, found)
-    line_console().print(f"the picture is {printable(str(out))}")
+    line_console().print(f"the picture is {printable(out)}")
 
 
 def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[list[Outcome], dict[str, Sequential]]:

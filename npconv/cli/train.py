@@ -114,7 +114,7 @@ class Session:
         if run.new_head:
             say(f"new for these classes: {printable(', '.join(run.new_head))}")
         many = "" if run.processes.size == 1 else f"{run.processes.size} processes, "
-        say(f"{run.recipe.backend} backend, {many}seed {run.recipe.seed}, writing to {printable(str(run.folder))}")
+        say(f"{run.recipe.backend} backend, {many}seed {run.recipe.seed}, writing to {printable(run.folder)}")
         if run.processes.size > 1:
             say(f"if one of them dies, all end, and {printable(self.how_to_go_on())}")
         if run.progress.epoch > 1 or run.progress.step:

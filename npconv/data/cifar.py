@@ -17,6 +17,7 @@ import numpy as np
 from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.geometry import Array
+from npconv.printable import printable
 
 PIXELS = 3 * 32 * 32
 TEN = [f"data_batch_{number}" for number in range(1, 6)]
@@ -52,7 +53,7 @@ def _binary(path: Path, labels: int) -> Labelled:
     record = labels + PIXELS
     if not contents or len(contents) % record:
         raise ValueError(
-            f"the data file must be whole records of {record} bytes, got {path} with {len(contents)} bytes"
+            f"the data file must be whole records of {record} bytes, got {printable(path)} with {len(contents)} bytes"
         )
     rows = np.frombuffer(contents, np.uint8).reshape(-1, record)
     return Labelled(rows[:, labels:].reshape(-1, 3, 32, 32), rows[:, labels - 1])
@@ -65,7 +66,7 @@ def _pickled(path: Path, labels: int) -> Labelled:
     rows = pixels.array() if isinstance(pixels, _Array) else None
     whole = isinstance(numbers, list) and all(type(label) is int and 0 <= label < 100 for label in numbers)
     if not whole or rows is None or rows.shape != (len(numbers or ()), PIXELS):
-        raise ValueError(f"the data file must be a batch of CIFAR, got {path} with other contents")
+        raise ValueError(f"the data file must be a batch of CIFAR, got {printable(path)} with other contents")
     return Labelled(rows.reshape(-1, 3, 32, 32), np.array(numbers))
 
 
@@ -146,7 +147,9 @@ def _unpickled(path: Path) -> dict[Any, Any]:
         stored = files.read("the data file", path, LARGEST)
         contents = _Reader(io.BytesIO(stored), encoding="bytes").load()
     except Exception as error:  # a damaged pickle raises whatever its instructions run into
-        raise ValueError(f"the data file must be a batch of CIFAR, got {path} ({error})") from None
+        raise ValueError(f"the data file must be a batch of CIFAR, got {printable(path)} ({error})") from None
     if not isinstance(contents, dict):
-        raise ValueError(f"the data file must be a batch of CIFAR, got {path} with a {type(contents).__name__}")
+        raise ValueError(
+            f"the data file must be a batch of CIFAR, got {printable(path)} with a {type(contents).__name__}"
+        )
     return contents

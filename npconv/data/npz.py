@@ -12,6 +12,7 @@ from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, planar
 from npconv.geometry import Array
+from npconv.printable import printable
 
 # (images, labels) of each part, as they are called by: this library, Keras, MedMNIST.
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
@@ -44,7 +45,7 @@ def read_npz(path: Path) -> Source:
             if missing:
                 known = "; ".join(", ".join(name for pair in layout.values() for name in pair) for layout in LAYOUTS)
                 raise _MissingError(
-                    f"the data file must hold the arrays 'images' and 'labels', got no {missing[0]!r} in {path} "
+                    f"the data file must hold the arrays 'images' and 'labels', got no {missing[0]!r} in {printable(path)} "
                     f"(it may also have the names of: {known})"
                 )
             parts = {part: Labelled(*(_array(file, names[name]) for name in pair)) for part, pair in wanted.items()}
@@ -52,7 +53,9 @@ def read_npz(path: Path) -> Source:
     except _MissingError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # NumPy and zipfile have a dozen kinds for a damaged file, all meaning the same
-        raise ValueError(f"the data file must be a whole .npz of plain arrays, got {path} ({error})") from None
+        raise ValueError(
+            f"the data file must be a whole .npz of plain arrays, got {printable(path)} ({error})"
+        ) from None
     return Source(path.stem, parts, class_names)
 
 
@@ -68,9 +71,11 @@ def read_images(path: Path) -> Array:
             found = next((name for name in wanted if name in names), None)
             images = None if found is None else _array(file, names[found])
     except Exception as error:
-        raise ValueError(f"the data file must be a whole .npz of plain arrays, got {path} ({error})") from None
+        raise ValueError(
+            f"the data file must be a whole .npz of plain arrays, got {printable(path)} ({error})"
+        ) from None
     if images is None:
-        raise ValueError(f"the data file must hold images, got none of {', '.join(wanted)} in {path}")
+        raise ValueError(f"the data file must hold images, got none of {', '.join(wanted)} in {printable(path)}")
     return planar(images)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, check_array, check_fits
+from npconv.printable import printable
 
 LARGE = 1 << 30  # bytes; larger arrays are files that the system reads page by page and drops again
 MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
@@ -31,7 +32,7 @@ def allocate(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     room = shutil.disk_usage(folder).free
     if size > room:
         raise ValueError(
-            f"the images must fit into {folder}, where {room / 1e9:.1f} GB are free, got {size / 1e9:.1f} GB: "
+            f"the images must fit into {printable(folder)}, where {room / 1e9:.1f} GB are free, got {size / 1e9:.1f} GB: "
             "the variable TMPDIR names another folder"
         )
     with tempfile.TemporaryFile() as file:

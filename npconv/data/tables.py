@@ -17,6 +17,7 @@ from npconv.data.folders import PARTS, measured, pictures
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate
 from npconv.geometry import Array
+from npconv.printable import printable
 
 LONGEST_LINE = 1 << 24  # characters
 LABELS, FILES, SPLITS = (
@@ -40,7 +41,7 @@ def read_csv(path: Path, size: tuple[int, int] | None = None) -> Source:
         with files.opened("the data file", path) as stream:
             return _parsed(path, csv.reader(_lines(io.TextIOWrapper(stream, "utf-8-sig", newline=""))), size)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"the data file must be a CSV file in UTF-8, got {path} ({error})") from None
+        raise ValueError(f"the data file must be a CSV file in UTF-8, got {printable(path)} ({error})") from None
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -63,7 +64,7 @@ def _parsed(path: Path, lines: Any, size: tuple[int, int] | None) -> Source:
     """What `read_csv` returns, of the `lines` that a reader gives: of none more is kept than is needed of it."""
     first = next(lines, None)
     if not first:
-        raise ValueError(f"the data file must have rows, got none in {path}")
+        raise ValueError(f"the data file must have rows, got none in {printable(path)}")
     names = [cell.strip().lower() for cell in first]
     named = bool(LABELS & set(names))
     label, split, others = _columns(names if named else None, len(first))
@@ -71,7 +72,7 @@ def _parsed(path: Path, lines: Any, size: tuple[int, int] | None) -> Source:
     for row in lines if named else itertools.chain([first], lines):
         if not row:
             continue
-        where = f"line {lines.line_num} of {path}"
+        where = f"line {lines.line_num} of {printable(path)}"
         if len(row) != len(first):
             raise ValueError(f"each row must have {len(first)} cells, got {len(row)} in {where}")
         name = "train" if split is None else PARTS.get(row[split].strip().lower())
@@ -82,9 +83,9 @@ def _parsed(path: Path, lines: Any, size: tuple[int, int] | None) -> Source:
         part.labels.append(row[label].strip())
         part.cells.append(row[others[0]].strip() if len(others) == 1 else _pixels(row, others, where))
     if not parts:
-        raise ValueError(f"the data file must have rows, got none in {path}")
+        raise ValueError(f"the data file must have rows, got none in {printable(path)}")
     if "train" not in parts:
-        raise ValueError(f"split must say train for some rows, got none in {path}")
+        raise ValueError(f"split must say train for some rows, got none in {printable(path)}")
     if len(others) == 1:
         return _of_files(path, parts, size)
     shape = _shape(path, len(others))
@@ -117,7 +118,9 @@ def _of_files(path: Path, parts: dict[str, _Part], size: tuple[int, int] | None)
     for name, part in parts.items():
         for number, one in zip(part.lines, found[name], strict=True):
             if not one.is_file():
-                raise ValueError(f"each path must be a file that exists, got {one} in line {number} of {path}")
+                raise ValueError(
+                    f"each path must be a file that exists, got {printable(one)} in line {number} of {printable(path)}"
+                )
     shape = measured([one for some in found.values() for one in some], size)
     made = {name: _numbers(pictures(found[name], part.labels, shape)) for name, part in parts.items()}
     return Source(path.stem, made, white=255.0)
@@ -129,7 +132,9 @@ def _shape(path: Path, count: int) -> tuple[int, int, int]:
         side = math.isqrt(count // channels)
         if side and channels * side * side == count:
             return channels, side, side
-    raise ValueError(f"the pixels of a row must be those of a square, grey or in three colours, got {count} in {path}")
+    raise ValueError(
+        f"the pixels of a row must be those of a square, grey or in three colours, got {count} in {printable(path)}"
+    )
 
 
 def _of_pixels(part: _Part, shape: tuple[int, int, int]) -> Labelled:

@@ -15,6 +15,7 @@ from npconv import weights
 from npconv.geometry import integer, shown
 from npconv.nn import Sequential
 from npconv.nn.initialization import at_most
+from npconv.printable import printable
 
 LONGEST_NOTE = 1 << 20  # characters
 MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that size are 1 GiB
@@ -32,10 +33,14 @@ def load_network(
     about = noted(path)
     if about is not None:
         if model is not None or options:
-            raise ValueError(f"model and options must not be given where the file has them, got them for {path}")
+            raise ValueError(
+                f"model and options must not be given where the file has them, got them for {printable(path)}"
+            )
         model, options, networks = about["model"], about["architecture"], noted_networks
     if model is None:
-        raise ValueError(f"model must be given where the weights do not say it themselves, got none for {path}")
+        raise ValueError(
+            f"model must be given where the weights do not say it themselves, got none for {printable(path)}"
+        )
     if model not in networks:
         raise ValueError(f"model must be one of {', '.join(sorted(networks))}, got {model!r}")
     known = [name for name in inspect.signature(networks[model]).parameters if name != "rng"]
@@ -113,4 +118,4 @@ def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
             check_pixels("image", rows, columns)
         return found
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
+        raise ValueError(f"the weights must say what `npconv train` notes, got {printable(path)} ({error!r})") from None

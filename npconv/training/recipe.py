@@ -18,6 +18,7 @@ from npconv.data.augmentation import AUGMENTATIONS
 from npconv.geometry import Array, fraction, integer, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
+from npconv.printable import printable
 from npconv.training.loop import Plan
 
 # The learning rate where none is given. `npconv sweep --batch 16 --epochs 4 --seeds 1` on 200 patches of 96x96 pixels of two
@@ -256,17 +257,19 @@ def read_recipe(path: Path) -> Recipe:
     try:
         contents = files.read("--config", path)
     except OSError as error:
-        raise ValueError(f"--config must be a file that can be read, got {path} ({error.strerror})") from None
+        raise ValueError(
+            f"--config must be a file that can be read, got {printable(path)} ({error.strerror})"
+        ) from None
     try:
         found = tomllib.loads(contents.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"--config must be a TOML file, got {path} ({error})") from None
+        raise ValueError(f"--config must be a TOML file, got {printable(path)} ({error})") from None
     choices: dict[str, Any] = {}
     for key, value in found.items():
         name = key.replace("-", "_")
         if name not in FIELDS:
-            raise ValueError(f"{path}: there is no option {key!r}{nearest(name, FIELDS)}")
-        choices[name] = _typed(f"{path}: {key}", name, value)
+            raise ValueError(f"{printable(path)}: there is no option {key!r}{nearest(name, FIELDS)}")
+        choices[name] = _typed(f"{printable(path)}: {key}", name, value)
     return Recipe(**choices)
 
 

@@ -90,7 +90,7 @@ class Run:
         can no longer be written.
         """
         if not (folder / CONFIG).is_file():
-            raise ValueError(f"--resume must be the folder of a run, got {folder} without {CONFIG}")
+            raise ValueError(f"--resume must be the folder of a run, got {printable(folder)} without {CONFIG}")
         run = cls.__new__(cls)
         run._prepare(read_recipe(folder / CONFIG), processes)
         run.folder = folder
@@ -331,10 +331,8 @@ def _unwritable(error: OSError) -> OSError:
 def _whole_path(name: str, path: str) -> str:
     """An absolute path, where it is one: a run goes on from anywhere."""
     whole = str(Path(path).absolute()) if Path(path).exists() else path
-    try:
-        whole.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"--{name} must be a path in UTF-8, which {CONFIG} keeps, got {shown(whole)}") from None
+    if not files.is_unicode(whole):
+        raise ValueError(f"--{name} must be a path in UTF-8, which {CONFIG} keeps, got {shown(whole)}")
     return whole
 
 
