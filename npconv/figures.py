@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -12,6 +13,10 @@ from npconv.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(
+    logging.ERROR
+)  # where there is no home, it says at length where it puts its cache
 
 LONGEST = 60  # characters of a name: more would leave no room for what it names
 

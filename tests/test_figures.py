@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -47,6 +50,23 @@ def test_a_name_is_drawn_as_it_is(tmp_path: Path, name: str) -> None:
     assert len(shown) <= LONGEST
     if name.isascii() and name.isprintable() and len(name) < LONGEST and "\\" not in name:
         assert shown == name
+
+
+WITHOUT_A_HOME = """
+import sys
+from npconv.figures import write_figure
+from matplotlib.figure import Figure
+write_figure(sys.argv[1], Figure(figsize=(1, 1)))
+"""
+
+
+def test_nothing_is_said_where_there_is_no_home(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    environment |= {"HOME": str(tmp_path / "p.png" / "nowhere"), "XDG_CONFIG_HOME": "/dev/null/nowhere"}
+    command = [sys.executable, "-c", WITHOUT_A_HOME, str(tmp_path / "p.png")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert_png(tmp_path / "p.png")
 
 
 def test_the_curves_of_a_run(tmp_path: Path) -> None:
