@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from npconv import __version__
+from npconv.cli import accuracy
 from npconv.cli.bench import bench
 from npconv.cli.check import check
 from npconv.cli.compile import compile_kernels
@@ -37,6 +38,7 @@ app.command()(show)
 app.command()(check)
 app.command("compile")(compile_kernels)
 app.command()(config)
+assert accuracy  # a command of `bench`
 app.add_typer(bench, name="bench")
 for command in (*app.registered_commands, *bench.registered_commands):
     # One line for each paragraph: Typer keeps all line breaks but the first paragraph's, which fit no terminal but our own.

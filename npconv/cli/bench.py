@@ -77,7 +77,7 @@ def ops(
     """
     with one_line(ValueError, ImportError, OSError):
         current_backend()  # which a word in the environment may have made impossible
-        directions = _some("--direction", direction, DIRECTIONS)
+        directions = some("--direction", direction, DIRECTIONS)
         chosen = _peers(peers, PEERS)
         plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
         files.check_target("--out", out)
@@ -111,7 +111,7 @@ def networks(
     """
     with one_line(ValueError, ImportError, OSError):
         current_backend()  # which a word in the environment may have made impossible
-        directions = _some("--direction", direction, PASSES)
+        directions = some("--direction", direction, PASSES)
         chosen = _peers(peers, NETWORK_PEERS)
         picked = _filtered(filter, NETWORK_CASES)
         plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
@@ -195,7 +195,7 @@ def _filtered(pattern: str, known: Sequence[AnyCase]) -> list[AnyCase]:
     return chosen
 
 
-def _some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
+def some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
     """The words with commas between that were given, each of them known, and each once."""
     chosen = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
     for word in chosen:
@@ -208,7 +208,7 @@ def _peers(given: str | None, known: Mapping[str, str]) -> tuple[str, ...]:
     """The frameworks to time: those given, or all that are installed; the empty text is npconv alone."""
     if given is None:
         return tuple(peer for peer in known if installed(peer))
-    chosen = _some("--peers", given, tuple(known)) if given else ()
+    chosen = some("--peers", given, tuple(known)) if given else ()
     for peer in chosen:
         if not installed(peer):
             raise ValueError(f"--peers must be installed frameworks, got {peer!r}")

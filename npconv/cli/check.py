@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -22,6 +23,7 @@ from npconv.cli.console import table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import integer, positive
+from npconv.printable import printable
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
     from npconv.check import Report
@@ -116,7 +118,7 @@ class Checking:
     def load(self) -> None:
         """Import all subjects, each in its process: what is missing is found before an hour has gone by."""
         for subject in self._subjects:
-            with self.console.status(f"loading {subject.name}"):
+            with self.console.status(escape(printable(f"loading {subject.name}"))):
                 self._told.append(subject.describe())
         for op in self._ops:
             if not any(op in told.directions for told in self._told):
@@ -125,7 +127,7 @@ class Checking:
     def run(self) -> None:
         """Check one subject after the other, and print each as soon as it is known."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -141,14 +143,14 @@ class Checking:
                 before = len(self.reports)
                 try:
                     for op in ops:
-                        progress.update(bar, description=f"{told} {op}")
+                        progress.update(bar, description=printable(f"{told} {op}"))
                         self.reports.append(
                             subject.check(op, progress=lambda done, _: progress.advance(bar), **self.settings)
                         )
                         if self.reports[-1].interrupted:
                             raise KeyboardInterrupt
                     if self.fingerprint:
-                        progress.update(bar, description=f"{told} arithmetic")
+                        progress.update(bar, description=printable(f"{told} arithmetic"))
                         self._take_fingerprint(subject, before)
                 finally:
                     self._print(told, self.reports[before:])
@@ -290,7 +292,7 @@ def _print_adapters(console: Console) -> None:
 
     table = Table("name", "framework", "version", "operators", box=None, pad_edge=False)
     for name in ADAPTERS:
-        with console.status(f"loading {name}"), Isolated(name) as subject:
+        with console.status(escape(printable(f"loading {name}"))), Isolated(name) as subject:
             try:
                 told = subject.describe()
             except ImportError as error:

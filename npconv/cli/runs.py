@@ -11,9 +11,10 @@ from rich.table import Table
 
 from npconv import backends, files
 from npconv.cli import pictures
-from npconv.cli.console import table_console
+from npconv.cli.console import line_console, table_console
 from npconv.cli.errors import one_line
 from npconv.geometry import Array, integer
+from npconv.printable import printable
 from npconv.training import Evaluation, confusion_matrix, evaluate
 from npconv.training.results import find_runs, images_of, load_trained, read_results
 
@@ -37,9 +38,9 @@ def runs(
     for run in found:
         best = max((epoch.validation_accuracy for epoch in run.epochs), default=None)
         table.add_row(
-            str(run.folder.relative_to(folder)),
+            printable(run.folder.relative_to(folder)),
             run.recipe.model,
-            Path(run.recipe.data).name,
+            printable(Path(run.recipe.data).name),
             run.state,
             f"{len(run.epochs)}/{run.recipe.epochs}",
             _number(best),
@@ -75,7 +76,7 @@ def evaluate_run(
     for number, name in enumerate(names):
         right, count, taken = confusion[number, number], confusion[number].sum(), confusion[:, number].sum()
         table.add_row(
-            name,
+            printable(name),
             str(count),
             str(right),
             _number(right / taken if taken else None),
@@ -104,7 +105,7 @@ def plot(
             images, labels, result, names = _evaluated(folders[0], None, "test")
             worst = pictures.worst_mistakes(images, labels, result.logits, names, mistakes)
         pictures.draw_runs(out, found, worst)
-    print(f"{out} shows {len(found)} run{'s' if len(found) > 1 else ''}")
+    line_console().print(f"{printable(out)} shows {len(found)} run{'s' if len(found) > 1 else ''}")
 
 
 def _evaluated(folder: Path, data: str | None, part: str) -> tuple[Array, Array, Evaluation, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -20,8 +19,10 @@ from npconv.cli.errors import one_line
 from npconv.cli.names import one_of
 from npconv.cli.plots import COLOURS
 from npconv.data import Dataset, load
+from npconv.figures import write_figure
 from npconv.geometry import Array, integer
 from npconv.nn import Sequential
+from npconv.printable import printable
 from npconv.studies import STUDIES, Outcome, Study, Variant, band_energies, compare, pair_errors, run_study
 from npconv.studies.maps import maps_of
 
@@ -47,7 +48,11 @@ def study(
     out = Path(f"study-{name}.png") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
         one_of("NAME", name, STUDIES)
-        files.check_target("--out", out)
+        numbers = out.with_suffix(".json")
+        if out == numbers:
+            raise ValueError(f"--out must be the name of a picture, got {out}, where the numbers go")
+        for target in (out, numbers):
+            files.check_target("--out", target)
         integer("--seeds", seeds, minimum=1)
         integer("--epochs", epochs, minimum=1)
         dataset = load(data)
@@ -66,8 +71,8 @@ def study(
         if found is not None:
             print(found["sentence"])
         _draw(out, name, chosen, outcomes, found)
-        _write(out.with_suffix(".json"), chosen, outcomes, sentences, found)
-    print(f"the picture is {out}")
+        _write(numbers, chosen, outcomes, sentences, found)
+    line_console().print(f"the picture is {printable(out)}")
 
 
 def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[list[Outcome], dict[str, Sequential]]:
@@ -179,9 +184,7 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     if found is not None:
         axes[2].grid(alpha=0.3)
         axes[2].legend(fontsize="small")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    files.write(path, png.getvalue())
+    write_figure(path, figure)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from os import PathLike
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npconv import files
 from npconv.data.cifar import is_cifar, read_cifar
 from npconv.data.dataset import Dataset, Part, digits, from_source, normalised
 from npconv.data.folders import read_folder
@@ -19,6 +21,7 @@ from npconv.data.source import Labelled, Source
 from npconv.data.storage import planar
 from npconv.data.tables import read_csv
 from npconv.geometry import Array
+from npconv.printable import printable
 
 NAMES = ("digits", "fashion-mnist")
 KINDS = (
@@ -66,7 +69,7 @@ def load(
     >>> load("digits").classes
     10
     """
-    if data == "digits":
+    if isinstance(data, str) and data == "digits":
         if validation is not None or test is not None:
             raise ValueError("validation and test must not be given with digits, which are split by the seed")
         return digits(seed)
@@ -79,7 +82,7 @@ def load(
     try:
         return from_source(source, seed=seed)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{data}: {error}") from None
+        raise type(error)(f"{printable(data)}: {error}") from None
 
 
 def load_all(
@@ -124,12 +127,14 @@ def load_all(
     images, labels = _whole(source, source)
     images = planar(images)
     if images.shape[1] != len(mean):
-        raise ValueError(f"images must have {len(mean)} channels for this network, got {images.shape[1]} in {data}")
+        raise ValueError(
+            f"images must have {len(mean)} channels for this network, got {images.shape[1]} in {printable(data)}"
+        )
     (numbers,), names = numbered([labels], [len(images)], source.class_names)
     if not set(names) <= set(class_names):
         if not all(name.isdecimal() for name in names):
             unknown = next(name for name in names if name not in class_names)
-            raise ValueError(f"classes must be among {', '.join(class_names)}, got {unknown!r} in {data}")
+            raise ValueError(f"classes must be among {', '.join(class_names)}, got {unknown!r} in {printable(data)}")
         names = tuple(class_names[: len(names)])  # numbers, of which the data has no names
     places = np.array([class_names.index(name) for name in names])
     return Part(normalised(images, np.arange(len(images)), mean, std), places[numbers])
@@ -151,10 +156,10 @@ def _size(images: Array) -> tuple[int, int]:
 
 
 def _source(data: str | PathLike[str], size: tuple[int, int] | None) -> Source:
-    if data == "fashion-mnist" and not Path(data).exists():
+    if isinstance(data, str) and data == "fashion-mnist" and not Path(data).exists():
         return fashion_mnist()
-    path = Path(data)
-    if not path.exists():
+    path = files.as_path("data", data)
+    if not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"the data must be {', '.join(NAMES)}, or a file or folder that exists, got {str(data)!r}")
     try:
         if is_idx(path):
@@ -167,4 +172,4 @@ def _source(data: str | PathLike[str], size: tuple[int, int] | None) -> Source:
             return read_npz(path)
     except OSError as error:
         raise ValueError(f"the data must be readable, got {error.filename} ({error.strerror})") from None
-    raise ValueError(f"the data must be {KINDS}, got {path}")
+    raise ValueError(f"the data must be {KINDS}, got {printable(path)}")

@@ -12,12 +12,13 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import numpy as np
 
-from npconv import backends, optim
+from npconv import backends, files, optim
 from npconv.data import Augmentation, parse_augmentation
 from npconv.data.augmentation import AUGMENTATIONS
 from npconv.geometry import Array, fraction, integer, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
+from npconv.printable import printable
 from npconv.training.loop import Plan
 
 # The learning rate where none is given. `npconv sweep --batch 16 --epochs 4 --seeds 1` on 200 patches of 96x96 pixels of two
@@ -254,17 +255,21 @@ def read_recipe(path: Path) -> Recipe:
         except ImportError:
             raise ImportError("--config needs Python 3.11 or the package tomli: pip install tomli") from None
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        contents = files.read("--config", path)
     except OSError as error:
-        raise ValueError(f"--config must be a file that can be read, got {path} ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"--config must be a TOML file, got {path} ({error})") from None
+        raise ValueError(
+            f"--config must be a file that can be read, got {printable(path)} ({error.strerror})"
+        ) from None
+    try:
+        found = tomllib.loads(contents.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--config must be a TOML file, got {printable(path)} ({error})") from None
     choices: dict[str, Any] = {}
     for key, value in found.items():
         name = key.replace("-", "_")
         if name not in FIELDS:
-            raise ValueError(f"{path}: there is no option {key!r}{nearest(name, FIELDS)}")
-        choices[name] = _typed(f"{path}: {key}", name, value)
+            raise ValueError(f"{printable(path)}: there is no option {key!r}{nearest(name, FIELDS)}")
+        choices[name] = _typed(f"{printable(path)}: {key}", name, value)
     return Recipe(**choices)
 
 
@@ -311,8 +316,8 @@ def _one_of(name: str, value: str, choices: Iterable[str], *, shown: Iterable[st
 
 
 def _toml(value: Any) -> str:
-    """A text, a number or a list of texts; JSON's texts are TOML's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """A text, a number or a list of texts; JSON's texts are TOML's, but for one character."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def as_dtype(recipe: Recipe) -> np.dtype[Any]:

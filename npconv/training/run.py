@@ -17,6 +17,7 @@ from npconv import costs, files, models, weights
 from npconv.data import batch_count, load
 from npconv.geometry import Array, positive, shown
 from npconv.optim import Average
+from npconv.printable import printable
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
 from npconv.training.loop import Batch, Epoch, Progress, best_epoch, check_batch, train
@@ -74,7 +75,7 @@ class Run:
         try:
             self.folder = _new_folder(out, name) if self.writes else Path(out or "runs")
             if self.writes:
-                files.write(self.folder / CONFIG, f"# {self.recipe.command()}\n{self.recipe.to_toml()}")
+                files.write(self.folder / CONFIG, f"# {printable(self.recipe.command())}\n{self.recipe.to_toml()}")
             self.save()
             if self.writes:
                 (self.folder / METRICS).touch()  # the run can be resumed from here on
@@ -89,7 +90,7 @@ class Run:
         can no longer be written.
         """
         if not (folder / CONFIG).is_file():
-            raise ValueError(f"--resume must be the folder of a run, got {folder} without {CONFIG}")
+            raise ValueError(f"--resume must be the folder of a run, got {printable(folder)} without {CONFIG}")
         run = cls.__new__(cls)
         run._prepare(read_recipe(folder / CONFIG), processes)
         run.folder = folder
@@ -106,9 +107,8 @@ class Run:
         run.before = positive("seconds", about.get("seconds"), zero=True)
         run._meet()  # before the first one writes a checkpoint, and removes this one
         if run.writes:
-            lines = "".join(json.dumps(epoch._asdict()) + "\n" for epoch in run.epochs)
             try:
-                files.write(folder / METRICS, lines)  # what was written after the checkpoint comes again
+                run._write_metrics()  # what was written after the checkpoint comes again
             except OSError as error:
                 raise _unwritable(error) from None
         return run
@@ -120,7 +120,7 @@ class Run:
         options = parse_options(recipe.option)
         size = None if recipe.size is None else parse_size(recipe.size)
         self.dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
-        kept = {name: _whole_path(value) for name in PATHS if (value := getattr(recipe, name)) is not None}
+        kept = {name: _whole_path(name, value) for name in PATHS if (value := getattr(recipe, name)) is not None}
         self.recipe = recipe.changed(kept)
         rng = np.random.default_rng(recipe.seed)
         image = self.image = self.dataset.train.images.shape[1:]
@@ -217,9 +217,11 @@ class Run:
         if epoch is best_epoch(self.epochs):
             self.save_weights()
         if self.writes:
-            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(epoch._asdict()) + "\n")
+            self._write_metrics()
         self.save()
+
+    def _write_metrics(self) -> None:
+        files.write(self.folder / METRICS, "".join(json.dumps(epoch._asdict()) + "\n" for epoch in self.epochs))
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -326,9 +328,12 @@ def _unwritable(error: OSError) -> OSError:
     return OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})")
 
 
-def _whole_path(path: str) -> str:
+def _whole_path(name: str, path: str) -> str:
     """An absolute path, where it is one: a run goes on from anywhere."""
-    return str(Path(path).absolute()) if Path(path).exists() else path
+    whole = str(Path(path).absolute()) if Path(path).exists() else path
+    if not files.is_unicode(whole):
+        raise ValueError(f"--{name} must be a path in UTF-8, which {CONFIG} keeps, got {shown(whole)}")
+    return whole
 
 
 def _new_folder(out: Path | None, name: str) -> Path:

@@ -30,6 +30,13 @@ def test_a_recipe_comes_back_from_its_file(tmp_path: Path) -> None:
     assert dataclasses.asdict(recipe)["lr"] is not None
 
 
+def test_every_character_of_a_path_comes_back(tmp_path: Path) -> None:
+    every = "".join(map(chr, [*range(0x300), 0x2028, 0x202E, 0xFEFF, 0x1F600]))
+    recipe = Recipe(data=every, freeze=(every, "b"), weights="w")
+    (tmp_path / "r.toml").write_text(recipe.to_toml(), encoding="utf-8", newline="")
+    assert read_recipe(tmp_path / "r.toml") == recipe
+
+
 def test_keys_are_spelled_as_options_are(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('label-smoothing = 0\nweight_decay = 1\noption = "alpha=0.5"\nsize = 32\n')
     recipe = read_recipe(tmp_path / "r.toml")
@@ -45,13 +52,14 @@ def test_keys_are_spelled_as_options_are(tmp_path: Path) -> None:
         ("model = 3", "model must be a text, got 3"),
         ("freeze = [1]", "freeze must be a list of texts"),
         ("epochs = ", "--config must be a TOML file"),
+        ("a = " + "[" * 100_000, "--config must be a TOML file"),
     ],
 )
 def test_a_wrong_file(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_recipe(tmp_path / "r.toml")
-    with pytest.raises(ValueError, match="--config must be a file that can be read"):
+    with pytest.raises(ValueError, match="--config must be a file, got a folder"):
         read_recipe(tmp_path)
 
 
