@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from npconv import backends, files
-from npconv.cli.console import line_console, table_console
+from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import one_of
+from npconv.cli.output import AsJson, write_json
 from npconv.cli.plots import COLOURS
 from npconv.data import Dataset, load
-from npconv.geometry import Array, integer
+from npconv.geometry import integer, one_of
 from npconv.nn import Sequential
 from npconv.studies import STUDIES, Outcome, Study, Variant, band_energies, compare, pair_errors, run_study
 from npconv.studies.maps import maps_of
@@ -30,23 +29,40 @@ IMAGES = 64  # whose maps are looked at
 
 
 def study(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=lambda: [*STUDIES])
+    ],
     data: Annotated[str, typer.Option(help="What the networks learn, as `npconv train` takes it.")] = "digits",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained.")] = 3,
     epochs: Annotated[int, typer.Option(help="How long each time.")] = 8,
     backend: Annotated[
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The PNG to write.", show_default="study-NAME.png")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw it into this file.", show_default="study-NAME.png")
+    ] = None,
+    as_json: AsJson = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write everything as JSON into this file.",
+            show_default="study-NAME.json",
+        ),
+    ] = None,
 ) -> None:
     """Train small networks that differ in one thing, and say whether the paper's trend is visible at this scale.
 
-    Prints a table with mean and spread over the seeds, and writes a picture and, beside it, a JSON file with the numbers.
+    Prints a table with mean and spread over the seeds, and writes a picture and a JSON file with the numbers.
     """
     os.environ.setdefault("NPCONV_QUIET", "1")  # the bar shows that something is done
-    out = Path(f"study-{name}.png") if out is None else out
+    plot = Path(f"study-{name}.png") if plot is None else plot
+    out = Path(f"study-{name}.json") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
         one_of("NAME", name, STUDIES)
+        files.check_target("--plot", plot)
         files.check_target("--out", out)
         integer("--seeds", seeds, minimum=1)
         integer("--epochs", epochs, minimum=1)
@@ -56,22 +72,24 @@ def study(
         backends.backend(backend or backends.current_backend()),
     ):
         chosen = STUDIES[name]
-        outcomes, kept = _trained(chosen, dataset, seeds, epochs)
+        outcomes, kept = _trained(chosen, dataset, seeds, epochs, quiet=as_json)
         extra = {"ghost": _ghost_pairs, "octave": _photograph}.get(name)
         found = extra(kept, dataset) if extra else None
-        _print(chosen, outcomes)
         sentences = [f"{chosen.source}: the trend {sentence}" for sentence in compare(chosen, outcomes)]
-        for sentence in sentences:
-            print(sentence)
-        if found is not None:
-            print(found["sentence"])
-        _draw(out, name, chosen, outcomes, found)
-        _write(out.with_suffix(".json"), chosen, outcomes, sentences, found)
-    print(f"the picture is {out}")
+        _draw(plot, name, chosen, outcomes, found)
+        write_json(_described(chosen, outcomes, sentences, found), as_json, out)
+    if as_json:
+        return
+    _print(outcomes)
+    for sentence in [*sentences, *([] if found is None else [found["sentence"]])]:
+        print(sentence)
+    print(f"the picture is {plot}, the numbers are in {out}")
 
 
-def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[list[Outcome], dict[str, Sequential]]:
-    console = line_console()
+def _trained(
+    chosen: Study, dataset: Dataset, seeds: int, epochs: int, *, quiet: bool
+) -> tuple[list[Outcome], dict[str, Sequential]]:
+    console = line_console(quiet=quiet)
     console.print(chosen.question)
     columns = (
         BarColumn(),
@@ -94,9 +112,8 @@ def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[
     return outcomes, kept
 
 
-def _print(chosen: Study, outcomes: Sequence[Outcome]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("network")
+def _print(outcomes: Sequence[Outcome]) -> None:
+    table = Table("network", box=None, pad_edge=False)
     for heading in ("MACs", "parameters", "test accuracy", "spread"):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
@@ -107,7 +124,7 @@ def _print(chosen: Study, outcomes: Sequence[Outcome]) -> None:
             f"{outcome.mean:.4f}",
             f"{outcome.spread:.4f}",
         )
-    table_console().print(table)
+    print_table(table_console(), table, spare=("parameters",))
 
 
 def _ghost_pairs(kept: dict[str, Sequential], dataset: Dataset) -> dict[str, Any]:
@@ -184,9 +201,10 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     files.write(path, png.getvalue())
 
 
-def _write(
-    path: Path, chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
-) -> None:
+def _described(
+    chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Everything, for other programs."""
     rows = [
         {
             "network": outcome.variant.label,
@@ -196,9 +214,4 @@ def _write(
         }
         for outcome in outcomes
     ]
-    contents = {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": found}
-    files.write(path, json.dumps(contents, indent=1, default=_plain) + "\n")
-
-
-def _plain(value: Array) -> list[float]:
-    return value.tolist()
+    return {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": found}
