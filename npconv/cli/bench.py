@@ -24,6 +24,7 @@ from npconv.bench.run import Plan, Row, installed, run
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.geometry import nearest
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
 
@@ -153,7 +154,7 @@ def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: 
         console.print(line)
     console.print()
     console.print("ratios to each: geometric mean (least, number of shapes)")
-    console.print(report.means(rows, machines))
+    print_table(console, report.means(rows, machines), spare=("rows",))
     console.print()
     for line in [
         *report.notes(rows),
@@ -191,6 +192,7 @@ def _filtered(pattern: str, known: Sequence[AnyCase]) -> list[AnyCase]:
             names = dict.fromkeys(case.network for case in known)
         raise ValueError(
             f"--filter must match an operator, a network or a shape, such as {', '.join(names)}, got {pattern!r}"
+            + nearest(pattern, names)
         )
     return chosen
 
@@ -200,7 +202,7 @@ def some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
     chosen = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
     for word in chosen:
         if word not in known:
-            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}")
+            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}{nearest(word, known)}")
     return chosen
 
 

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from npconv import __version__, files
 from npconv.backends import current_backend
-from npconv.cli.console import table_console
+from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
-from npconv.geometry import integer, positive
+from npconv.geometry import integer, nearest, positive
 from npconv.printable import printable
 
 if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
@@ -194,7 +194,7 @@ class Checking:
                     style="bold red" if result.failed else "",
                 )
         if reports:
-            self.console.print(table)
+            print_table(self.console, table, spare=("bits", "suspect", "mode"))
         for report in reports:
             for message, count in report.unsupported.items():
                 self._line(f"{report.op} unsupported, {count} times: {message}")
@@ -281,7 +281,7 @@ def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str
     """`given`, each known to be in `known`."""
     for word in given:
         if word not in known:
-            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}")
+            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}{nearest(word, known)}")
     return list(given)
 
 
@@ -300,7 +300,7 @@ def _print_adapters(console: Console) -> None:
                 continue
         backward = sum("backward" in directions for directions in told.directions.values())
         table.add_row(name, told.name, told.version, f"{len(told.directions)} forward, {backward} backward")
-    console.print(table)
+    print_table(console, table)
 
 
 def _bad_usage() -> contextlib.AbstractContextManager[None]:

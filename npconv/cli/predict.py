@@ -13,14 +13,13 @@ import typer
 from rich.table import Table
 
 from npconv import backends, files, models, nn, weights
-from npconv.cli.console import table_console
+from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import network_name
 from npconv.cli.output import AsJson, write_json
 from npconv.data import fitted, open_picture, picture_files
 from npconv.data.npz import read_images
-from npconv.geometry import Array, integer, positive
-from npconv.models import MODELS, NETWORKS
+from npconv.geometry import Array, integer, one_of, positive
+from npconv.models import NETWORKS
 from npconv.models.loading import check_pixels, no_larger_than
 from npconv.papers.walks import SIZES, all_options
 from npconv.printable import printable
@@ -164,7 +163,7 @@ def _print(predictions: Sequence[Prediction]) -> None:
         for rank, (number, name, probability) in enumerate(prediction.classes if alone else prediction.classes[:1], 1):
             first = str(rank) if alone else printable(prediction.image)
             table.add_row(first, str(number), f"{probability:.4f}", *([printable(name)] if named else []))
-    table_console().print(table)
+    print_table(table_console(), table)
 
 
 def _told(prediction: Prediction) -> dict[str, Any]:
@@ -190,13 +189,13 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
     if noted is None:
         if model is None:
             raise ValueError(f"--model must be given where the weights do not say it themselves, got none for {path}")
-        options = all_options("--model", network_name("--model", model), options)
+        options = all_options("--model", one_of("--model", model, sorted(NETWORKS)), options)
         channels = options["in_channels"]
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
         size = SIZES.get(model, (224, 224))
         return NETWORKS[model](**options, rng=rng), Preparation(size, CROP, WHITE, mean, std), ()
     try:
-        make, architecture = (NETWORKS | MODELS)[noted["model"]], noted["architecture"]
+        make, architecture = NETWORKS[noted["model"]], noted["architecture"]
         channels, rows, columns = (integer("image", side, minimum=1) for side in noted["image"])
         white = positive("white", noted["white"])
         mean = _each("mean", noted["mean"], channels)
@@ -206,8 +205,8 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
             network = make(**architecture, rng=rng)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
-    if model not in (None, noted["model"], make.__name__):
-        raise ValueError(f"--model must be {make.__name__}, which the weights are of, got {model!r}")
+    if model not in (None, noted["model"]):
+        raise ValueError(f"--model must be {noted['model']}, which the weights are of, got {model!r}")
     if options:
         raise ValueError(f"--option must not be given where the weights say it themselves, got {', '.join(options)}")
     return network, Preparation((rows, columns), 1.0, white, mean, std), classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -11,12 +11,13 @@ from rich.table import Table
 
 from npconv import backends, files
 from npconv.cli import pictures
-from npconv.cli.console import line_console, table_console
+from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import Array, integer
 from npconv.printable import printable
 from npconv.training import Evaluation, confusion_matrix, evaluate
-from npconv.training.results import find_runs, images_of, load_trained, read_results
+from npconv.training.results import Results, find_runs, images_of, load_trained, read_results
 
 PARTS = "train", "validation", "test"
 BATCH = 256
@@ -24,30 +25,48 @@ BATCH = 256
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """List the runs in a folder: what was trained, how far, and how well it does."""
     with one_line(ValueError, OSError):
         if not folder.is_dir():
             raise ValueError(f"FOLDER must be a folder that exists, got {folder}")
-        found = find_runs(folder)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("run", "model", "data", "state"):
-        table.add_column(heading)
-    for heading in ("epochs", "validation accuracy", "test accuracy", "seconds"):
+        files.check_target("--out", out)
+        listed = [_listed(run, folder) for run in find_runs(folder)]
+        write_json(listed, as_json, out)
+    if as_json:
+        return
+    table = Table("run", "model", "data", "state", box=None, pad_edge=False)
+    for heading in ("epochs", "validation\naccuracy", "test\naccuracy", "seconds"):
         table.add_column(heading, justify="right")
-    for run in found:
-        best = max((epoch.validation_accuracy for epoch in run.epochs), default=None)
+    for run in listed:
         table.add_row(
-            printable(run.folder.relative_to(folder)),
-            run.recipe.model,
-            printable(Path(run.recipe.data).name),
-            run.state,
-            f"{len(run.epochs)}/{run.recipe.epochs}",
-            _number(best),
-            _number(run.summary.get("test_accuracy")),
-            f"{run.summary.get('seconds', sum(epoch.seconds for epoch in run.epochs)):.1f}",
+            printable(run["run"]),
+            run["model"],
+            printable(Path(run["data"]).name),
+            run["state"],
+            f"{run['epochs']}/{run['of_epochs']}",
+            _number(run["validation_accuracy"]),
+            _number(run["test_accuracy"]),
+            f"{run['seconds']:.1f}",
         )
-    table_console().print(table)
+    print_table(table_console(), table, spare=("seconds", "data", "epochs", "model"))
+
+
+def _listed(run: Results, folder: Path) -> dict[str, Any]:
+    """A run as JSON has it; the validation accuracy is the best epoch's."""
+    return {
+        "run": str(run.folder.relative_to(folder)),
+        "model": run.recipe.model,
+        "data": run.recipe.data,
+        "state": run.state,
+        "epochs": len(run.epochs),
+        "of_epochs": run.recipe.epochs,
+        "validation_accuracy": max((epoch.validation_accuracy for epoch in run.epochs), default=None),
+        "test_accuracy": run.summary.get("test_accuracy"),
+        "seconds": run.summary.get("seconds", sum(epoch.seconds for epoch in run.epochs)),
+    }
 
 
 def evaluate_run(
@@ -57,39 +76,56 @@ def evaluate_run(
     ] = None,
     part: Annotated[str, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.")] = "test",
     picture: Annotated[
-        Path | None, typer.Option("--plot", metavar="PNG", help="Draw the confusions and the worst mistakes.")
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the confusions and the worst mistakes.")
     ] = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Say how the best network of a run does on images, class by class."""
     with one_line(ValueError, TypeError, ImportError, OSError):
         if part not in PARTS:
             raise ValueError(f"--part must be one of {', '.join(PARTS)}, got {part!r}")
         files.check_target("--plot", picture)
+        files.check_target("--out", out)
         images, labels, result, names = _evaluated(run, data, part)
         confusion = confusion_matrix(labels, result.predictions, len(names))
         if picture is not None:
             pictures.draw_mistakes(picture, str(run), confusion, names, images, labels, result.logits)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
+        classes = [_class(number, name, confusion) for number, name in enumerate(names)]
+        told = {"accuracy": result.accuracy, "loss": result.loss, "classes": classes, "confusion": confusion.tolist()}
+        write_json(told, as_json, out)
+    if as_json:
+        return
+    table = Table("class", box=None, pad_edge=False)
     for heading in ("images", "right", "precision", "recall"):
         table.add_column(heading, justify="right")
-    for number, name in enumerate(names):
-        right, count, taken = confusion[number, number], confusion[number].sum(), confusion[:, number].sum()
+    for one in classes:
         table.add_row(
-            printable(name),
-            str(count),
-            str(right),
-            _number(right / taken if taken else None),
-            _number(right / count if count else None),
+            printable(one["class"]),
+            str(one["images"]),
+            str(one["right"]),
+            _number(one["precision"]),
+            _number(one["recall"]),
         )
     console = table_console()
-    console.print(table)
+    print_table(console, table, spare=("images", "right"))
     console.print(f"accuracy {result.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}), loss {result.loss:.4f}")
+
+
+def _class(number: int, name: str, confusion: Array) -> dict[str, Any]:
+    """How one class does; what is a share of no images is None."""
+    right, count, taken = (
+        int(n) for n in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
+    )
+    precision, recall = (right / whole if whole else None for whole in (taken, count))
+    return {"class": name, "images": count, "right": right, "precision": precision, "recall": recall}
 
 
 def plot(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folders of runs.")],
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("plot.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.png", help="The picture to write.")] = Path(
+        "plot.png"
+    ),
     mistakes: Annotated[int, typer.Option(help="How many of the worst mistakes to show, of the first run.")] = 12,
 ) -> None:
     """Draw the curves of one or several runs, their confusions, and the worst mistakes of the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from npconv import backends, files
-from npconv.cli.console import line_console, table_console
+from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import one_of
+from npconv.cli.output import AsJson, write_json
 from npconv.cli.plots import COLOURS
 from npconv.data import Dataset, load
 from npconv.figures import write_figure
-from npconv.geometry import Array, integer
+from npconv.geometry import integer, one_of
 from npconv.nn import Sequential
 from npconv.printable import printable
 from npconv.studies import STUDIES, Outcome, Study, Variant, band_energies, compare, pair_errors, run_study
@@ -31,28 +30,41 @@ IMAGES = 64  # whose maps are looked at
 
 
 def study(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=lambda: [*STUDIES])
+    ],
     data: Annotated[str, typer.Option(help="What the networks learn, as `npconv train` takes it.")] = "digits",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained.")] = 3,
     epochs: Annotated[int, typer.Option(help="How long each time.")] = 8,
     backend: Annotated[
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The PNG to write.", show_default="study-NAME.png")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw it into this file.", show_default="study-NAME.png")
+    ] = None,
+    as_json: AsJson = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write everything as JSON into this file.",
+            show_default="study-NAME.json",
+        ),
+    ] = None,
 ) -> None:
     """Train small networks that differ in one thing, and say whether the paper's trend is visible at this scale.
 
-    Prints a table with mean and spread over the seeds, and writes a picture and, beside it, a JSON file with the numbers.
+    Prints a table with mean and spread over the seeds, and writes a picture and a JSON file with the numbers.
     """
     os.environ.setdefault("NPCONV_QUIET", "1")  # the bar shows that something is done
-    out = Path(f"study-{name}.png") if out is None else out
+    plot = Path(f"study-{name}.png") if plot is None else plot
+    out = Path(f"study-{name}.json") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
         one_of("NAME", name, STUDIES)
-        numbers = out.with_suffix(".json")
-        if out == numbers:
-            raise ValueError(f"--out must be the name of a picture, got {out}, where the numbers go")
-        for target in (out, numbers):
-            files.check_target("--out", target)
+        files.check_target("--plot", plot)
+        files.check_target("--out", out)
         integer("--seeds", seeds, minimum=1)
         integer("--epochs", epochs, minimum=1)
         dataset = load(data)
@@ -61,22 +73,24 @@ def study(
         backends.backend(backend or backends.current_backend()),
     ):
         chosen = STUDIES[name]
-        outcomes, kept = _trained(chosen, dataset, seeds, epochs)
+        outcomes, kept = _trained(chosen, dataset, seeds, epochs, quiet=as_json)
         extra = {"ghost": _ghost_pairs, "octave": _photograph}.get(name)
         found = extra(kept, dataset) if extra else None
-        _print(chosen, outcomes)
         sentences = [f"{chosen.source}: the trend {sentence}" for sentence in compare(chosen, outcomes)]
-        for sentence in sentences:
-            print(sentence)
-        if found is not None:
-            print(found["sentence"])
-        _draw(out, name, chosen, outcomes, found)
-        _write(numbers, chosen, outcomes, sentences, found)
-    line_console().print(f"the picture is {printable(out)}")
+        _draw(plot, name, chosen, outcomes, found)
+        write_json(_described(chosen, outcomes, sentences, found), as_json, out)
+    if as_json:
+        return
+    _print(outcomes)
+    for sentence in [*sentences, *([] if found is None else [found["sentence"]])]:
+        print(sentence)
+    print(f"the picture is {printable(plot)}, the numbers are in {printable(out)}")
 
 
-def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[list[Outcome], dict[str, Sequential]]:
-    console = line_console()
+def _trained(
+    chosen: Study, dataset: Dataset, seeds: int, epochs: int, *, quiet: bool
+) -> tuple[list[Outcome], dict[str, Sequential]]:
+    console = line_console(quiet=quiet)
     console.print(chosen.question)
     columns = (
         BarColumn(),
@@ -99,9 +113,8 @@ def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[
     return outcomes, kept
 
 
-def _print(chosen: Study, outcomes: Sequence[Outcome]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("network")
+def _print(outcomes: Sequence[Outcome]) -> None:
+    table = Table("network", box=None, pad_edge=False)
     for heading in ("MACs", "parameters", "test accuracy", "spread"):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
@@ -112,7 +125,7 @@ def _print(chosen: Study, outcomes: Sequence[Outcome]) -> None:
             f"{outcome.mean:.4f}",
             f"{outcome.spread:.4f}",
         )
-    table_console().print(table)
+    print_table(table_console(), table, spare=("parameters",))
 
 
 def _ghost_pairs(kept: dict[str, Sequential], dataset: Dataset) -> dict[str, Any]:
@@ -187,9 +200,10 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     write_figure(path, figure)
 
 
-def _write(
-    path: Path, chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
-) -> None:
+def _described(
+    chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Everything, for other programs."""
     rows = [
         {
             "network": outcome.variant.label,
@@ -199,9 +213,4 @@ def _write(
         }
         for outcome in outcomes
     ]
-    contents = {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": found}
-    files.write(path, json.dumps(contents, indent=1, default=_plain) + "\n")
-
-
-def _plain(value: Array) -> list[float]:
-    return value.tolist()
+    return {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": found}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import operator
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -49,6 +50,35 @@ def word(name: str, value: object, *words: str) -> None:
     if not is_word(value, words):
         listed = f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
         raise ValueError(f"{name} must be {listed}, got {shown(value)}")
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` where some of the `known` words are like the one that was `given`, or have it in them.
+
+    >>> nearest("resnt", ["tiny_mobilenet", "resnet"]), nearest("mobilenet", ["tiny_mobilenet", "resnet"]), nearest("x", ["y"])
+    ('; did you mean resnet?', '; did you mean tiny_mobilenet?', '')
+    """
+    words = list(known)
+    near = difflib.get_close_matches(given.replace("-", "_").lower(), words, n=3, cutoff=0.6)
+    near += [word for word in words if given and given.lower() in word and word not in near][:3]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def one_of(name: str, given: str, known: Iterable[str]) -> str:
+    """`given`, which is among `known`; ValueError otherwise, with all of them and the nearest ones.
+
+    >>> one_of("OP", "conv2d", ["conv2d", "linear"])
+    'conv2d'
+    >>> one_of("OP", "conf2d", ["conv2d", "linear"])
+    Traceback (most recent call last):
+        ...
+    ValueError: OP must be one of conv2d, linear, got 'conf2d'; did you mean conv2d?
+    """
+    words = list(known)
+    if is_word(given, words):
+        return given
+    hint = nearest(given, words) if isinstance(given, str) else ""
+    raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(given)}{hint}")
 
 
 def flag(name: str, value: object) -> bool:

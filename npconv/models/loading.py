@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from npconv import weights
-from npconv.geometry import integer, shown
+from npconv.geometry import integer, one_of, shown
 from npconv.nn import Sequential
 from npconv.nn.initialization import at_most
 from npconv.printable import printable
@@ -24,25 +24,23 @@ MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that
 def load_network(
     path: str | PathLike[str],
     networks: dict[str, Any],
-    noted_networks: dict[str, Any],
     model: str | None = None,
     source: str | None = None,
     **options: Any,
 ) -> Sequential:
-    """What `npconv.models.load` does, of `networks` by name, or of `noted_networks` where the file names one."""
+    """What `npconv.models.load` does, of `networks` by name."""
     about = noted(path)
     if about is not None:
         if model is not None or options:
             raise ValueError(
                 f"model and options must not be given where the file has them, got them for {printable(path)}"
             )
-        model, options, networks = about["model"], about["architecture"], noted_networks
+        model, options = about["model"], about["architecture"]
     if model is None:
         raise ValueError(
             f"model must be given where the weights do not say it themselves, got none for {printable(path)}"
         )
-    if model not in networks:
-        raise ValueError(f"model must be one of {', '.join(sorted(networks))}, got {model!r}")
+    one_of("model", model, sorted(networks))
     known = [name for name in inspect.signature(networks[model]).parameters if name != "rng"]
     for name in options:
         if name not in known:

@@ -125,10 +125,10 @@ class Run:
         rng = np.random.default_rng(recipe.seed)
         image = self.image = self.dataset.train.images.shape[1:]
         self.architecture = {"num_classes": self.dataset.classes, "in_channels": image[0]}
-        if recipe.model in models.MODELS:
+        make = models.NETWORKS[recipe.model]
+        if make in models.MODELS.values():
             self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
         self.architecture |= options
-        make = (models.NETWORKS | models.MODELS)[recipe.model]
         try:
             self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
         except TypeError as error:

@@ -34,10 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_runs_are_listed(folder: Path) -> None:
     code, out, err = call("runs", folder / "all")
     assert (code, err) == (0, "")
-    lines = [line.split() for line in out.splitlines()[1:]]
+    lines = [line.split() for line in out.splitlines()[2:]]
     assert [line[:5] for line in lines] == [
-        ["long", "mobilenet", "data", "finished", "4/4"],
-        ["short", "mobilenet", "data", "finished", "1/1"],
+        ["long", "tiny_mobilenet", "data", "finished", "4/4"],
+        ["short", "tiny_mobilenet", "data", "finished", "1/1"],
     ]
     accuracy = json.loads((folder / "all" / "long" / "summary.json").read_text())["test_accuracy"]
     assert float(lines[0][6]) == pytest.approx(accuracy, abs=1e-4)
