@@ -18,7 +18,7 @@ LABELS, FILES, SPLITS = (
 )
 
 
-def read_csv(path: Path, size: tuple[int, int] | None = None) -> Source:
+def read_csv(path: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> Source:
     """The rows of a CSV file.
 
     With a first line of names, the columns are found by them: ``label`` (or class, target, category), ``path`` (or file,
@@ -58,7 +58,7 @@ def read_csv(path: Path, size: tuple[int, int] | None = None) -> Source:
     if "train" not in parts:
         raise ValueError(f"split must say train for some rows, got none in {path}")
     if len(others) == 1:
-        return _of_files(path, parts, label, others[0], size)
+        return _of_files(path, parts, label, others[0], size, channels)
     return Source(path.stem, {name: _of_pixels(path, listed, label, others) for name, listed in parts.items()})
 
 
@@ -74,7 +74,12 @@ def _columns(names: list[str] | None, count: int) -> tuple[int, int | None, list
 
 
 def _of_files(
-    path: Path, parts: dict[str, list[tuple[int, list[str]]]], label: int, file: int, size: tuple[int, int] | None
+    path: Path,
+    parts: dict[str, list[tuple[int, list[str]]]],
+    label: int,
+    file: int,
+    size: tuple[int, int] | None,
+    channels: int | None,
 ) -> Source:
     found: dict[str, list[Path]] = {}
     for name, rows in parts.items():
@@ -82,7 +87,7 @@ def _of_files(
         for (number, _), one in zip(rows, found[name], strict=True):
             if not one.is_file():
                 raise ValueError(f"each path must be a file that exists, got {one} in line {number} of {path}")
-    shape = measured([one for files in found.values() for one in files], size)
+    shape = measured([one for files in found.values() for one in files], size, channels)
     made = {name: pictures(found[name], [row[label].strip() for _, row in rows], shape) for name, rows in parts.items()}
     return Source(path.stem, {name: _numbers(part) for name, part in made.items()}, white=255.0)
 

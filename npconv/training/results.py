@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv import models
 from npconv.data import Part, load, load_all
-from npconv.geometry import integer, shown
+from npconv.geometry import integer, positive, shown
 from npconv.nn import Sequential
 from npconv.training.loop import Epoch, checked_epoch
 from npconv.training.options import parse_size
@@ -75,11 +75,12 @@ def find_runs(folder: str | PathLike[str]) -> list[Results]:
 
 
 class Trained(NamedTuple):
-    """The best network of a run, what its images were normalised by, its classes' names, and (rows, columns)."""
+    """The best network of a run, what its images were normalised by, what was white, its classes' names, (rows, columns)."""
 
     network: Sequential
     mean: np.ndarray[Any, Any]
     std: np.ndarray[Any, Any]
+    white: float
     class_names: list[str]
     size: tuple[int, int]
 
@@ -93,6 +94,7 @@ def load_trained(results: Results) -> Trained:
     try:
         with np.errstate(over="ignore"):  # it is found below
             mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
+        white = positive("white", noted["white"])
         classes = list(map(str, noted["classes"]))
         rows, columns = (integer("image", side, minimum=1) for side in noted["image"][1:])
         if mean.ndim != 1 or mean.shape != std.shape:
@@ -101,7 +103,7 @@ def load_trained(results: Results) -> Trained:
             raise ValueError("mean and std must be finite, and std above 0")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
-    return Trained(models.load(path), mean, std, classes, (rows, columns))
+    return Trained(models.load(path), mean, std, white, classes, (rows, columns))
 
 
 def images_of(results: Results, trained: Trained, data: str | None, part: str = "test") -> Part:
@@ -111,4 +113,11 @@ def images_of(results: Results, trained: Trained, data: str | None, part: str = 
         size = None if recipe.size is None else parse_size(recipe.size)
         dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
         return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[part]
-    return load_all(data, class_names=trained.class_names, mean=trained.mean, std=trained.std, size=trained.size)
+    return load_all(
+        data,
+        class_names=trained.class_names,
+        mean=trained.mean,
+        std=trained.std,
+        white=trained.white,
+        size=trained.size,
+    )

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npconv.data import Dataset, load, storage
+from npconv.data import Dataset, load, load_all, storage
 from npconv.data import idx as idx_files
 
 LABELS = np.arange(30, dtype=np.uint8) % 3
@@ -369,8 +369,83 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
         load(tmp_path / "a.txt")
     with pytest.raises(ValueError, match="the data must be digits, fashion-mnist, or a file or folder that exists"):
         load("mnist")
-    with pytest.raises(ValueError, match="must not be given with digits"):
-        load("digits", test=tmp_path)
+    with pytest.raises(ValueError, match=r"images must be 4x4, got 8x8 in digits: only picture files are scaled"):
+        load("digits", size=(4, 4))
+
+
+def test_names_go_before_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert load("digits").classes == 10
+    assert load("./digits").classes == 3
+
+
+# --- other data for a network that has learned, and for the parts of a data set ---
+
+NAMED = {"class_names": ("ant", "cat", "dog", "eel"), "mean": np.zeros(1), "std": np.ones(1)}
+KINDS = {
+    "names": {"labels": np.array(["cat", "dog", "eel"])[LABELS]},
+    "numbers with names": {"labels": LABELS, "class_names": np.array(["cat", "dog", "eel"])},
+    "numbers": {"labels": LABELS + 1},
+    "rows": {"labels": np.eye(4)[LABELS + 1]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_images_with_the_labels_of_a_network(tmp_path: Path, kind: str) -> None:
+    np.savez(tmp_path / "new.npz", images=GREY, **KINDS[kind])
+    part = load_all(tmp_path / "new.npz", **NAMED)
+    np.testing.assert_array_equal(part.labels, LABELS + 1)
+    np.testing.assert_array_equal(part.images[:, 0], GREY)
+
+
+def test_pictures_become_what_a_network_learned_from(tmp_path: Path) -> None:
+    """White is what it was, colours become grey and grey becomes colours, and the size is the network's."""
+    folder = write_folder(tmp_path / "pets")
+    part = load_all(folder, **NAMED, white=16.0)
+    order = [int(path.stem) for name in ("cat", "dog", "eel") for path in sorted((folder / name).iterdir())]
+    np.testing.assert_allclose(part.images[:, 0], GREY[order] * (16 / 255), rtol=1e-6)
+    three = {"mean": np.zeros(3), "std": np.ones(3)}
+    assert load_all(folder, **NAMED | three, size=(4, 5)).images.shape == (30, 3, 4, 5)
+
+
+def test_all_digits() -> None:
+    part = load_all("digits", class_names=tuple("0123456789"), mean=np.zeros(1), std=np.ones(1), size=(8, 8))
+    assert part.images.shape == (1797, 1, 8, 8)
+    assert np.bincount(part.labels).min() == 174
+
+
+@pytest.mark.parametrize(
+    ("labels", "own", "message"),
+    [
+        (LABELS % 2 + 2, "012", "classes must be among 0, 1, 2, got '3'"),
+        (LABELS + 4, "012", "classes must be among 0, 1, 2, got '4'"),
+        (LABELS.astype(int) - 1, "abc", "classes must be among a, b, c, got '-1'"),
+        (np.array(["a", "b", "z"])[LABELS], "abc", "classes must be among a, b, c, got 'z'"),
+    ],
+)
+def test_classes_that_a_network_has_not(tmp_path: Path, labels: np.ndarray, own: str, message: str) -> None:
+    np.savez(tmp_path / "new.npz", images=GREY, labels=labels)
+    with pytest.raises(ValueError, match=rf"new.npz: {message}"):
+        load_all(tmp_path / "new.npz", class_names=tuple(own), mean=np.zeros(1), std=np.ones(1))
+
+
+def test_parts_of_other_kinds(tmp_path: Path) -> None:
+    """A folder and arrays with names of the same classes, in another order: they go together, bright as they are."""
+    folder = write_folder(tmp_path / "pets")
+    np.savez(tmp_path / "new.npz", images=GREY, labels=2 - LABELS, class_names=np.array(["eel", "dog", "cat"]))
+    data = load(folder, test=tmp_path / "new.npz")
+    np.testing.assert_array_equal(data.test.labels, LABELS)
+    assert data.class_names == ("cat", "dog", "eel")
+    data = load(tmp_path / "new.npz", test=folder)
+    assert data.class_names == ("eel", "dog", "cat")
+    assert_labelled(data, -10.0, 23.0)
+    np.savez(tmp_path / "dim.npz", images=GREY / np.float32(255), **KINDS["names"])
+    bright, dim = load(folder), load(tmp_path / "dim.npz", test=folder)
+    assert np.abs(dim.test.images).max() < 2 * np.abs(bright.test.images).max()
+    np.savez(tmp_path / "small.npz", images=GREY[:, :4, :4], labels=LABELS)
+    with pytest.raises(ValueError, match=r"images must be 8x8, got 4x4 in .*small.npz"):
+        load(folder, test=tmp_path / "small.npz")
 
 
 def test_large_arrays_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
