@@ -10,10 +10,9 @@ import typer
 from npconv import files
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import one_of
 from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.explain import EXPLANATIONS, Explanation
-from npconv.geometry import Array
+from npconv.geometry import Array, one_of
 
 GAP = "    "  # between two arrays on a line
 

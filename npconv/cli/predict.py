@@ -13,13 +13,13 @@ import typer
 from rich.table import Table
 
 from npconv import backends, files, models, nn, weights
-from npconv.cli.console import table_console
+from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.names import network_name
 from npconv.cli.output import AsJson, write_json
 from npconv.data import fitted, open_picture, picture_files
 from npconv.data.npz import read_images
-from npconv.geometry import Array, integer, positive
+from npconv.geometry import Array, integer, one_of, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.papers.walks import SIZES, all_options
 from npconv.training.options import parse_options, parse_size
@@ -108,11 +108,9 @@ def predict(
     """
     with one_line(ValueError, TypeError, ImportError, OSError):
         integer("--top", top, minimum=1)
-        if names not in (None, *weights.SOURCES):
-            raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")
+        if names is not None:
+            one_of("--names", names, weights.SOURCES)
         files.check_target("--out", output)
-        if weights_file.is_dir():
-            weights_file = weights_file / "weights.safetensors"
         network, preparation, classes = _network(weights_file, model, parse_options(option or ()))
         preparation = _changed(preparation, size, white, mean, std)
         parts = list(_batches(images, preparation))
@@ -163,7 +161,7 @@ def _print(predictions: Sequence[Prediction]) -> None:
         for rank, (number, name, probability) in enumerate(prediction.classes if alone else prediction.classes[:1], 1):
             first = str(rank) if alone else prediction.image
             table.add_row(first, str(number), f"{probability:.4f}", *([name] if named else []))
-    table_console().print(table)
+    print_table(table_console(), table)
 
 
 def _told(prediction: Prediction) -> dict[str, Any]:

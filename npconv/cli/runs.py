@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
 from npconv import backends, files
 from npconv.cli import pictures
-from npconv.cli.console import table_console
-from npconv.cli.errors import one_line
-from npconv.geometry import Array, integer
-from npconv.training import Evaluation, confusion_matrix, evaluate
-from npconv.training.results import find_runs, images_of, load_trained, read_results
+from npconv.cli.console import print_table, table_console
+from npconv.cli.errors import FAILED, one_line
+from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.geometry import Array, integer, one_of
+from npconv.training import Evaluation, best_epoch, confusion_matrix, evaluate
+from npconv.training.results import Results, find_runs, images_of, load_trained, read_results
 
 PARTS = "train", "validation", "test"
 BATCH = 256
@@ -23,30 +24,62 @@ BATCH = 256
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: AsJson = False,
+    output: OutFile = None,
 ) -> None:
     """List the runs in a folder: what was trained, how far, and how well it does."""
     with one_line(ValueError, OSError):
         if not folder.is_dir():
             raise ValueError(f"FOLDER must be a folder that exists, got {folder}")
-        found = find_runs(folder)
+        files.check_target("--out", output)
+        found, wrong = find_runs(folder)
+        if not found and not wrong:
+            raise ValueError(f"FOLDER must hold a run of npconv train, got none in {folder}")
+        told = [_told(run, str(run.folder.relative_to(folder))) for run in found]
+        write_json(told, as_json, output)
+    if not as_json:
+        _print_runs(told)
+    if wrong:
+        with one_line(ValueError, status=FAILED):
+            raise ValueError("; ".join(wrong))
+
+
+def _told(run: Results, name: str) -> dict[str, Any]:
+    """A run as JSON has it."""
+    best = best_epoch(run.epochs)
+    return {
+        "run": name,
+        "model": run.recipe.model,
+        "data": run.recipe.data,
+        "state": run.state,
+        "epochs": len(run.epochs),
+        "epochs_wanted": run.recipe.epochs,
+        "validation_accuracy": None if best is None else best.validation_accuracy,
+        "test_accuracy": run.summary.get("test_accuracy"),
+        "seconds": run.summary.get("seconds", sum(epoch.seconds for epoch in run.epochs)),
+        "seed": run.recipe.seed,
+        "lr": run.recipe.lr,
+    }
+
+
+def _print_runs(told: Sequence[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "model", "data", "state"):
         table.add_column(heading)
-    for heading in ("epochs", "validation accuracy", "test accuracy", "seconds"):
+    for heading in ("epochs", "validation", "test", "seconds"):
         table.add_column(heading, justify="right")
-    for run in found:
-        best = max((epoch.validation_accuracy for epoch in run.epochs), default=None)
+    for run in told:
         table.add_row(
-            str(run.folder.relative_to(folder)),
-            run.recipe.model,
-            Path(run.recipe.data).name,
-            run.state,
-            f"{len(run.epochs)}/{run.recipe.epochs}",
-            _number(best),
-            _number(run.summary.get("test_accuracy")),
-            f"{run.summary.get('seconds', sum(epoch.seconds for epoch in run.epochs)):.1f}",
+            run["run"],
+            run["model"],
+            Path(run["data"]).name,
+            run["state"],
+            f"{run['epochs']}/{run['epochs_wanted']}",
+            _number(run["validation_accuracy"]),
+            _number(run["test_accuracy"]),
+            f"{run['seconds']:.1f}",
         )
-    table_console().print(table)
+    print_table(table_console(), table, spare=("seconds", "data", "model", "epochs"))
 
 
 def evaluate_run(
@@ -54,36 +87,51 @@ def evaluate_run(
     data: Annotated[
         str | None, typer.Option(help="Images and labels of any kind that train takes.", show_default="the run's own")
     ] = None,
-    part: Annotated[str, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.")] = "test",
+    part: Annotated[
+        str | None, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.", show_default="test")
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--plot", metavar="PNG", help="Draw the confusions and the worst mistakes.")
     ] = None,
+    as_json: AsJson = False,
+    output: OutFile = None,
 ) -> None:
     """Say how the best network of a run does on images, class by class."""
     with one_line(ValueError, TypeError, ImportError, OSError):
-        if part not in PARTS:
-            raise ValueError(f"--part must be one of {', '.join(PARTS)}, got {part!r}")
+        if part is not None:
+            one_of("--part", part, PARTS)
+            if data is not None:
+                raise ValueError(f"--part must not come with --data, all of which is looked at, got --part {part}")
         files.check_target("--plot", picture)
-        images, labels, result, names = _evaluated(run, data, part)
+        files.check_target("--out", output)
+        images, labels, result, names = _evaluated(run, data, part or "test")
         confusion = confusion_matrix(labels, result.predictions, len(names))
         if picture is not None:
             pictures.draw_mistakes(picture, str(run), confusion, names, images, labels, result.logits)
+        classes = [_class(confusion, number, name) for number, name in enumerate(names)]
+        told = {"accuracy": result.accuracy, "loss": result.loss, "classes": classes, "confusion": confusion.tolist()}
+        write_json(told, as_json, output)
+    if as_json:
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for heading in ("images", "right", "precision", "recall"):
         table.add_column(heading, justify="right")
-    for number, name in enumerate(names):
-        right, count, taken = confusion[number, number], confusion[number].sum(), confusion[:, number].sum()
-        table.add_row(
-            name,
-            str(count),
-            str(right),
-            _number(right / taken if taken else None),
-            _number(right / count if count else None),
-        )
+    for one in classes:
+        counts = str(one["images"]), str(one["right"])
+        table.add_row(one["class"], *counts, _number(one["precision"]), _number(one["recall"]))
     console = table_console()
-    console.print(table)
+    print_table(console, table)
     console.print(f"accuracy {result.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}), loss {result.loss:.4f}")
+
+
+def _class(confusion: Array, number: int, name: str) -> dict[str, Any]:
+    """How a network does on one class: None where a share is one of nothing."""
+    right, count, taken = (
+        int(part) for part in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
+    )
+    shares = {"precision": right / taken if taken else None, "recall": right / count if count else None}
+    return {"class": name, "images": count, "right": right, **shares}
 
 
 def plot(
@@ -117,4 +165,4 @@ def _evaluated(folder: Path, data: str | None, part: str) -> tuple[Array, Array,
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else f"{value:.4f}"
+    return "" if value is None else f"{value:.4f}"

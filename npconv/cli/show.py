@@ -16,8 +16,8 @@ from rich.table import Table
 from npconv import ops
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import one_of
 from npconv.explain import EXPLANATIONS
+from npconv.geometry import one_of
 
 SIDE = 100  # columns that a side needs, as code has at most so many
 

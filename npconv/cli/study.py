@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from npconv import backends, files
-from npconv.cli.console import line_console, table_console
+from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import one_of
+from npconv.cli.output import AsJson, write_json
 from npconv.cli.plots import COLOURS
 from npconv.data import Dataset, load
-from npconv.geometry import Array, integer
+from npconv.geometry import integer, one_of
 from npconv.nn import Sequential
 from npconv.studies import STUDIES, Outcome, Study, Variant, band_energies, compare, pair_errors, run_study
 from npconv.studies.maps import maps_of
@@ -38,6 +37,7 @@ def study(
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The PNG to write.", show_default="study-NAME.png")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train small networks that differ in one thing, and say whether the paper's trend is visible at this scale.
 
@@ -56,22 +56,24 @@ def study(
         backends.backend(backend or backends.current_backend()),
     ):
         chosen = STUDIES[name]
-        outcomes, kept = _trained(chosen, dataset, seeds, epochs)
+        outcomes, kept = _trained(chosen, dataset, seeds, epochs, quiet=as_json)
         extra = {"ghost": _ghost_pairs, "octave": _photograph}.get(name)
         found = extra(kept, dataset) if extra else None
-        _print(chosen, outcomes)
         sentences = [f"{chosen.source}: the trend {sentence}" for sentence in compare(chosen, outcomes)]
-        for sentence in sentences:
-            print(sentence)
-        if found is not None:
-            print(found["sentence"])
         _draw(out, name, chosen, outcomes, found)
-        _write(out.with_suffix(".json"), chosen, outcomes, sentences, found)
+        write_json(_told(chosen, outcomes, sentences, found), as_json, out.with_suffix(".json"))
+    if as_json:
+        return
+    _print(outcomes)
+    for sentence in sentences + ([] if found is None else [found["sentence"]]):
+        print(sentence)
     print(f"the picture is {out}")
 
 
-def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[list[Outcome], dict[str, Sequential]]:
-    console = line_console()
+def _trained(
+    chosen: Study, dataset: Dataset, seeds: int, epochs: int, *, quiet: bool
+) -> tuple[list[Outcome], dict[str, Sequential]]:
+    console = line_console(quiet=quiet)
     console.print(chosen.question)
     columns = (
         BarColumn(),
@@ -94,7 +96,7 @@ def _trained(chosen: Study, dataset: Dataset, seeds: int, epochs: int) -> tuple[
     return outcomes, kept
 
 
-def _print(chosen: Study, outcomes: Sequence[Outcome]) -> None:
+def _print(outcomes: Sequence[Outcome]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("network")
     for heading in ("MACs", "parameters", "test accuracy", "spread"):
@@ -107,7 +109,7 @@ def _print(chosen: Study, outcomes: Sequence[Outcome]) -> None:
             f"{outcome.mean:.4f}",
             f"{outcome.spread:.4f}",
         )
-    table_console().print(table)
+    print_table(table_console(), table, spare=("parameters", "MACs"))
 
 
 def _ghost_pairs(kept: dict[str, Sequential], dataset: Dataset) -> dict[str, Any]:
@@ -148,12 +150,13 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     figure = Figure(figsize=(6 * count, 4.6), layout="constrained")
     figure.suptitle(f"{name}: {chosen.question}")
     axes = figure.subplots(1, count)
-    series = list(dict.fromkeys(outcome.variant.series for outcome in outcomes))
-    for colour, label in zip(COLOURS, series, strict=False):
-        some = sorted((one for one in outcomes if one.variant.series == label), key=lambda one: one.variant.x)
+    lines = list(dict.fromkeys(label for outcome in outcomes for label in outcome.variant.points))
+    for colour, label in zip(COLOURS, lines, strict=False):
+        some = [one for one in outcomes if label in one.variant.points]
+        some.sort(key=lambda one: one.variant.points[label])
         means, spreads = [one.mean for one in some], [one.spread for one in some]
         options: dict[str, Any] = {"color": colour, "label": label, "capsize": 3}
-        axes[0].errorbar([one.variant.x for one in some], means, spreads, fmt="o-", **options)
+        axes[0].errorbar([one.variant.points[label] for one in some], means, spreads, fmt="o-", **options)
         axes[1].errorbar([one.macs for one in some], means, spreads, fmt="o", **options)
     axes[0].set(xlabel=chosen.axis, ylabel="test accuracy, mean and spread over seeds")
     axes[1].set(xlabel="multiply-accumulates for an image", xscale="log")
@@ -184,9 +187,10 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     files.write(path, png.getvalue())
 
 
-def _write(
-    path: Path, chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
-) -> None:
+def _told(
+    chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Everything as JSON has it."""
     rows = [
         {
             "network": outcome.variant.label,
@@ -196,9 +200,11 @@ def _write(
         }
         for outcome in outcomes
     ]
-    contents = {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": found}
-    files.write(path, json.dumps(contents, indent=1, default=_plain) + "\n")
+    return {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": _plain(found)}
 
 
-def _plain(value: Array) -> list[float]:
-    return value.tolist()
+def _plain(value: Any) -> Any:
+    """Arrays, in dictionaries or by themselves, as lists."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +10,11 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from npconv import backends, files
+from npconv import backends
 from npconv.cli.choices import chosen, with_choices
-from npconv.cli.console import line_console, table_console
+from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import FAILED, one_line
+from npconv.cli.output import AsJson, write_json
 from npconv.geometry import integer, positive
 from npconv.training import Recipe, Run, best_epoch
 
@@ -35,6 +35,7 @@ def sweep(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For the runs and sweep.json.")] = Path(
         "sweep"
     ),
+    as_json: AsJson = False,
     **given: Any,
 ) -> None:
     """Train networks at several learning rates, and print how they do on the validation images: mean and spread over the seeds.
@@ -52,7 +53,7 @@ def sweep(
             for lr in listed
         }
         out.mkdir(parents=True, exist_ok=True)
-    console = line_console()
+    console = line_console(quiet=as_json)
     found: dict[tuple[str, float], list[float]] = {}
     with one_line(ValueError, TypeError, ImportError, OSError, status=FAILED):
         for (model, lr), some in recipes.items():
@@ -60,14 +61,16 @@ def sweep(
                 found[model, lr] = [_accuracy(recipe, out / f"{model}-{lr:g}-seed{recipe.seed}") for recipe in some]
             console.print(f"{model} at {lr:g}: {_told(found[model, lr])}")
         rows = [{"model": model, "lr": lr, "accuracies": some} for (model, lr), some in found.items()]
-        files.write(out / "sweep.json", json.dumps(rows, indent=1) + "\n")
+        write_json(rows, as_json, out / "sweep.json")
+    if as_json:
+        return
     table = Table(box=None, pad_edge=False)
     for heading in ("network", *(f"{lr:g}" for lr in listed), "best"):
         table.add_column(heading)
     for model in dict.fromkeys(model for model, _ in found):
         best = max(listed, key=lambda lr: float(np.mean(found[model, lr])))
         table.add_row(model, *(_told(found[model, lr]) for lr in listed), f"{best:g}")
-    table_console().print(table)
+    print_table(table_console(), table)
 
 
 def _number(text: str) -> float:

@@ -15,8 +15,8 @@ from npconv import files
 from npconv.cli import plots
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import one_of
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.geometry import one_of
 from npconv.papers import PAPERS, SOURCES, Judged, Mark, Paper, judge
 
 STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import operator
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -49,6 +50,35 @@ def word(name: str, value: object, *words: str) -> None:
     if not is_word(value, words):
         listed = f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
         raise ValueError(f"{name} must be {listed}, got {shown(value)}")
+
+
+def one_of(name: str, given: str, known: Iterable[str], *, listed: Iterable[str] | None = None) -> str:
+    """`given`, which is among `known`; ValueError otherwise, with all of them, or those `listed`, and the nearest.
+
+    >>> one_of("OP", "conv2d", ["conv2d", "linear"])
+    'conv2d'
+    >>> one_of("OP", "conf2d", ["conv2d", "linear"])
+    Traceback (most recent call last):
+        ...
+    ValueError: OP must be one of conv2d, linear, got 'conf2d'; did you mean conv2d?
+    """
+    names = list(known)
+    if given in names:
+        return given
+    raise ValueError(f"{name} must be one of {', '.join(listed or names)}, got {shown(given)}{nearest(given, names)}")
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` where some of `known` are like `given`, or hold it.
+
+    >>> nearest("resnt", ["mobilenet", "resnet"])
+    '; did you mean resnet?'
+    """
+    names, wanted = list(known), given.lower()
+    near = difflib.get_close_matches(wanted.replace("-", "_"), names, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
+    near += [name for name in names if given and wanted in name and name not in near][:3]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def flag(name: str, value: object) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npconv import weights
-from npconv.geometry import shown
+from npconv.geometry import one_of, shown
 from npconv.nn import Sequential
+from npconv.weights.files import file_of
 
 LONGEST_NOTE = 1 << 20  # characters
 
@@ -33,8 +33,7 @@ def load_network(
         model, options, networks = about["model"], about["architecture"], noted_networks
     if model is None:
         raise ValueError(f"model must be given where the weights do not say it themselves, got none for {path}")
-    if model not in networks:
-        raise ValueError(f"model must be one of {', '.join(sorted(networks))}, got {model!r}")
+    one_of("model", model, sorted(networks))
     known = [name for name in inspect.signature(networks[model]).parameters if name != "rng"]
     for name in options:
         if name not in known:
@@ -84,7 +83,7 @@ def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
             and isinstance(found.get("architecture"), dict)
         ):
             raise TypeError("the note must have a model and its architecture")
-        size = Path(path).stat().st_size
+        size = file_of(path).stat().st_size
         for name, value in found["architecture"].items():
             # Each class and channel has a weight in the file, so its size bounds the memory.
             if isinstance(value, int | float) and not abs(value) <= size:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -15,7 +14,7 @@ import numpy as np
 from npconv import backends, optim
 from npconv.data import Augmentation, parse_augmentation
 from npconv.data.augmentation import AUGMENTATIONS
-from npconv.geometry import Array, fraction, integer, positive
+from npconv.geometry import Array, fraction, integer, nearest, one_of, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
 from npconv.training.loop import Plan
@@ -95,7 +94,8 @@ class Recipe:
     ema: Annotated[float | None, Choice("Keep a moving average of the weights, as 0.99.", default="none")] = None
     early_stop: Annotated[int | None, Choice("End after so many epochs without a better one.", default="never")] = None
     weights: Annotated[
-        str | None, Choice("Begin with these of a file; another number of classes gets a new head.", default="random")
+        str | None,
+        Choice("Begin with these of a file, or of a run; another number of classes gets a new head.", default="random"),
     ] = None
     freeze: Annotated[
         tuple[str, ...],
@@ -112,14 +112,14 @@ class Recipe:
         """
         full = {make.__name__: name for name, make in MODELS.items()}
         model = full.get(self.model, self.model)
-        _one_of("--model", model, (*MODELS, *(name for name in NETWORKS if name not in MODELS)), shown=MODELS)
+        one_of("--model", model, (*MODELS, *(name for name in NETWORKS if name not in MODELS)), listed=MODELS)
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("no_decay", NO_DECAY),
             ("dtype", DTYPES),
         ):
-            _one_of(option_name(name), getattr(self, name), choices)
+            one_of(option_name(name), getattr(self, name), choices)
         for name in ("epochs", "batch"):
             integer(f"--{name}", getattr(self, name), minimum=1)
         integer("--seed", self.seed, minimum=0)
@@ -133,7 +133,7 @@ class Recipe:
         if self.clip is not None:
             positive("--clip", self.clip)
         if self.backend is not None:
-            _one_of("--backend", self.backend, backends.BACKENDS)
+            one_of("--backend", self.backend, backends.BACKENDS)
         if self.freeze and self.weights is None:
             raise ValueError("--freeze must come with --weights: layers that have learned nothing would stay so")
         self.augmentation()
@@ -292,22 +292,6 @@ def option_name(field: str) -> str:
     '--weight-decay'
     """
     return f"--{field.replace('_', '-')}"
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean ...?` where one of `words` is like `word`.
-
-    >>> nearest("resnt", ["mobilenet", "resnet"])
-    '; did you mean resnet?'
-    """
-    found = difflib.get_close_matches(word, list(words), 1)
-    return f"; did you mean {found[0]}?" if found else ""
-
-
-def _one_of(name: str, value: str, choices: Iterable[str], *, shown: Iterable[str] | None = None) -> None:
-    choices = list(choices)
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(shown or choices)}, got {value!r}{nearest(value, choices)}")
 
 
 def _toml(value: Any) -> str:

@@ -16,7 +16,7 @@ from npconv.nn import Sequential
 from npconv.training.loop import Epoch, checked_epoch
 from npconv.training.options import parse_size
 from npconv.training.recipe import Recipe, read_recipe
-from npconv.training.run import CONFIG, METRICS, SUMMARY, WEIGHTS
+from npconv.training.run import CONFIG, METRICS, SUMMARY
 
 
 class Results(NamedTuple):
@@ -69,9 +69,15 @@ def _check_summary(about: dict[str, Any]) -> None:
         raise ValueError("confusion must have a row and a column for each class")
 
 
-def find_runs(folder: str | PathLike[str]) -> list[Results]:
-    """All runs below `folder`, by name."""
-    return [read_results(path.parent) for path in sorted(Path(folder).glob(f"**/{CONFIG}"))]
+def find_runs(folder: str | PathLike[str]) -> tuple[list[Results], list[str]]:
+    """All runs below `folder`, by name, and what is wrong with those that cannot be read."""
+    found, wrong = [], []
+    for path in sorted(Path(folder).glob(f"**/{CONFIG}")):
+        try:
+            found.append(read_results(path.parent))
+        except ValueError as error:
+            wrong.append(str(error))
+    return found, wrong
 
 
 class Trained(NamedTuple):
@@ -87,7 +93,7 @@ class Trained(NamedTuple):
 
 def load_trained(results: Results) -> Trained:
     """The best network of a run. Raises ValueError where it has no weights yet."""
-    path = results.folder / WEIGHTS
+    path = results.folder
     noted = models.noted(path)
     if noted is None:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path}")

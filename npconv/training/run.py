@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import platform
@@ -15,7 +16,8 @@ import numpy as np
 
 from npconv import costs, files, models, weights
 from npconv.data import batch_count, load
-from npconv.geometry import Array, positive, shown
+from npconv.data.loading import NAMES
+from npconv.geometry import Array, one_of, positive, shown
 from npconv.optim import Average
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
@@ -24,12 +26,11 @@ from npconv.training.options import parse_options, parse_size
 from npconv.training.parallel import Processes, alone
 from npconv.training.recipe import Recipe, as_dtype, read_recipe, transferred
 from npconv.version import __version__
+from npconv.weights.files import RUN_WEIGHTS
 
 LARGE = 32  # from so many pixels on, the first convolution halves the image
 SAVE_SECONDS = 120.0  # between checkpoints inside an epoch
-CONFIG, METRICS, SUMMARY, WEIGHTS, CHECKPOINTS = (
-    "config.toml", "metrics.jsonl", "summary.json", "weights.safetensors", "checkpoints",
-)  # fmt: skip
+CONFIG, METRICS, SUMMARY, CHECKPOINTS = "config.toml", "metrics.jsonl", "summary.json", "checkpoints"
 PATHS = "data", "validation", "test", "weights"
 
 
@@ -129,12 +130,10 @@ class Run:
             self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
         self.architecture |= options
         make = (models.NETWORKS | models.MODELS)[recipe.model]
-        try:
-            self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-            raise ValueError(f"--option must be one of {recipe.model}'s, got {', '.join(options)} ({error})") from None
+        known = [name for name in inspect.signature(make).parameters if name not in ("rng", "dtype")]
+        for name in options:
+            one_of("--option", name, known)
+        self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
         self.new_head: list[str] = []
         if recipe.weights is not None:
             arrays = weights.read(recipe.weights)[1]
@@ -262,12 +261,12 @@ class Run:
             else {name: array.astype(own[name].dtype) for name, array in self.average.arrays.items()}
         )
         # One entry, since safetensors writes several in random order, and equal runs would differ.
-        weights.save(state, self.folder / WEIGHTS, {"npconv": json.dumps(about)})
+        weights.save(state, self.folder / RUN_WEIGHTS, {"npconv": json.dumps(about)})
 
     def finish(self) -> Evaluation:
         """Try the best weights, read back from their file, on the test images, which nothing has seen so far."""
         self._meet()
-        weights.load(self.network, self.folder / WEIGHTS)
+        weights.load(self.network, self.folder / RUN_WEIGHTS)
         test = evaluate(self.network, *self.dataset.test, self.recipe.batch)
         self.test_accuracy = test.accuracy
         self.summarize(interrupted=False, confusion=self.confusion(test))
@@ -280,7 +279,7 @@ class Run:
     def interrupt(self) -> None:
         """Keep what there is."""
         self.save()
-        if self.writes and not (self.folder / WEIGHTS).exists():
+        if self.writes and not (self.folder / RUN_WEIGHTS).exists():
             self.save_weights()
         self.summarize(interrupted=True)
 
@@ -328,7 +327,7 @@ def _unwritable(error: OSError) -> OSError:
 
 def _whole_path(path: str) -> str:
     """An absolute path, where it is one: a run goes on from anywhere."""
-    return str(Path(path).absolute()) if Path(path).exists() else path
+    return str(Path(path).absolute()) if path not in NAMES and Path(path).exists() else path
 
 
 def _new_folder(out: Path | None, name: str) -> Path:

@@ -16,6 +16,7 @@ from npconv.weights.sources import check_numbers, load_state_dict
 
 LARGEST_HEADER = 1 << 24  # bytes, of JSON that describes a hundred thousand arrays
 NUMPY_DTYPES = "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"
+RUN_WEIGHTS = "weights.safetensors"  # what `npconv train` calls the weights in a run's folder
 _MISSING = "weights are safetensors files, got no such package: pip install 'npconv[train]'"
 
 
@@ -69,7 +70,7 @@ def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str
     ----------
     model : layer
     path : path
-        A file that `save` wrote or, where `source` is given, one with the arrays of another package's model. Such packages
+        A file that `save` wrote, or the folder of a run of `npconv train`; or, where `source` is given, one with the arrays of another package's model. Such packages
         write it by ``safetensors.torch.save_file(model.state_dict(), path)``.
     source : str or mapping, optional
         Whose names the file has: one of `SOURCES`, or names there by names here, see `load_state_dict`. Not needed for names
@@ -172,7 +173,7 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         from safetensors import SafetensorError, safe_open
     except ImportError:
         raise ImportError(_MISSING) from None
-    path = Path(path)
+    path = file_of(path)
     if not path.is_file():
         raise ValueError(f"the weights must be a file that exists, got {path}")
     try:
@@ -195,6 +196,16 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         raise ValueError(str(error)) from None
     except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"the weights file must be a whole safetensors file, got {path} ({error})") from None
+
+
+def file_of(path: str | PathLike[str]) -> Path:
+    """`path` itself, or where it is a folder the weights of a run in it.
+
+    >>> file_of("weights.safetensors").name
+    'weights.safetensors'
+    """
+    path = Path(path)
+    return path / RUN_WEIGHTS if path.is_dir() else path
 
 
 class _KindError(Exception):

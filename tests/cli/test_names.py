@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from commands import call
 
-from npconv.cli.names import one_of
+from npconv.geometry import one_of
 
 
 def test_nothing_is_suggested_where_nothing_is_near() -> None:

@@ -27,6 +27,7 @@ def test_a_sweep_finds_the_rate_that_does_not_diverge(data: Path, tmp_path: Path
     assert "2 of 2 diverged" in row
     assert row.split()[-1] == "0.1"
 
+    assert json.loads(call(*words, "--json")[1]) == rows
     before = {path: path.stat().st_mtime_ns for path in out.glob("*seed*/weights.safetensors")}
     assert call(*words)[:2] == (0, stdout)  # what is there is not made again
     assert {path: path.stat().st_mtime_ns for path in out.glob("*seed*/weights.safetensors")} == before
@@ -38,7 +39,7 @@ def test_a_sweep_finds_the_rate_that_does_not_diverge(data: Path, tmp_path: Path
         (["--rates", "fast"], "--rates must be numbers with commas between, got 'fast'"),
         (["--rates", "0"], "--rates must be finite and above 0"),
         (["--seeds", 0], "--seeds must be at least 1, got --seeds=0"),
-        (["--models", "resnt"], "did you mean resnet?"),
+        (["--models", "resnt"], "did you mean resnet"),
     ],
 )
 def test_what_is_no_sweep(words: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,15 @@ def test_weights_of_other_classes(data: Path, tmp_path: Path) -> None:
 def test_options_of_the_network(data: Path, tmp_path: Path) -> None:
     assert run("--data", data, "--model", "octave", "-O", "alpha=0.5", "--epochs", 1, "--out", tmp_path / "o")[0] == 0
     assert json.loads((tmp_path / "o" / "summary.json").read_text())["architecture"]["alpha"] == 0.5
-    refused("--option must be one of octave's, got beta", "--data", data, "--model", "octave", "-O", "beta=0.5")
+    refused(
+        "--option must be one of num_classes, in_channels, alpha, stem_stride, got 'beta'",
+        "--data",
+        data,
+        "--model",
+        "octave",
+        "-O",
+        "beta=0.5",
+    )
 
 
 def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

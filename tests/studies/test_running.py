@@ -50,7 +50,7 @@ def test_after_each_step_something_may_be_done() -> None:
 
 
 def outcome(label: str, *accuracies: float) -> Outcome:
-    return Outcome(Variant(label, "s", 0, lambda *_: Sequential()), 100, 10, accuracies)
+    return Outcome(Variant(label, {"s": 0}, lambda *_: Sequential()), 100, 10, accuracies)
 
 
 @pytest.mark.parametrize(

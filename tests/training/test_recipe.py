@@ -58,7 +58,7 @@ def test_a_wrong_file(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"model": "resnt"}, r"--model must be one of .*, got 'resnt'; did you mean resnet\?"),
+        ({"model": "resnt"}, r"--model must be one of .*, got 'resnt'; did you mean resnet "),
         ({"optimizer": "sgdd"}, r"--optimizer must be one of sgd, adam, adamw, got 'sgdd'; did you mean sgd\?"),
         ({"schedule": "cosinus"}, "did you mean cosine"),
         ({"no_decay": "all"}, "--no-decay must be one of nothing, vectors, depthwise, got 'all'"),
