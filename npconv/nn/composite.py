@@ -31,10 +31,11 @@ class Composite(Layer):
     def layer_at(self, path: str) -> Layer:
         """The layer at a dotted path of names; KeyError, with the nearest ones, where there is none."""
         layer: Layer = self
-        for name in path.split("."):
+        names = path.split(".")
+        for depth, name in enumerate(names):
             children = layer.children()
             if name not in children:
-                raise KeyError(_no_such(name, path, layer))
+                raise KeyError(_no_such(name, ".".join(names[:depth]), layer))
             layer = children[name]
         return layer
 
@@ -57,7 +58,7 @@ class Composite(Layer):
         parent_path, _, name = path.rpartition(".")
         parent = self.layer_at(parent_path) if parent_path else self
         if name not in parent.children():
-            raise KeyError(_no_such(name, path, parent))
+            raise KeyError(_no_such(name, parent_path, parent))
         if not isinstance(layer, Layer):
             raise TypeError(f"layer must be a Layer, got {shown(layer)}")
         inside = {id(one) for _, one in self.named_layers()}
@@ -104,10 +105,10 @@ class Composite(Layer):
         return self
 
 
-def _no_such(name: str, path: str, layer: Layer) -> str:
+def _no_such(name: str, parent: str, layer: Layer) -> str:
     children = list(layer.children())
     near = difflib.get_close_matches(name, children, 1)
-    where = "" if name == path else f" in {path.rpartition('.')[0]}"
+    where = f" in {parent}" if parent else ""
     hint = f", did you mean {near[0]!r}?" if near else f", which has {_listed(children)}"
     return f"there is no layer {name!r}{where}{hint}"
 

@@ -21,7 +21,7 @@ from npconv import files, weights
 from npconv.geometry import Array, integer, shown
 from npconv.nn import Layer
 from npconv.optim import Average, Optimizer
-from npconv.training.loop import Epoch, Progress, checked_epoch
+from npconv.training.progress import Epoch, Progress, checked_epoch
 
 FORMAT = 1
 ASIDE = ".writing-"

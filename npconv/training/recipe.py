@@ -17,7 +17,7 @@ from npconv.data.augmentation import AUGMENTATIONS
 from npconv.geometry import Array, fraction, integer, nearest, one_of, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
-from npconv.training.loop import Plan
+from npconv.training.progress import Plan
 
 # The learning rate where none is given. `npconv sweep --batch 16 --epochs 4 --seeds 1` on 200 patches of 96x96 pixels of two
 # photographs: mobilenet and resnet have a validation accuracy of 1.00 at 0.05, 0.1, 0.2 and 0.4, shufflenet 1.00, 1.00, 0.95, 0.95.

@@ -13,8 +13,8 @@ from npconv import models
 from npconv.data import Part, load, load_all
 from npconv.geometry import integer, positive, shown
 from npconv.nn import Sequential
-from npconv.training.loop import Epoch, checked_epoch
 from npconv.training.options import parse_size
+from npconv.training.progress import Epoch, checked_epoch
 from npconv.training.recipe import Recipe, read_recipe
 from npconv.training.run import CONFIG, METRICS, SUMMARY
 

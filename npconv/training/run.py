@@ -21,9 +21,10 @@ from npconv.geometry import Array, one_of, positive, shown
 from npconv.optim import Average
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
-from npconv.training.loop import Batch, Epoch, Progress, best_epoch, check_batch, train
+from npconv.training.loop import check_batch, train
 from npconv.training.options import parse_options, parse_size
 from npconv.training.parallel import Processes, alone
+from npconv.training.progress import Batch, Epoch, Progress, best_epoch
 from npconv.training.recipe import Recipe, as_dtype, read_recipe, transferred
 from npconv.version import __version__
 from npconv.weights.files import RUN_WEIGHTS

@@ -178,6 +178,15 @@ def test_bad_arguments(options: dict[str, object], error: type, message: str) ->
         learn(**options)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("model", "Layer"), ("dataset", "Dataset"), ("optimizer", "Optimizer"), ("plan", "Plan")]
+)
+def test_arguments_of_another_type(name: str, kind: str) -> None:
+    given = {"model": network(), "dataset": dots(), "optimizer": optim.SGD(0.1), "plan": Plan(1, 8)} | {name: "a.npz"}
+    with pytest.raises(TypeError, match=f"{name} must be of the type {kind}, got 'a.npz'"):
+        train(**given, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+
+
 def test_bad_evaluations() -> None:
     images, labels = dots().test
     with pytest.raises(ValueError, match=r"labels must have the shape \(12,\)"):
