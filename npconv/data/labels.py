@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npconv.geometry import Array
-
-MOST_NAMES = 20  # in a message
+from npconv.geometry import Array, some
 
 
 def numbered(
@@ -156,6 +154,5 @@ def renumbered(labels: Array, count: int, names: Sequence[str], class_names: Seq
     places = {name: place for place, name in enumerate(class_names)}
     unknown = next((name for name in np.array(names)[np.unique(numbers)] if name not in places), None)
     if unknown is not None:
-        known = ", ".join(class_names[:MOST_NAMES]) + (", ..." if len(class_names) > MOST_NAMES else "")
-        raise ValueError(f"classes must be among {known}, got {str(unknown)!r}")
+        raise ValueError(f"classes must be among {some(class_names)}, got {str(unknown)!r}")
     return np.array([places.get(name, -1) for name in names], np.int64)[numbers]

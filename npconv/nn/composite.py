@@ -7,11 +7,9 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
-from npconv.geometry import shown
+from npconv.geometry import shown, some
 from npconv.nn.freezing import FROZEN, is_frozen
 from npconv.nn.layer import AnyLayer, Layer
-
-_SHOWN = 12  # names in a message
 
 
 class Composite(Layer):
@@ -94,7 +92,7 @@ class Composite(Layer):
         for pattern in patterns:
             matched = [path for path in named if fnmatch.fnmatchcase(path, pattern)]
             if not matched:
-                raise ValueError(f"a pattern must match a layer, got {pattern!r} for {_listed(list(named))}")
+                raise ValueError(f"a pattern must match a layer, got {pattern!r} for {some(named)}")
             for path in matched:
                 found |= {inner: one for inner, one in named.items() if f"{inner}.".startswith(f"{path}.")}
         return list(found.values())
@@ -109,13 +107,8 @@ def _no_such(name: str, parent: str, layer: Layer) -> str:
     children = list(layer.children())
     near = difflib.get_close_matches(name, children, 1)
     where = f" in {parent}" if parent else ""
-    hint = f", did you mean {near[0]!r}?" if near else f", which has {_listed(children)}"
+    hint = f", did you mean {near[0]!r}?" if near else f", which has {some(children)}"
     return f"there is no layer {name!r}{where}{hint}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "none"
 
 
 ERRORS = ValueError, TypeError, RuntimeError  # which say where they arose

@@ -178,8 +178,13 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         raise ValueError(f"the weights must be a file that exists, got {path}")
     try:
         with path.open("rb") as start:
-            header = int.from_bytes(start.read(8), "little")
+            first = start.read(8)
+        header = int.from_bytes(first, "little")
         if header > LARGEST_HEADER:
+            if first.startswith((b"PK", b"\x80")):  # a zip as torch.save makes it, or a pickle
+                raise OSError(
+                    "torch.save writes pickles, which can run code; safetensors.torch.save_file(model.state_dict(), path) does not"
+                )
             raise OSError(f"its header must have at most {LARGEST_HEADER} bytes, got {header}")
         with safe_open(path, framework="numpy") as file:  # it has found that the arrays lie inside the file
             about, found = file.metadata() or {}, {}
