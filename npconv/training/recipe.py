@@ -125,6 +125,8 @@ class Recipe:
         integer("--seed", self.seed, minimum=0)
         fraction("--warmup", self.warmup, below_one=True)
         fraction("--momentum", self.momentum, below_one=True)
+        if self.optimizer != "sgd" and self.momentum != Recipe.momentum:
+            raise ValueError(f"--momentum must come with --optimizer sgd, got --optimizer {self.optimizer}")
         fraction("--label-smoothing", self.label_smoothing)
         if self.early_stop is not None:
             integer("--early-stop", self.early_stop, minimum=1)
