@@ -193,7 +193,7 @@ def from_source(source: Source, *, seed: int) -> Dataset:
     labels = dict(zip(pixels, numbers, strict=True))
     shares = {"validation": VALIDATION, "test": TEST}
     index = _split(
-        labels["train"], len(class_names), {name: share for name, share in shares.items() if name not in pixels}, rng
+        labels["train"], class_names, {name: share for name, share in shares.items() if name not in pixels}, rng
     )
     mean, std = _moments(train, index["train"])
     if not std.all():
@@ -229,17 +229,20 @@ def checked(images: Array) -> Array:
     return images
 
 
-def _split(labels: Array, classes: int, shares: dict[str, float], rng: np.random.Generator) -> dict[str, Array]:
+def _split(
+    labels: Array, class_names: Sequence[str], shares: dict[str, float], rng: np.random.Generator
+) -> dict[str, Array]:
     """The indices of the training images and of each part with one of `shares`, in the order of the data.
 
     Every class is in each part.
     """
+    classes = len(class_names)
     sizes = np.bincount(labels, minlength=classes)
     least = 1 + len(shares)
     if classes < 2 or sizes.min() < least:
         raise ValueError(
             f"labels must be of at least 2 classes, each with at least {least} images, "
-            f"got {sizes.min()} images of class {sizes.argmin()} in {classes} classes"
+            f"got {sizes.min()} images of class {class_names[sizes.argmin()]} in {classes} classes"
         )
     parts: dict[str, list[Array]] = {"train": [], **{name: [] for name in shares}}
     for label in range(classes):

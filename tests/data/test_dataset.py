@@ -136,6 +136,11 @@ NAN[3, 2, 1] = np.nan
             r"class numbers 0 to K - 1, got 0 to 4 in 3 classes: np.unique\(labels",
         ),
         ({"images": images(4, 4), "labels": LABELS * 0}, ValueError, "at least 2 classes"),
+        (
+            {"images": images(4, 4), "labels": np.array(["cat"] * 28 + ["eel"] * 2)},
+            ValueError,
+            "at least 3 images, got 2 images of class eel in 2 classes",
+        ),
         ({"images": images(4, 4)[:0], "labels": LABELS[:0]}, ValueError, "images must hold at least one image"),
     ],
 )
