@@ -242,7 +242,7 @@ def _split(
     if classes < 2 or sizes.min() < least:
         raise ValueError(
             f"labels must be of at least 2 classes, each with at least {least} images, "
-            f"got {sizes.min()} images of class {class_names[sizes.argmin()]} in {classes} classes"
+            f"got {sizes.min()} images of class {class_names[int(sizes.argmin())]} in {classes} classes"
         )
     parts: dict[str, list[Array]] = {"train": [], **{name: [] for name in shares}}
     for label in range(classes):

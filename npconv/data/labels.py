@@ -97,12 +97,12 @@ def _counted(parts: list[Array], class_names: tuple[str, ...]) -> tuple[list[Arr
                 f"labels must be 0 to {len(class_names) - 1}, one for each class name, got {low} to {high}"
             )
         return parts, class_names
-    if low == 1 and high == len(np.unique(whole)):  # counted from 1
+    classes = len(np.unique(whole))
+    if low == 1 and high == classes:  # counted from 1
         return [part - 1 for part in parts], tuple(map(str, range(1, high + 1)))
-    found = np.unique(whole)
-    if low < 0 or high + 1 != len(found):
+    if low < 0 or high + 1 != classes:
         raise ValueError(
-            f"labels must be class numbers 0 to K - 1, got {low} to {high} in {len(found)} classes: "
+            f"labels must be class numbers 0 to K - 1, got {low} to {high} in {classes} classes: "
             "np.unique(labels, return_inverse=True)[1] renumbers them"
         )
     return parts, tuple(map(str, range(high + 1)))
