@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import shlex
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from npconv.data.augmentation import AUGMENTATIONS
 from npconv.geometry import Array, fraction, integer, nearest, one_of, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
+from npconv.training.options import parse_options, parse_size
 from npconv.training.progress import Plan
 
 # The learning rate where none is given. `npconv sweep --batch 16 --epochs 4 --seeds 1` on 200 patches of 96x96 pixels of two
@@ -113,6 +115,11 @@ class Recipe:
         full = {make.__name__: name for name, make in MODELS.items()}
         model = full.get(self.model, self.model)
         one_of("--model", model, (*MODELS, *(name for name in NETWORKS if name not in MODELS)), listed=MODELS)
+        known = inspect.signature((NETWORKS | MODELS)[model]).parameters
+        for name in parse_options(self.option):
+            one_of("--option", name, [one for one in known if one not in ("rng", "dtype")])
+        if self.size is not None:
+            parse_size(self.size)
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),

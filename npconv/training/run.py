@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 import platform
@@ -17,7 +16,7 @@ import numpy as np
 from npconv import costs, files, models, weights
 from npconv.data import batch_count, load
 from npconv.data.loading import NAMES
-from npconv.geometry import Array, one_of, positive, shown
+from npconv.geometry import Array, positive, shown
 from npconv.optim import Average
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
@@ -119,30 +118,14 @@ class Run:
         self.recipe = recipe = recipe.checked()
         self.processes = processes or alone()
         self.writes = self.processes.rank == 0
-        options = parse_options(recipe.option)
         size = None if recipe.size is None else parse_size(recipe.size)
         self.dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
         kept = {name: _whole_path(value) for name in PATHS if (value := getattr(recipe, name)) is not None}
         self.recipe = recipe.changed(kept)
         rng = np.random.default_rng(recipe.seed)
-        image = self.image = self.dataset.train.images.shape[1:]
-        self.architecture = {"num_classes": self.dataset.classes, "in_channels": image[0]}
-        if recipe.model in models.MODELS:
-            self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
-        self.architecture |= options
-        make = (models.NETWORKS | models.MODELS)[recipe.model]
-        known = [name for name in inspect.signature(make).parameters if name not in ("rng", "dtype")]
-        for name in options:
-            one_of("--option", name, known)
-        self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
-        self.new_head: list[str] = []
-        if recipe.weights is not None:
-            arrays = weights.read(recipe.weights)[1]
-            state, self.new_head = transferred(self.network.state(), arrays, recipe.weights)
-            self.network.load_state(state)
-        if recipe.freeze:
-            self.network.freeze(*recipe.freeze)
-        self.macs = costs.count(self.network, (1, *image)).macs
+        self.image = self.dataset.train.images.shape[1:]
+        self._make_network(recipe, rng)
+        self.macs = costs.count(self.network, (1, *self.image)).macs
         try:
             check_batch(self.network, self.dataset, recipe.batch, self.processes)
         except ValueError as error:
@@ -154,6 +137,23 @@ class Run:
         self.test_accuracy: float | None = None
         self.started = self.saved = time.perf_counter()
         self.before = 0.0  # seconds of earlier parts of the run
+
+    def _make_network(self, recipe: Recipe, rng: np.random.Generator) -> None:
+        """The network for these images, with new weights or those of a file, and frozen where it is to be."""
+        image = self.image
+        self.architecture = {"num_classes": self.dataset.classes, "in_channels": image[0]}
+        if recipe.model in models.MODELS:
+            self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
+        self.architecture |= parse_options(recipe.option)
+        make = (models.NETWORKS | models.MODELS)[recipe.model]
+        self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
+        self.new_head: list[str] = []
+        if recipe.weights is not None:
+            arrays = weights.read(recipe.weights)[1]
+            state, self.new_head = transferred(self.network.state(), arrays, recipe.weights)
+            self.network.load_state(state)
+        if recipe.freeze:
+            self.network.freeze(*recipe.freeze)
 
     def _meet(self) -> None:
         """Wait until all processes are here."""
