@@ -15,6 +15,7 @@ import numpy as np
 from npconv import backends, optim
 from npconv.data import Augmentation, parse_augmentation
 from npconv.data.augmentation import AUGMENTATIONS
+from npconv.data.loading import NAMES
 from npconv.geometry import Array, fraction, integer, nearest, one_of, positive
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
@@ -188,6 +189,12 @@ class Recipe:
         if self.optimizer == "sgd":
             return optim.SGD(schedule, momentum=self.momentum, nesterov=self.momentum > 0, **shared)
         return (optim.Adam if self.optimizer == "adam" else optim.AdamW)(schedule, **shared)
+
+    def anywhere(self) -> Recipe:
+        """The recipe with paths that are whole, where they are paths: a run goes on from anywhere."""
+        given = {name: getattr(self, name) for name in ("data", "validation", "test", "weights")}
+        paths = {name: Path(path) for name, path in given.items() if path is not None and path not in NAMES}
+        return self.changed({name: str(path.absolute()) for name, path in paths.items() if path.exists()})
 
     def to_toml(self) -> str:
         """The recipe as `read_recipe` reads it."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from npconv import costs, files, models, weights
 from npconv.data import batch_count, load
-from npconv.data.loading import NAMES
 from npconv.geometry import Array, positive, shown
 from npconv.optim import Average
 from npconv.training import checkpoint
@@ -31,7 +30,6 @@ from npconv.weights.files import RUN_WEIGHTS
 LARGE = 32  # from so many pixels on, the first convolution halves the image
 SAVE_SECONDS = 120.0  # between checkpoints inside an epoch
 CONFIG, METRICS, SUMMARY, CHECKPOINTS = "config.toml", "metrics.jsonl", "summary.json", "checkpoints"
-PATHS = "data", "validation", "test", "weights"
 
 
 class Run:
@@ -120,8 +118,7 @@ class Run:
         self.writes = self.processes.rank == 0
         size = None if recipe.size is None else parse_size(recipe.size)
         self.dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
-        kept = {name: _whole_path(value) for name in PATHS if (value := getattr(recipe, name)) is not None}
-        self.recipe = recipe.changed(kept)
+        self.recipe = recipe.anywhere()
         rng = np.random.default_rng(recipe.seed)
         self.image = self.dataset.train.images.shape[1:]
         self._make_network(recipe, rng)
@@ -324,11 +321,6 @@ class Run:
 def _unwritable(error: OSError) -> OSError:
     """What a user is told of an error while a file of the run is written."""
     return OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})")
-
-
-def _whole_path(path: str) -> str:
-    """An absolute path, where it is one: a run goes on from anywhere."""
-    return str(Path(path).absolute()) if path not in NAMES and Path(path).exists() else path
 
 
 def _new_folder(out: Path | None, name: str) -> Path:
