@@ -149,9 +149,11 @@ def from_arrays(
     (14, 3, 6, 6)
     """
     parts = {"train": Labelled(images, labels)}
-    parts |= {
-        place: Labelled(*part) for place, part in (("validation", validation), ("test", test)) if part is not None
-    }
+    for place, part in (("validation", validation), ("test", test)):
+        if part is not None:
+            if not (isinstance(part, tuple | list) and len(part) == 2):
+                raise TypeError(f"{place} must be (images, labels), got {type(part).__name__}")
+            parts[place] = Labelled(*part)
     return from_source(Source(name, parts, tuple(class_names)), seed=seed)
 
 

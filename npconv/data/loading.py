@@ -18,7 +18,7 @@ from npconv.data.npz import read_npz
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, chunks, planar
 from npconv.data.tables import read_csv
-from npconv.geometry import Array
+from npconv.geometry import Array, IntOrPair, pair, shown
 
 NAMES: dict[str | PathLike[str], Callable[[], Source]] = {"digits": read_digits, "fashion-mnist": fashion_mnist}
 KINDS = (
@@ -33,7 +33,7 @@ def load(
     validation: str | PathLike[str] | None = None,
     test: str | PathLike[str] | None = None,
     seed: int = 0,
-    size: tuple[int, int] | None = None,
+    size: IntOrPair | None = None,
 ) -> Dataset:
     """A data set by its name, or from a file or a folder whose kind shows in its contents.
 
@@ -47,7 +47,7 @@ def load(
         Where these parts are, if not in `data`: of any of these kinds.
     seed : int
         Decides which images are split off for the parts that are nowhere.
-    size : (rows, columns), optional
+    size : int or (rows, columns), optional
         What pictures are scaled and cut to.
 
     Returns
@@ -93,7 +93,7 @@ def load_all(
     mean: Array,
     std: Array,
     white: float | None = None,
-    size: tuple[int, int] | None = None,
+    size: IntOrPair | None = None,
 ) -> Part:
     """All images of a data set, of whatever part, for a network that learned from other data.
 
@@ -107,7 +107,7 @@ def load_all(
         The network's, by which the images are normalised.
     white : float, optional
         What a white pixel was in the images that the network learned from; pictures are scaled to it.
-    size : (rows, columns), optional
+    size : int or (rows, columns), optional
         The network's, to which pictures are scaled and cut.
 
     Returns
@@ -164,7 +164,7 @@ def _whole(other: Source, class_names: Sequence[str], white: float | None, data:
     return Labelled(scaled, labels)
 
 
-def read(data: str | PathLike[str], size: tuple[int, int] | None = None, channels: int | None = None) -> Source:
+def read(data: str | PathLike[str], size: IntOrPair | None = None, channels: int | None = None) -> Source:
     """What is there by this name, or in this file or folder.
 
     Pictures get `size` and 1 or 3 `channels`, where these are given; ValueError where other images have not that size.
@@ -172,6 +172,9 @@ def read(data: str | PathLike[str], size: tuple[int, int] | None = None, channel
     >>> read("digits").parts["train"].images.shape
     (1797, 8, 8)
     """
+    if not isinstance(data, str | PathLike):
+        raise TypeError(f"the data must be a name, or the path of a file or folder, got {shown(data)}")
+    size = None if size is None else pair("size", size, minimum=1)
     source = _read_kind(data, size, channels)
     if size is not None:
         for part in source.parts.values():

@@ -42,6 +42,10 @@ class Plan(NamedTuple):
         fraction("label_smoothing", self.label_smoothing)
         if self.early_stop is not None:
             integer("early_stop", self.early_stop, minimum=1)
+        if self.augment is not None and not callable(self.augment):
+            raise TypeError(
+                f"augment must be a function of images and rng, as npconv.data.parse_augmentation makes it, got {shown(self.augment)}"
+            )
         return self
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -235,7 +236,7 @@ _HINTS = get_type_hints(Recipe, include_extras=True)
 FIELDS: dict[str, Kind] = {field.name: _kind(_HINTS[field.name], field.default) for field in dataclasses.fields(Recipe)}
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: str | PathLike[str]) -> Recipe:
     """The recipe in a TOML file: its keys are the options of `npconv train`, with - or _ between words.
 
     Parameters
@@ -262,6 +263,7 @@ def read_recipe(path: Path) -> Recipe:
     ...     read_recipe(file).epochs
     3
     """
+    path = Path(path)
     try:
         import tomllib
     except ImportError:

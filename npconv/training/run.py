@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,14 @@ class Run:
     True
     """
 
-    def __init__(self, recipe: Recipe, out: Path | None = None, *, processes: Processes | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, out: str | PathLike[str] | None = None, *, processes: Processes | None = None
+    ) -> None:
         """Make everything ready, the folder last: what is wrong is found before there is anything on disk."""
         self._prepare(recipe, processes)
         name = f"{self.recipe.model}-{self.dataset.name}-seed{self.recipe.seed}"
         try:
-            self.folder = _new_folder(out, name) if self.writes else Path(out or "runs")
+            self.folder = _new_folder(None if out is None else Path(out), name) if self.writes else Path(out or "runs")
             if self.writes:
                 files.write(self.folder / CONFIG, f"# {self.recipe.command()}\n{self.recipe.to_toml()}")
             self.save()
@@ -81,12 +84,13 @@ class Run:
             raise _unwritable(error) from None
 
     @classmethod
-    def resume(cls, folder: Path, *, processes: Processes | None = None) -> Run:
+    def resume(cls, folder: str | PathLike[str], *, processes: Processes | None = None) -> Run:
         """The run in `folder`, where its last checkpoint was.
 
         Raises ValueError where there is no run, or where its data are no longer what they were, and OSError where the folder
         can no longer be written.
         """
+        folder = Path(folder)
         if not (folder / CONFIG).is_file():
             raise ValueError(f"--resume must be the folder of a run, got {folder} without {CONFIG}")
         run = cls.__new__(cls)

@@ -15,7 +15,7 @@ import pytest
 from labelled import COLOUR, GREY, LABELS, assert_labelled, sizes
 from PIL import Image
 
-from npconv.data import load, load_all, storage
+from npconv.data import from_arrays, load, load_all, storage
 
 # --- .npz ---
 
@@ -201,6 +201,17 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
         load("mnist")
     with pytest.raises(ValueError, match=r"images must be 4x4, got 8x8 in digits: only picture files are scaled"):
         load("digits", size=(4, 4))
+
+
+def test_arguments_of_another_type(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="the data must be a name, or the path of a file or folder, got None"):
+        load(None)  # type: ignore[arg-type]
+    folder = write_folder(tmp_path / "pets")
+    with pytest.raises(TypeError, match="size must be an integer, got '12'"):
+        load(folder, size="12")  # type: ignore[arg-type]
+    assert load(folder, size=12).train.images.shape[1:] == (1, 12, 12)
+    with pytest.raises(TypeError, match=r"validation must be \(images, labels\), got ndarray"):
+        from_arrays(GREY, LABELS, validation=GREY)
 
 
 def test_names_go_before_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
