@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
 from npconv import backends, files
 from npconv.cli import pictures
 from npconv.cli.console import line_console, print_table, table_console
-from npconv.cli.errors import one_line
+from npconv.cli.errors import FAILED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
-from npconv.geometry import Array, integer
+from npconv.geometry import Array, integer, one_of
 from npconv.printable import printable
-from npconv.training import Evaluation, confusion_matrix, evaluate
+from npconv.training import Evaluation, best_epoch, confusion_matrix, evaluate
 from npconv.training.results import Results, find_runs, images_of, load_trained, read_results
 
 PARTS = "train", "validation", "test"
@@ -33,20 +33,47 @@ def runs(
         if not folder.is_dir():
             raise ValueError(f"FOLDER must be a folder that exists, got {folder}")
         files.check_target("--out", out)
-        listed = [_listed(run, folder) for run in find_runs(folder)]
-        write_json(listed, as_json, out)
-    if as_json:
-        return
+        found, wrong = find_runs(folder)
+        if not found and not wrong:
+            raise ValueError(f"FOLDER must hold a run of npconv train, got none in {printable(folder)}")
+        told = [_told(run, str(run.folder.relative_to(folder))) for run in found]
+        write_json(told, as_json, out)
+    if not as_json:
+        _print_runs(told)
+    if wrong:
+        with one_line(ValueError, status=FAILED):
+            raise ValueError("; ".join(wrong))
+
+
+def _told(run: Results, name: str) -> dict[str, Any]:
+    """A run as JSON has it; the validation accuracy is the best epoch's."""
+    best = best_epoch(run.epochs)
+    return {
+        "run": name,
+        "model": run.recipe.model,
+        "data": run.recipe.data,
+        "state": run.state,
+        "epochs": len(run.epochs),
+        "epochs_wanted": run.recipe.epochs,
+        "validation_accuracy": None if best is None else best.validation_accuracy,
+        "test_accuracy": run.summary.get("test_accuracy"),
+        "seconds": run.summary.get("seconds", sum(epoch.seconds for epoch in run.epochs)),
+        "seed": run.recipe.seed,
+        "lr": run.recipe.lr,
+    }
+
+
+def _print_runs(told: Sequence[dict[str, Any]]) -> None:
     table = Table("run", "model", "data", "state", box=None, pad_edge=False)
     for heading in ("epochs", "validation\naccuracy", "test\naccuracy", "seconds"):
         table.add_column(heading, justify="right")
-    for run in listed:
+    for run in told:
         table.add_row(
             printable(run["run"]),
             run["model"],
             printable(Path(run["data"]).name),
             run["state"],
-            f"{run['epochs']}/{run['of_epochs']}",
+            f"{run['epochs']}/{run['epochs_wanted']}",
             _number(run["validation_accuracy"]),
             _number(run["test_accuracy"]),
             f"{run['seconds']:.1f}",
@@ -54,27 +81,14 @@ def runs(
     print_table(table_console(), table, spare=("seconds", "data", "epochs", "model"))
 
 
-def _listed(run: Results, folder: Path) -> dict[str, Any]:
-    """A run as JSON has it; the validation accuracy is the best epoch's."""
-    return {
-        "run": str(run.folder.relative_to(folder)),
-        "model": run.recipe.model,
-        "data": run.recipe.data,
-        "state": run.state,
-        "epochs": len(run.epochs),
-        "of_epochs": run.recipe.epochs,
-        "validation_accuracy": max((epoch.validation_accuracy for epoch in run.epochs), default=None),
-        "test_accuracy": run.summary.get("test_accuracy"),
-        "seconds": run.summary.get("seconds", sum(epoch.seconds for epoch in run.epochs)),
-    }
-
-
 def evaluate_run(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     data: Annotated[
         str | None, typer.Option(help="Images and labels of any kind that train takes.", show_default="the run's own")
     ] = None,
-    part: Annotated[str, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.")] = "test",
+    part: Annotated[
+        str | None, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.", show_default="test")
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the confusions and the worst mistakes.")
     ] = None,
@@ -83,15 +97,17 @@ def evaluate_run(
 ) -> None:
     """Say how the best network of a run does on images, class by class."""
     with one_line(ValueError, TypeError, ImportError, OSError):
-        if part not in PARTS:
-            raise ValueError(f"--part must be one of {', '.join(PARTS)}, got {part!r}")
+        if part is not None:
+            one_of("--part", part, PARTS)
+            if data is not None:
+                raise ValueError(f"--part must not come with --data, all of which is looked at, got --part {part}")
         files.check_target("--plot", picture)
         files.check_target("--out", out)
-        images, labels, result, names = _evaluated(run, data, part)
+        images, labels, result, names = _evaluated(run, data, part or "test")
         confusion = confusion_matrix(labels, result.predictions, len(names))
         if picture is not None:
             pictures.draw_mistakes(picture, str(run), confusion, names, images, labels, result.logits)
-        classes = [_class(number, name, confusion) for number, name in enumerate(names)]
+        classes = [_class(confusion, number, name) for number, name in enumerate(names)]
         told = {"accuracy": result.accuracy, "loss": result.loss, "classes": classes, "confusion": confusion.tolist()}
         write_json(told, as_json, out)
     if as_json:
@@ -100,25 +116,20 @@ def evaluate_run(
     for heading in ("images", "right", "precision", "recall"):
         table.add_column(heading, justify="right")
     for one in classes:
-        table.add_row(
-            printable(one["class"]),
-            str(one["images"]),
-            str(one["right"]),
-            _number(one["precision"]),
-            _number(one["recall"]),
-        )
+        counts = str(one["images"]), str(one["right"])
+        table.add_row(printable(one["class"]), *counts, _number(one["precision"]), _number(one["recall"]))
     console = table_console()
     print_table(console, table, spare=("images", "right"))
     console.print(f"accuracy {result.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}), loss {result.loss:.4f}")
 
 
-def _class(number: int, name: str, confusion: Array) -> dict[str, Any]:
-    """How one class does; what is a share of no images is None."""
+def _class(confusion: Array, number: int, name: str) -> dict[str, Any]:
+    """How a network does on one class: None where a share is one of nothing."""
     right, count, taken = (
-        int(n) for n in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
+        int(part) for part in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
     )
-    precision, recall = (right / whole if whole else None for whole in (taken, count))
-    return {"class": name, "images": count, "right": right, "precision": precision, "recall": recall}
+    shares = {"precision": right / taken if taken else None, "recall": right / count if count else None}
+    return {"class": name, "images": count, "right": right, **shares}
 
 
 def plot(
@@ -154,4 +165,4 @@ def _evaluated(folder: Path, data: str | None, part: str) -> tuple[Array, Array,
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else f"{value:.4f}"
+    return "" if value is None else f"{value:.4f}"

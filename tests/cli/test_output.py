@@ -9,6 +9,7 @@ import typer
 from commands import call
 
 from npconv.cli.app import app
+from npconv.training import Recipe
 
 COMMANDS = [
     ["summary", "tiny_mobilenet"],
@@ -51,6 +52,10 @@ def _numpy(monkeypatch):
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
 def test_json_and_out(words, tmp_path):
     file = tmp_path / "told.json"
+    if words[0] == "runs":
+        words = ["runs", str(tmp_path)]
+        (tmp_path / "config.toml").write_text(Recipe().to_toml(), encoding="utf-8")
+        (tmp_path / "metrics.jsonl").touch()
     code, text, stderr = call(*words, "-o", file)
     assert (code, stderr) == (0, "")
     assert not text.startswith(("{", "["))
