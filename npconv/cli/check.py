@@ -23,7 +23,7 @@ from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import integer, positive
 
-if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
+if TYPE_CHECKING:  # they load half of npconv, which no other command needs
     from npconv.check import Report
     from npconv.check.isolation import Description, Isolated
 
@@ -50,6 +50,12 @@ def check(
     as_json: AsJson = False,
     out: OutFile = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge what a program wrote for the files of npconv cases.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Print a function of --op to fill in: numpy, torch, jax or c.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
 ) -> None:
     """Check other implementations of the operators against npconv, each in a process of its own.
@@ -60,11 +66,30 @@ def check(
     suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
     those that a result can be relied on for.
 
-    The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
+    A function of yours is called as that of npconv, forward(x, w, b, stride=..., ...) and backward(dy, x, w, b, ...), on NumPy
+    arrays. It is asked only for what it has parameters for; padding comes as ((top, bottom), (left, right)) unless its default
+    is a word; what raises NotImplementedError is declined. --template prints one to fill in.
+
+    What was examined is said with each verdict, by feature and level; the page has it as a table.
+
+    The exit status is 0 where all is equal, 1 where anything differs or nothing could be examined of an operator, and 2 where the
+    command cannot be carried out.
     """
     console = table_console(quiet=as_json)
     if list_:
         _print_adapters(console)
+        return
+    if template is not None:
+        with _bad_usage():
+            from npconv.check.templates import template as filled_in
+
+            print(filled_in(template, (op or ["conv2d"])[0]))
+        return
+    if results is not None:
+        with _bad_usage():
+            if subjects:
+                raise ValueError(f"--results goes without SUBJECT, got {subjects[0]}")
+            _judge_files(console, results, as_json, out, html)
         return
     with contextlib.ExitStack() as stack:
         with _bad_usage():
@@ -95,6 +120,22 @@ def check(
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):
+        raise typer.Exit(FAILED)
+
+
+def _judge_files(console: Console, folder: Path, as_json: bool, out: Path | None, html: Path | None) -> None:
+    """Print the report on golden files, and end as the verdict says."""
+    from npconv.check.golden import judge
+    from npconv.check.html import page
+
+    files.check_target("--out", out)
+    files.check_target("--html", html)
+    report = judge(folder)
+    console.print(str(report), soft_wrap=True, markup=False, highlight=False)
+    write_json(json.loads(report.to_json()), as_json, out)
+    if html is not None:
+        files.write(html, page([report]))
+    if not report.ok:
         raise typer.Exit(FAILED)
 
 
@@ -194,8 +235,12 @@ class Checking:
         if reports:
             self.console.print(table)
         for report in reports:
+            if report.coverage is not None:
+                self._line(
+                    f"{report.op} {report.verdict} in {report.coverage.cases} cases; {report.coverage.sentence()}"
+                )
             for message, count in report.unsupported.items():
-                self._line(f"{report.op} unsupported, {count} times: {message}")
+                self._line(f"{report.op} declined, {count} times: {message}")
         for report in reports:
             if report.arithmetic is not None:
                 self._line(f"{report.op} arithmetic: {report.arithmetic}")
@@ -205,6 +250,8 @@ class Checking:
                 f"{failure.case.op} {failure.direction}, {failure.mode}, {failure.kind}: {failure.message}", "red"
             )
             self._line(f"in {failure.occurrences} cases, such as {failure.case}")
+            for other in failure.also:
+                self._line(f"it also shows {other}")
             self._line(failure.reproduction.rstrip())
         for op in self._ops:
             if op not in told.directions:
@@ -216,11 +263,12 @@ class Checking:
 
     def conclude(self) -> None:
         """Say in a line how it went."""
-        different = [f"{report.subject} {report.op}" for report in self.reports if not report.ok]
+        cases, found = sum(report.cases for report in self.reports), []
+        for verdict in ("different", "nothing examined"):
+            named = [f"{report.subject} {report.op}" for report in self.reports if report.verdict == verdict]
+            found += [f"{verdict}: {', '.join(named)}"] if named else []
         ended = "interrupted; " if self.interrupted else ""
-        cases = sum(report.cases for report in self.reports)
-        found = f"different: {', '.join(different)}" if different else "nothing differs"
-        self._line(f"{ended}{cases} cases, {found}")
+        self._line(f"{ended}{cases} cases, {'; '.join(found) or 'nothing differs'}")
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for other programs."""
@@ -228,7 +276,7 @@ class Checking:
             "npconv": __version__,
             **self.settings,
             "interrupted": self.interrupted,
-            "ok": all(report.ok for report in self.reports),
+            "ok": not self.interrupted and bool(self.reports) and all(report.ok for report in self.reports),
             "subjects": [
                 {
                     "name": told.name,

@@ -54,14 +54,17 @@ class Exact(NamedTuple):
     name : str
     value, magnitude : arrays of one shape
         float64: the result, and the same sums made of the absolute values of their terms.
-    terms : int
-        How many roundings a term goes through.
+    terms : int or array
+        How many roundings a term goes through; one number, or one for each element: a product with 0 rounds nothing.
+    other : array, optional
+        Where it is given, its elements are as right as those of `value`.
     """
 
     name: str
     value: Array
     magnitude: Array
-    terms: int
+    terms: int | Array
+    other: Array | None = None
 
     def bound(self, dtype: DTypeLike) -> Array:
         """How far a result in `dtype` may be from `value`: infinitely far where there are 1/u terms or more."""
@@ -73,11 +76,18 @@ class Exact(NamedTuple):
 
     def _bound(self, dtype: DTypeLike, factor: Callable[[int, float], float]) -> Array:
         roundoff = unit_roundoff(dtype)
-        if self.terms * roundoff >= 1:
-            return np.full(self.value.shape, np.inf)
-        relative = factor(self.terms, roundoff) + factor(self.terms, unit_roundoff(np.float64))
+
+        def relative(terms: int) -> float:
+            return (
+                factor(terms, roundoff) + factor(terms, unit_roundoff(np.float64)) if terms * roundoff < 1 else np.inf
+            )
+
+        counts, place = np.unique(self.terms, return_inverse=True)
+        of_each = np.array([relative(int(terms)) for terms in counts])[place].reshape(np.shape(self.terms))
         underflow = self.terms * float(np.finfo(np.dtype(dtype)).smallest_subnormal)
-        return relative * self.magnitude + underflow
+        with np.errstate(invalid="ignore"):  # 0 of infinitely many
+            bound = of_each * self.magnitude
+        return np.broadcast_to(np.where(np.isinf(of_each), np.inf, bound) + underflow, self.value.shape)
 
 
 def exact_forward(problem: Problem) -> list[Exact]:
@@ -111,6 +121,8 @@ def exact_forward(problem: Problem) -> list[Exact]:
     else:
         magnitudes = wide.map(_absolute).forward()
         terms = _TERMS[problem.op](wide, [y.shape for _, y in values])[0]
+        if _is_sparse(wide):
+            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).forward()))
     return _rows(values, magnitudes, terms)
 
 
@@ -149,10 +161,33 @@ def exact_backward(problem: Problem, dy: Tree) -> list[Exact]:
         chooses = problem.op in ("max_pool2d", "relu", "relu6")  # whose gradient follows the signs of x
         magnitudes = (wide if chooses else wide.map(_absolute)).backward(map_arrays(_absolute, dy))
         terms = _TERMS[problem.op](wide, [array.shape for _, array in named_arrays(dy)])[1]
+        if _is_sparse(wide, dy):
+            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).backward(map_arrays(_present, dy))))
     return _rows(values, magnitudes, terms)
 
 
-def _rows(values: list[tuple[str, Array]], magnitudes: Tree, terms: Sequence[int]) -> list[Exact]:
+SPARSE = 0.25  # of the numbers of an array are not 0, or fewer: then it pays to count products element by element
+_COUNTED = ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear")
+
+
+def _is_sparse(problem: Problem, dy: Tree = None) -> bool:
+    arrays = [array for array in (*problem.args, dy) if array is not None]
+    return problem.op in _COUNTED and any(
+        array.size and np.count_nonzero(array) <= SPARSE * array.size for array in arrays
+    )
+
+
+def _at_most(terms: Sequence[int], counts: Tree) -> list[Array]:
+    """The terms of each element: those that are not 0, of which there are `counts`."""
+    arrays = (count for _, count in named_arrays(counts))
+    return [np.minimum(most, count).astype(np.int64) for most, count in zip(terms, arrays, strict=True)]
+
+
+def _present(array: Array) -> Array:
+    return (array != 0).astype(np.float64)
+
+
+def _rows(values: list[tuple[str, Array]], magnitudes: Tree, terms: Sequence[int | Array]) -> list[Exact]:
     rows = zip(values, named_arrays(magnitudes), terms, strict=True)
     return [Exact(name, value, magnitude, count) for (name, value), (_, magnitude), count in rows]
 

@@ -35,6 +35,10 @@ def raising(*args, **options):
     raise RuntimeError("out of paper\nand of ink")
 
 
+def declining(*args, **options):
+    raise NotImplementedError("not on this machine")
+
+
 def exiting(*args, **options):
     os._exit(7)
 
@@ -64,6 +68,10 @@ def in_place(x, *args, **options):
     y = right(x, *args, **options)
     x *= 2
     return y
+
+
+def strides_of(x, w):
+    return np.array([*x.strides, x.flags.writeable, x.flags.aligned])
 
 
 def strange(*args, **options):
