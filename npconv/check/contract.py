@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from npconv import ops
 from npconv.check.adapters.definitions import arguments
+from npconv.check.arrays import device_of, library_of
 from npconv.check.case import Case
 from npconv.geometry import explicit_padding, pair
 
@@ -35,11 +36,15 @@ class Contract(NamedTuple):
         The names of its other parameters; None for any.
     words : bool
         Whether padding may be a word.
+    library, device : str or None
+        Whose arrays it asks for, and where; None for NumPy's. See `npconv.check.arrays`.
     """
 
     arrays: int | None = None
     options: tuple[str, ...] | None = None
     words: bool = True
+    library: str | None = None
+    device: str | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any], op: str, direction: str) -> Contract:
@@ -59,7 +64,9 @@ class Contract(NamedTuple):
         positional = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
         options = _options(op)
         arrays = None if inspect.Parameter.VAR_POSITIONAL in kinds else sum(name not in options for name in positional)
-        return cls(arrays, None if inspect.Parameter.VAR_KEYWORD in kinds else tuple(named), words)
+        known_options = None if inspect.Parameter.VAR_KEYWORD in kinds else tuple(named)
+        library = library_of(function)
+        return cls(arrays, known_options, words, library, device_of(library))
 
     def lacks(self, op: str) -> frozenset[str]:
         """The features of `op` that it has no parameter for: not asked."""

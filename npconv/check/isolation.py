@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.check.adapters import ADAPTERS, Unsupported, load
+from npconv.check.adapters import Unsupported, known, load
+from npconv.check.arrays import library_of, use_device
 from npconv.check.contract import Contract
 from npconv.check.hard import OPERATORS
 from npconv.check.memory import Packed
@@ -58,13 +59,15 @@ class Isolated:
     Parameters
     ----------
     name : str
-        One of `npconv.check.adapters.ADAPTERS`, or "module:function", which is looked for in the current folder too.
+        One of `npconv.check.adapters.known`, or "module:function", which is looked for in the current folder too.
     op : str, optional
         The operator that a user's function is; it is called as npconv's own is. Adapters know theirs.
     backward : str, optional
         "module:function" of its gradients, called as npconv's own backward is.
     timeout : float
         Seconds that a call may take. Importing the framework or the user's module does not count.
+    device : str, optional
+        Where an adapter computes, or where a function that asks for another library's arrays gets them: "cuda:0".
 
     Raises
     ------
@@ -72,11 +75,19 @@ class Isolated:
         `name` is neither, or `op` and `backward` do not fit to what it is.
     """
 
-    def __init__(self, name: str, *, op: str | None = None, backward: str | None = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        op: str | None = None,
+        backward: str | None = None,
+        timeout: float = 30.0,
+        device: str | None = None,
+    ) -> None:
         self.is_adapter = ":" not in name
         if self.is_adapter:
-            if name not in ADAPTERS:
-                raise ValueError(f"a subject must be one of {', '.join(ADAPTERS)}, or module:function, got {name!r}")
+            if name not in known():
+                raise ValueError(f"a subject must be one of {', '.join(known())}, or module:function, got {name!r}")
             if backward is not None:
                 raise ValueError(f"backward goes with a function of yours, got {backward!r} for {name}")
         else:
@@ -86,7 +97,7 @@ class Isolated:
                 if not all(function.partition(":")):
                     raise ValueError(f"a function is named as module:function, got {function!r}")
         self.name = name
-        self._op = op
+        self._op, self._device = op, device
         self._functions = {"forward": name, "backward": name if self.is_adapter else backward}
         self._worker = Worker(timeout=timeout)
         self._description: Description | None = None
@@ -100,7 +111,9 @@ class Isolated:
         if self._description is None:
             functions = [function for function in self._functions.values() if function is not None]
             try:
-                told = self._worker.call(f"{__name__}:described", functions, self._op, timeout=LOADING_TIMEOUT)
+                told = self._worker.call(
+                    f"{__name__}:described", functions, self._op, self._device, timeout=LOADING_TIMEOUT
+                )
             except WorkerError as error:
                 reason = str(error).partition("\n")[0]
                 raise ImportError(f"{self.name} cannot be loaded: {error.name or error.kind}: {reason}") from None
@@ -201,13 +214,14 @@ class _Caller:
 # --- in the other process ----------------------------------------------------------------------------------------
 
 
-def described(functions: list[str], op: str) -> tuple[Any, ...]:
-    """The fields of a `Description`; what they are of is imported."""
+def described(functions: list[str], op: str, device: str | None = None) -> tuple[Any, ...]:
+    """The fields of a `Description`; what they are of is imported, and told its device."""
     first = functions[0]
     if ":" in first:
         for function in functions:
             if not callable(find(function)):
                 raise TypeError(f"{function} is not callable")
+            _place(function, device)
         both = ("forward", "backward")[: len(functions)]
         contracts = {
             direction: Contract.of(find(function), op, direction)
@@ -215,10 +229,25 @@ def described(functions: list[str], op: str) -> tuple[Any, ...]:
         }
         return first, {op: both}, "", {}, (), contracts
     adapter = load(first)
+    if device is not None:
+        if not hasattr(adapter, "use_device"):
+            raise ValueError(f"--device goes with what has devices, got {device} for {first}")
+        adapter.use_device(device)
     settings = adapter.arithmetic_settings() if hasattr(adapter, "arithmetic_settings") else {}
-    threads = sorted({1, 2, _cores()}) if hasattr(adapter, "on_threads") and _cores() > 1 else ()
+    most = getattr(adapter, "most_threads", _cores)() if hasattr(adapter, "on_threads") else 1
+    threads = sorted({1, 2, most}) if most > 1 else ()
     directions = {name: adapter.DIRECTIONS[name] for name in adapter.OPERATORS}
     return adapter.NAME, directions, adapter.version(), settings, tuple(threads)
+
+
+def _place(function: str, device: str | None) -> None:
+    """Give `function` its arrays on that device."""
+    if device is None:
+        return
+    library = library_of(find(function))
+    if library is None:
+        raise ValueError(f"--device goes with a function that asks for tensors, got {device} for {function}")
+    use_device(library, device)
 
 
 def _cores() -> int:

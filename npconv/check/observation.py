@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npconv.check.arrays import adapted
 from npconv.check.memory import Packed, owner
 from npconv.geometry import Array
 from npconv.testing import Tree, map_arrays, named_arrays
@@ -49,13 +50,14 @@ def observe(
     *,
     again: bool = False,
 ) -> Observed:
-    """Call ``function(*args, **options)``; what it raises is raised here.
+    """Call ``function(*args, **options)``, on arrays of the library that it asks for; what it raises is raised here.
 
     Parameters
     ----------
     again : bool
         Whether to call it twice more: with other numbers, then with the same.
     """
+    function = adapted(function)
     if again:
         doubled = map_arrays(lambda array: np.asarray(array * AGAIN, array.dtype), args)
         repeated = map_arrays(lambda array: Packed.of(array).array(), args)  # another order may give other bits

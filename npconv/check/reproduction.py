@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npconv import ops
-from npconv.check import memory
+from npconv.check import arrays, memory
 from npconv.check.adapters.definitions import definitions
 from npconv.check.case import Case
 from npconv.check.comparison import VALUE_KINDS, Failure, origins
@@ -41,13 +41,22 @@ def imported(forward: object, backward: object) -> Source:
             for parameter in inspect.signature(getattr(ops, op)).parameters.values()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in options
         ]
-        takes = Contract.of(function, op, direction).arrays if callable(function) else None
-        if takes is not None:
-            given = given[: takes + (direction == "backward")]
-        given += [f"{key}={written(key, value)}" for key, value in options.items()]
+        contract = Contract.of(function, op, direction) if callable(function) else Contract()
+        if contract.arrays is not None:
+            given = given[: contract.arrays + (direction == "backward")]
+        helpers: list[str] = []
+        form = "{}"
+        if contract.library is not None:
+            helpers, form = arrays.source_lines(contract.library, contract.device), "given({})"
+            given = [form.format(name) for name in given]
+        for key, value in options.items():
+            text = written(key, value)
+            given.append(f"{key}={form.format(text) if isinstance(value, np.ndarray) else text}")
+        line = f"from {module} import {name.partition('.')[0]}\n"
         if not all(part.isidentifier() for part in name.split(".")):  # it can be reached by nobody else
-            return f"# checked_function is {module}.{name}\ngot = checked_function({', '.join(given)})"
-        return f"from {module} import {name.partition('.')[0]}\n\ngot = {name}({', '.join(given)})"
+            line, name = f"# checked_function is {module}.{name}", "checked_function"
+        call = f"{name}({', '.join(given)})"
+        return "\n".join([*helpers, line, f"got = taken({call})" if helpers else f"got = {call}"])
 
     return source
 

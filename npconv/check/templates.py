@@ -6,6 +6,7 @@ import inspect
 
 from npconv import ops
 from npconv.check.adapters.definitions import arguments
+from npconv.check.arrays import LIBRARIES
 from npconv.check.hard import OPERATORS
 
 KINDS = "numpy", "torch", "jax", "c"
@@ -21,12 +22,12 @@ decline. Arrays may lie in memory in any way; np.ascontiguousarray makes a copy 
 _BODIES = {
     "numpy": ("import numpy as np\n", "    raise NotImplementedError  # return y, a new array\n"),
     "torch": (
-        "import torch\n\n\ndef tensor(array):\n    return None if array is None else torch.from_numpy(array.copy())\n",
-        "    x = tensor({first})\n    raise NotImplementedError  # return y.numpy()\n",
+        "import torch\n",
+        "    raise NotImplementedError  # return y, a new tensor\n",
     ),
     "jax": (
-        "import jax.numpy as jnp\nimport numpy as np\n",
-        "    x = jnp.asarray({first})\n    raise NotImplementedError  # return np.asarray(y)\n",
+        "import jax\n",
+        "    raise NotImplementedError  # return y, a new array\n",
     ),
     "c": (
         "import ctypes\n\nimport numpy as np\n\nlibrary = ctypes.CDLL('./mine.so')\n\n\ndef pointer(array):\n"
@@ -58,7 +59,8 @@ def template(kind: str, op: str) -> str:
     given, body = ", ".join(parameters), body.format(first=names[0])
     gradients = ", ".join(f"d{name}" for name in names)
     backward = body.replace("return y, a new array", f"return {gradients}").replace("return y", f"return {gradients}")
+    asked = f'\n\n{op}.takes_arrays = {op}_backward.takes_arrays = "{kind}"\n' if kind in LIBRARIES else ""
     return (
         f"{_HEAD.format(op=op)}\n{imports}\n\ndef {op}({given}):\n{body}\n\n"
-        f"def {op}_backward(dy, {given}):\n    # one gradient for each array, None for None: {gradients}\n{backward}"
+        f"def {op}_backward(dy, {given}):\n    # one gradient for each array, None for None: {gradients}\n{backward}{asked}"
     )

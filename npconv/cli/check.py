@@ -46,10 +46,17 @@ def check(
     dtype: Annotated[str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.")] = "float32",
     modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where it computes, such as cuda:0: torch, jax, functions of tensors."),
+    ] = None,
     fingerprint: Annotated[bool, typer.Option(help="Find out which arithmetic the convolution uses.")] = True,
     as_json: AsJson = False,
     out: OutFile = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit file, for continuous integration.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Judge what a program wrote for the files of npconv cases.")
     ] = None,
@@ -89,7 +96,7 @@ def check(
         with _bad_usage():
             if subjects:
                 raise ValueError(f"--results goes without SUBJECT, got {subjects[0]}")
-            _judge_files(console, results, as_json, out, html)
+            _judge_files(console, results, as_json, out, html, junit)
         return
     with contextlib.ExitStack() as stack:
         with _bad_usage():
@@ -102,8 +109,11 @@ def check(
             positive("--timeout", timeout)
             files.check_target("--out", out)
             files.check_target("--html", html)
+            files.check_target("--junit", junit)
             current_backend()  # which a word in the environment may have made impossible
-            isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
+            isolated = [
+                stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout, device)
+            ]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen}
         checking = Checking(console, isolated, op or [], settings, fingerprint=fingerprint)
         try:
@@ -117,26 +127,38 @@ def check(
             write_json(checking.as_dict(), as_json, out)
             if html is not None:
                 files.write(html, checking.as_html())
+            _write_junit(junit, checking.reports)
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):
         raise typer.Exit(FAILED)
 
 
-def _judge_files(console: Console, folder: Path, as_json: bool, out: Path | None, html: Path | None) -> None:
+def _judge_files(
+    console: Console, folder: Path, as_json: bool, out: Path | None, html: Path | None, junit: Path | None
+) -> None:
     """Print the report on golden files, and end as the verdict says."""
     from npconv.check.golden import judge
     from npconv.check.html import page
 
     files.check_target("--out", out)
     files.check_target("--html", html)
+    files.check_target("--junit", junit)
     report = judge(folder)
     console.print(str(report), soft_wrap=True, markup=False, highlight=False)
     write_json(json.loads(report.to_json()), as_json, out)
     if html is not None:
         files.write(html, page([report]))
+    _write_junit(junit, [report])
     if not report.ok:
         raise typer.Exit(FAILED)
+
+
+def _write_junit(file: Path | None, reports: Sequence[Report]) -> None:
+    if file is not None:
+        from npconv.check.junit import junit
+
+        files.write(file, junit(reports))
 
 
 class Checking:
@@ -302,14 +324,16 @@ class Checking:
         return page(self.reports, notes=notes)
 
 
-def _isolated(subjects: list[str], ops: list[str], backward: str | None, timeout: float) -> Iterator[Isolated]:
+def _isolated(
+    subjects: list[str], ops: list[str], backward: str | None, timeout: float, device: str | None
+) -> Iterator[Isolated]:
     """The subjects, none of them started."""
-    from npconv.check.adapters import ADAPTERS
+    from npconv.check.adapters import known
     from npconv.check.isolation import Isolated
     from npconv.testing.strategies import OPERATORS
 
     if not subjects:
-        raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(ADAPTERS)}")
+        raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(known())}")
     _one_of("--op", ops, OPERATORS)
     functions = [name for name in subjects if ":" in name]
     if functions and len(ops) != 1:
@@ -318,9 +342,9 @@ def _isolated(subjects: list[str], ops: list[str], backward: str | None, timeout
         raise ValueError(f"--backward goes with one function of yours, got {len(functions)}")
     for name in dict.fromkeys(subjects):
         if name in functions:
-            yield Isolated(name, op=ops[0], backward=backward, timeout=timeout)
+            yield Isolated(name, op=ops[0], backward=backward, timeout=timeout, device=device)
         else:
-            yield Isolated(name, timeout=timeout)
+            yield Isolated(name, timeout=timeout, device=device)
 
 
 def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -333,11 +357,11 @@ def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str
 
 def _print_adapters(console: Console) -> None:
     """Every adapter with its framework's version, or why there is none."""
-    from npconv.check.adapters import ADAPTERS
+    from npconv.check.adapters import known
     from npconv.check.isolation import Isolated
 
     table = Table("name", "framework", "version", "operators", box=None, pad_edge=False)
-    for name in ADAPTERS:
+    for name in known():
         with console.status(f"loading {name}"), Isolated(name) as subject:
             try:
                 told = subject.describe()

@@ -157,6 +157,38 @@ def test_what_cannot_be_loaded_says_so(name, message):
         subject.describe()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("npconv", "ValueError: --device goes with what has devices, got cuda:0 for npconv"),
+        (
+            "garbage:right",
+            "ValueError: --device goes with a function that asks for tensors, got cuda:0 for garbage:right",
+        ),
+    ],
+)
+def test_a_device_is_for_those_that_have_some(name, message):
+    op = "conv2d" if ":" in name else None
+    with Isolated(name, op=op, device="cuda:0") as subject, pytest.raises(ImportError, match=message):
+        subject.describe()
+
+
+def test_tensors_of_torch_in_another_process():
+    """They are made there, on the device that was said; its reproductions make them, too."""
+    pytest.importorskip("torch")
+    with Isolated("garbage:of_tensors", op="conv2d", device="cpu") as subject:
+        assert np.array_equal(subject.forward("conv2d")(X, W, None), Y)
+        report = subject.check("conv2d", cases=12, shrinking=1, modes=("exact",))
+    assert not report.ok
+    assert "torch.tensor(a, device='cpu')" in report.failures[0].reproduction
+    missing, message = (
+        Isolated("garbage:of_tensors", op="conv2d", device="nowhere"),
+        "one that torch has here, got nowhere: ",
+    )
+    with missing as subject, pytest.raises(ImportError, match=message):
+        subject.describe()
+
+
 def test_an_adapter_runs_in_another_process_and_says_what_it_cannot_do():
     with Isolated("npconv", timeout=300) as subject:  # its first call may compile
         told = subject.describe()

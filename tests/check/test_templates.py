@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from npconv import ops
+from npconv.check.arrays import library_of
 from npconv.check.hard import OPERATORS
 from npconv.check.templates import KINDS, template
 
@@ -25,6 +26,13 @@ def test_a_template_has_the_operators_parameters(op):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_python(kind):
     compile(template(kind, "conv2d"), "mine", "exec")
+
+
+def test_tensors_are_asked_for():
+    pytest.importorskip("torch")
+    namespace = {}
+    exec(compile(template("torch", "linear"), "mine", "exec"), namespace)
+    assert library_of(namespace["linear"]) == library_of(namespace["linear_backward"]) == "torch"
 
 
 def test_others_are_refused():

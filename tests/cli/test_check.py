@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import commands
 import pytest
@@ -95,10 +96,10 @@ def test_the_fingerprint_is_taken_on_several_threads(monkeypatch):
 
 
 def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
-    page, file = tmp_path / "report.html", tmp_path / "report.json"
+    page, file, tests = (tmp_path / name for name in ("report.html", "report.json", "report.xml"))
     words = ["garbage:last_row_lost", "npconv", "--op", "conv2d", "--cases", 12, "--seed", 3, "--modes", "exact"]
     words += ["--no-fingerprint", "--timeout", 300]  # npconv's first call may compile
-    code, stdout, stderr = call(*words, "--html", page, "-o", file)
+    code, stdout, stderr = call(*words, "--html", page, "-o", file, "--junit", tests)
     assert (code, stderr) == (1, "")
     assert "conv2d forward, exact, value: y[" in stdout
     assert "from garbage import last_row_lost" in stdout
@@ -115,6 +116,11 @@ def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
     assert text.startswith("<!DOCTYPE html>")
     assert "garbage:last_row_lost: <span" in text
     assert "from garbage import last_row_lost" in text
+    suites = ElementTree.parse(tests).getroot()
+    assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [
+        ("garbage:last_row_lost: conv2d", "1"),
+        (f"npconv {npconv.__version__}: conv2d", "0"),
+    ]
 
 
 @pytest.mark.slow
@@ -198,6 +204,8 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
         (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
         (["npconv", "--timeout", "0"], "--timeout must be .*0"),
+        (["npconv", "--device", "cuda:0"], "npconv cannot be loaded: ValueError: --device goes with what has devices"),
+        (["npconv", "--junit", "nowhere/r.xml"], "--junit must be a file in a folder that exists, got nowhere/r.xml"),
         (["npconv", "-o", "nowhere/r.json"], "--out must be a file in a folder that exists, got nowhere/r.json"),
     ],
 )
