@@ -31,6 +31,7 @@ from npconv.check.expected import Expected, expected
 from npconv.check.observation import Observed, observe
 from npconv.geometry import Array
 from npconv.testing import Tree, map_arrays, named_arrays
+from npconv.testing.precision import Precision
 from npconv.workers import WorkerError
 
 Function: TypeAlias = Callable[..., Tree]
@@ -46,11 +47,14 @@ class Checked(NamedTuple):
     forward, backward : function, or None
     contract : Contract
         How they are called.
+    precision : Precision, optional
+        The arithmetic that they are judged by; without one, all roundings are to the dtype of the arrays.
     """
 
     forward: Function | None
     backward: Function | None
     contract: Contract = Contract()
+    precision: Precision | None = None
 
     def questions(self, modes: Iterable[Mode]) -> list[Question]:
         """What can be asked of it in these modes: the adjoint identity only of both functions together."""
@@ -146,7 +150,7 @@ class _Answer(NamedTuple):
 
     @classmethod
     def of(cls, subject: Checked, case: Case, direction: Direction) -> _Answer:
-        right = expected(case, direction)
+        right = expected(case, direction, subject.precision)
         try:
             return cls(case, right, subject.arrays(case, direction), None)
         except (Unsupported, GarbageError) as error:

@@ -12,7 +12,8 @@ from npconv.check.case import Case
 from npconv.check.comparison import Direction
 from npconv.check.features import CHOOSING
 from npconv.geometry import Array
-from npconv.testing import Exact, exact_backward, exact_forward, map_arrays
+from npconv.testing import Exact, exact_backward, exact_forward, map_arrays, named_arrays
+from npconv.testing.precision import Precision
 from npconv.testing.rounding import INEXACT
 
 
@@ -24,14 +25,35 @@ class Expected(NamedTuple):
     judged: bool = True
 
 
-def expected(case: Case, direction: Direction) -> Expected:
-    """What `case` must give in this direction, computed in float64 by the reference."""
+def expected(case: Case, direction: Direction, precision: Precision | None = None) -> Expected:
+    """What `case` must give in this direction, computed in float64 by the reference; in a declared arithmetic, if one is given."""
     with backend("numpy"), np.errstate(all="ignore"):
         rows = _rows(case, direction) if case.is_finite else _nonfinite(case, direction)
         if rows is None:
             return Expected([], False, False)
         twin = rows if not case.exponents else _rows(case._replace(exponents={}), direction)
-        return Expected(rows, is_exact(twin, case))
+        whole = is_exact(twin, case)
+        if precision is None:
+            return Expected(rows, whole)
+        rows = [row._replace(precision=precision) for row in rows]
+        return Expected(rows, whole and _holds(precision, twin, case), _is_in_range(precision, rows, case))
+
+
+def _holds(precision: Precision, rows: Sequence[Exact], case: Case) -> bool:
+    """Whether neither the factors nor the results of whole numbers are rounded by the declared arithmetic."""
+    largest = 1 / precision.result
+    arrays = [array for _, array in named_arrays((case.args, case.dy))]
+    exact = all(row.magnitude.max(initial=0.0) * case.divisor <= largest for row in rows)
+    return exact and all(precision.holds(array) for array in arrays)
+
+
+def _is_in_range(precision: Precision, rows: Sequence[Exact], case: Case) -> bool:
+    """Whether the declared arithmetic's formats have room for all numbers: else what is right is a choice."""
+    given = case.multiplied()
+    arrays = [array for _, array in named_arrays((given.args, given.dy))] + [row.magnitude for row in rows]
+    least = 1 / precision.largest  # about the smallest normal number of a format
+    sizes = [np.abs(array[np.isfinite(array) & (array != 0)]) for array in arrays]
+    return all(least <= size.min(initial=np.inf) and size.max(initial=0.0) <= precision.largest for size in sizes)
 
 
 def _rows(case: Case, direction: Direction) -> list[Exact]:

@@ -109,6 +109,8 @@ class Report:
         That the run took.
     interrupted : bool
         Whether it was ended by Ctrl-C, so that there may be more to find.
+    declared : str or None
+        The arithmetic by which it was judged, where that is another one than `dtype`.
     """
 
     subject: str
@@ -126,6 +128,7 @@ class Report:
     arithmetic: Arithmetic | None = None
     seconds: float = 0.0
     interrupted: bool = False
+    declared: str | None = None
 
     @property
     def judged(self) -> int:
@@ -156,6 +159,7 @@ class Report:
             "subject": self.subject,
             "op": self.op,
             "dtype": self.dtype,
+            "declared": self.declared,
             "seed": self.seed,
             "modes": list(self.modes),
             "cases": self.cases,
@@ -177,9 +181,10 @@ class Report:
 
     def __str__(self) -> str:
         verdict = "DIFFERENT" if self.failures else self.verdict
+        judged = f" judged as {self.declared}" if self.declared else ""
         interrupted = " (interrupted)" if self.interrupted and self.failures else ""
         lines = [
-            f"{self.subject}: {self.op} in {self.dtype}, {self.cases} cases: {verdict}{interrupted}",
+            f"{self.subject}: {self.op} in {self.dtype}{judged}, {self.cases} cases: {verdict}{interrupted}",
             *([] if self.coverage is None else [self.coverage.sentence()]),
             *(
                 f"{row[0]:<10}{row[1]:<9}{row[2]:>7}{row[3]:>8}{row[4]:>13}{row[5]:>12}{row[6]:>10}{row[7]:>7}"

@@ -19,6 +19,7 @@ from npconv.check.reproduction import Source, imported, reproduction
 from npconv.check.shrinking import Shrinker
 from npconv.check.subject import OPERATORS as FINGERPRINTED
 from npconv.geometry import FLOAT_DTYPES, integer
+from npconv.testing.precision import precision
 
 
 def run(
@@ -35,6 +36,7 @@ def run(
     progress: Callable[[int, int], object] | None = None,
     shrinking: float = 30.0,
     arithmetic: bool = False,
+    declared: str | None = None,
 ) -> Report:
     """Check another implementation of an operator against npconv's, case by case.
 
@@ -69,6 +71,9 @@ def run(
         Seconds that may be spent on making failing cases smaller.
     arithmetic : bool
         Whether to take the `npconv.check.fingerprint` of the forward, too, where `op` is a convolution that has one.
+    declared : "float16", "bfloat16", "tf32", "float32" or "float64", optional
+        The arithmetic that the functions say they use, by whose rounding they are judged: see `npconv.testing.precision`. By
+        default all roundings are to `dtype`.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def run(
     Raises
     ------
     ValueError, TypeError
-        `op`, `modes` or `dtype` is none of the above, `cases` is below 1, both functions are missing.
+        `op`, `modes`, `dtype` or `declared` is none of the above, `cases` is below 1, both functions are missing.
     Examples
     --------
     >>> import npconv
@@ -99,7 +104,7 @@ def run(
     if np.dtype(dtype) not in FLOAT_DTYPES:
         raise TypeError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
     contract = _contract(op, forward, backward)
-    checked = Checked(forward, backward, contract)
+    checked = Checked(forward, backward, contract, precision(declared, op))
     questions = checked.questions(modes)
     recorder, shrinker, done, interrupted = Recorder(op), Shrinker(checked, questions), 0, False
     try:
@@ -133,6 +138,7 @@ def run(
         arithmetic=_arithmetic(op, forward, dtype) if arithmetic and not interrupted else None,
         seconds=time.monotonic() - started,
         interrupted=interrupted,
+        declared=declared,
     )
 
 

@@ -44,6 +44,12 @@ def check(
     cases: Annotated[int, typer.Option(help="How many problems for each operator.")] = 300,
     seed: Annotated[int, typer.Option(help="Of the random problems.")] = 0,
     dtype: Annotated[str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.")] = "float32",
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Judge by float16, bfloat16, tf32, float32 or float64.", show_default="as --dtype"
+        ),
+    ] = None,
     modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
     device: Annotated[
@@ -68,7 +74,8 @@ def check(
     """Check other implementations of the operators against npconv, each in a process of its own.
 
     exact: whole numbers, whose sums are the same in any order, must be equal. bound: real numbers may be off by what
-    rounding explains. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
+    rounding explains: that of --dtype, or of the --arithmetic that is declared, whose factors and results are rounded to its
+    format and whose sums are in float32 or better. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
 
     suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
     those that a result can be relied on for.
@@ -104,6 +111,10 @@ def check(
 
             chosen = _one_of("--modes", modes.split(","), MODES)
             _one_of("--dtype", [dtype], DTYPES)
+            if arithmetic is not None:
+                from npconv.testing.precision import PRECISIONS
+
+                _one_of("--arithmetic", [arithmetic], list(PRECISIONS))
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
@@ -114,7 +125,7 @@ def check(
             isolated = [
                 stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout, device)
             ]
-        settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen}
+        settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen, "declared": arithmetic}
         checking = Checking(console, isolated, op or [], settings, fingerprint=fingerprint)
         try:
             with _bad_usage():

@@ -353,3 +353,32 @@ def test_a_report_shows_itself_in_a_notebook():
     assert "DIFFERENT" in html
     assert html.count("<tr>") == 1 + len(report.results)
     assert html.count("<pre>") == len(report.failures) > 0
+
+
+def narrowed(array, bits):
+    mantissa, exponent = np.frexp(array)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(array.dtype)
+
+
+@pytest.mark.parametrize(("name", "bits"), [("bfloat16", 8), ("tf32", 11)])
+def test_a_declared_arithmetic_is_judged_by_its_own_rounding(name, bits):
+    """Factors of fewer bits are right where they are declared, in both directions, and wrong where they are not."""
+
+    def forward(x, w, b=None):
+        y = npconv.linear(narrowed(x, bits), narrowed(w, bits), b)
+        return narrowed(y, bits) if name == "bfloat16" else y
+
+    def backward(dy, x, w, b=None):
+        dy, x, w = (narrowed(a, bits) for a in (dy, x, w))
+        gradients = npconv.linear_backward(dy, x, w, b)
+        return tuple(narrowed(a, bits) if a is not None and name == "bfloat16" else a for a in gradients)
+
+    functions = {"forward": forward, "backward": backward, "cases": 60}
+    report = run("linear", declared=name, **functions)
+    assert report.ok, report
+    assert f"linear in float32 judged as {name}, 60 cases: equal" in str(report)
+    assert all(result.cases for result in report.results)
+    assert not run("linear", **functions).ok
+    assert not run("linear", declared=name, forward=lambda x, w, b=None: narrowed(forward(x, w, b), 5), cases=60).ok
+    with pytest.raises(ValueError, match=r"the arithmetic must be one of float16, .* got 'int8'"):
+        run("linear", declared="int8", **functions)
