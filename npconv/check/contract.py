@@ -56,7 +56,8 @@ class Contract(NamedTuple):
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
             return cls(words=_takes_words(function, None))
-        parameters = parameters[direction == "backward" :]
+        if direction == "backward" and parameters and parameters[0].kind is not parameters[0].VAR_POSITIONAL:
+            parameters = parameters[1:]  # dy
         kinds = {parameter.kind for parameter in parameters}
         padding = next((one.default for one in parameters if one.name == "padding"), None)
         words = _takes_words(function, padding)

@@ -34,7 +34,9 @@ def test_contracts_are_read_from_signatures():
     assert Contract.of(padded, "conv2d", "forward").arrays == 3
     assert Contract.of(worded, "conv2d", "forward").words
     assert Contract.of(npconv.conv2d, "conv2d", "forward").words
-    assert Contract.of(lambda *args, **options: None, "conv2d", "forward") == Contract(None, None, False)
+    for direction in ("forward", "backward"):
+        assert Contract.of(lambda *args, **options: None, "conv2d", direction) == Contract(None, None, False)
+    assert Contract.of(lambda dy, *args: None, "conv2d", "backward") == Contract(None, (), False)
     assert Contract.of(plain, "conv2d", "forward").lacks("conv2d") >= {"stride", "padding", "memory of b", "groups"}
 
 
