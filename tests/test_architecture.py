@@ -84,6 +84,7 @@ MAY_IMPORT = {
             "onnxruntime",
             "openvino",
             "pytest",
+            "safetensors",
             "scipy",
             "tensorflow",
             "tinygrad",

@@ -6,7 +6,9 @@
 The folder has a line for every problem in ``problems.txt``, all of it as JSON in ``manifest.json``, and a folder for every
 problem: ``x.npy`` and the other arguments and `dy`; ``y.npy``, ``dx.npy`` and so on, which are right; and ``y.bound.npy``, how far
 each number may be from them, 0 where sums are exact. The other program writes its own beside them, as ``y.got.npy``, or as
-``y.got.bin``: the numbers alone, in C order, in the dtype of the arguments.
+``y.got.bin``: the numbers alone, in C order, in the dtype of the arguments. As safetensors, a problem is a file with tensors of
+these names, and the results are in another, ``0001w.got.safetensors``. As ONNX, problems are in the layout of ONNX's own tests of
+backends, which runtimes can take as they are.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ from npconv.check.case import Case
 from npconv.check.comparison import DIRECTIONS, Direction, is_bounded
 from npconv.check.contract import Contract
 from npconv.check.expected import expected
+from npconv.check.golden_formats import FORMATS, Results, read_answer, save
 from npconv.check.report import Report
 from npconv.check.running import run
 from npconv.geometry import Array
-from npconv.testing import Exact, Tree, map_arrays, named_arrays
+from npconv.testing import Tree, map_arrays, named_arrays
 
 PLAIN = Contract(words=False)  # padding is written as four numbers
 MANIFEST = "manifest.json"
@@ -39,13 +42,14 @@ MANIFEST = "manifest.json"
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "required": ["npconv", "op", "dtype", "seed", "cases", "problems"],
+    "required": ["npconv", "op", "dtype", "seed", "cases", "format", "problems"],
     "properties": {
         "npconv": {"type": "string"},
         "op": {"type": "string"},
         "dtype": {"enum": ["float16", "float32", "float64"]},
         "seed": {"type": "integer", "minimum": 0},
         "cases": {"type": "integer", "minimum": 1},
+        "format": {"enum": list(FORMATS)},
         "problems": {
             "type": "array",
             "items": {
@@ -65,10 +69,12 @@ SCHEMA: dict[str, Any] = {
 """The JSON schema of ``manifest.json``, which is written beside it."""
 
 
-def write(op: str, folder: Path, *, cases: int = 100, seed: int = 0, dtype: DTypeLike = np.float32) -> int:
+def write(
+    op: str, folder: Path, *, cases: int = 100, seed: int = 0, dtype: DTypeLike = np.float32, format: str = "npy"
+) -> int:
     """Write the problems of `cases` cases of `op` into `folder`, which is made, and return how many there are.
 
-    A case makes a problem of whole numbers, whose results are exact, and one of real numbers, whose results have bounds.
+    `format` is one of `npconv.check.golden_formats.FORMATS`. A case makes a problem of whole numbers, whose results are exact, and one of real numbers, whose results have bounds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     problems, lines = [], []
@@ -79,10 +85,18 @@ def write(op: str, folder: Path, *, cases: int = 100, seed: int = 0, dtype: DTyp
                 continue
             name = f"{number:04}{suffix}"
             arrays = _arguments(one)
-            _save(folder / name, arrays, results)
+            if not save(format, folder, name, one, arrays, results):
+                continue
             problems.append(_row(name, one, arrays, results))
             lines.append(_line(name, one, arrays))
-    told = {"npconv": __version__, "op": op, "dtype": np.dtype(dtype).name, "seed": seed, "cases": cases}
+    told = {
+        "npconv": __version__,
+        "op": op,
+        "dtype": np.dtype(dtype).name,
+        "seed": seed,
+        "cases": cases,
+        "format": format,
+    }
     files.write(folder / MANIFEST, json.dumps(told | {"problems": problems}, indent=1) + "\n")
     files.write(folder / "manifest.schema.json", json.dumps(SCHEMA, indent=1) + "\n")
     files.write(folder / "problems.txt", "".join(lines))
@@ -96,9 +110,13 @@ def judge(folder: Path) -> Report:
     """
     try:
         told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        op, dtype, seed, cases = (told[name] for name in ("op", "dtype", "seed", "cases"))
+        op, dtype, seed, cases, _ = (told[name] for name in ("op", "dtype", "seed", "cases", "format"))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"--results must be a folder that npconv cases has written, got {folder}: {error}") from None
+    if told["format"] == "onnx":
+        raise ValueError(
+            "--results must be npy or safetensors: what runs ONNX's own tests compares their outputs by itself"
+        )
     if told["npconv"] != __version__:
         raise ValueError(f"the golden files must be those of npconv {__version__}, got those of {told['npconv']}")
     kept = {name: _Answers(folder, op, name) for name in DIRECTIONS}
@@ -159,26 +177,23 @@ class _Answers:
         """What was written for a result; a tuple where that has parts, "y.high" and "y.low"."""
         shapes = self._shapes.get(name, {})
         if result in shapes:
-            return self._array(self._folder / name / result, tuple(shapes[result]))
+            return self._array(name, result, tuple(shapes[result]))
         parts = {key: shape for key, shape in shapes.items() if key.startswith(f"{result}.")}
         if not parts:
             raise Unsupported("not among the golden files")
         fields = getattr(like, "_fields", ("high", "low"))
         return tuple(
-            self._array(self._folder / name / f"{result}.{field}", tuple(parts[f"{result}.{field}"]))
+            self._array(name, f"{result}.{field}", tuple(parts[f"{result}.{field}"]))
             if f"{result}.{field}" in parts
             else None
             for field in fields
         )
 
-    def _array(self, path: Path, shape: tuple[int, ...]) -> Array:
-        binary, array = path.with_name(f"{path.name}.got.bin"), path.with_name(f"{path.name}.got.npy")
-        if array.exists():
-            return np.load(array, allow_pickle=False)
-        if not binary.exists():
+    def _array(self, name: str, result: str, shape: tuple[int, ...]) -> Array:
+        found = read_answer(self._folder, name, result, self._dtype, shape)
+        if found is None:
             raise Unsupported("no result was written")
-        numbers = np.fromfile(binary, self._dtype)
-        return numbers.reshape(shape) if numbers.size == int(np.prod(shape, dtype=int)) else numbers
+        return found
 
 
 def _problems(case: Case) -> Iterator[tuple[str, Case]]:
@@ -188,7 +203,7 @@ def _problems(case: Case) -> Iterator[tuple[str, Case]]:
         yield "r", case.real()
 
 
-def _right(case: Case, *, whole: bool) -> list[tuple[Exact, Array]]:
+def _right(case: Case, *, whole: bool) -> Results:
     """Every array of the results, with how far each number may be off; none where nothing is known, or several are right."""
     found = []
     for direction in DIRECTIONS:
@@ -211,16 +226,7 @@ def _arguments(case: Case) -> dict[str, Array]:
     return dict(rows) | {name: value for name, value in case.options.items() if isinstance(value, np.ndarray)}
 
 
-def _save(folder: Path, arrays: dict[str, Array], results: list[tuple[Exact, Array]]) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", np.ascontiguousarray(array))
-    for row, bound in results:
-        np.save(folder / f"{row.name}.npy", np.array(row.value, np.float64, order="C"))
-        np.save(folder / f"{row.name}.bound.npy", np.array(bound, np.float64, order="C"))
-
-
-def _row(name: str, case: Case, arrays: dict[str, Array], results: list[tuple[Exact, Array]]) -> dict[str, Any]:
+def _row(name: str, case: Case, arrays: dict[str, Array], results: Results) -> dict[str, Any]:
     options = {key: value for key, value in case.options.items() if not isinstance(value, np.ndarray)}
     return {
         "name": name,

@@ -42,6 +42,50 @@ def test_right_answers_are_equal(op, tmp_path):
     assert sum(result.cases for result in report.results) >= 16
 
 
+@pytest.mark.parametrize(("change", "verdict"), [(0, "equal"), (1, "different")])
+def test_as_safetensors(change, verdict, tmp_path):
+    """A file for each problem, and one for its results."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    golden.write("linear", tmp_path, cases=8, format="safetensors")
+    for row in json.loads((tmp_path / golden.MANIFEST).read_text())["problems"]:
+        given = safetensors.load_file(tmp_path / f"{row['name']}.safetensors")
+        y = npconv.linear(given["x"], given["w"], given.get("b"))
+        assert given["y"].dtype == given["y.bound"].dtype == np.float64
+        assert y.shape == given["y"].shape == tuple(row["results"]["y"])
+        safetensors.save_file({"y": y + np.float32(change)}, tmp_path / f"{row['name']}.got.safetensors")
+    assert golden.judge(tmp_path).verdict == verdict
+
+
+@pytest.mark.parametrize("op", ["conv2d", "avg_pool2d", "softmax_cross_entropy"])
+def test_as_onnx_has_its_own_tests(op, tmp_path):
+    """The layout that runtimes read; ONNX's reference gives what is written."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    def read(path):
+        return numpy_helper.to_array(onnx.load_tensor(str(path)))
+
+    count, equal = golden.write(op, tmp_path, cases=8, seed=3, format="onnx"), 0
+    folders = sorted(tmp_path.glob(f"test_{op}_*"))
+    assert len(folders) == count > 0
+    for folder in folders:
+        model = onnx.load(str(folder / "model.onnx"))
+        inputs = sorted(folder.glob("test_data_set_0/input_*.pb"))
+        assert len(inputs) == len(model.graph.input)
+        feeds = {value.name: read(path) for value, path in zip(model.graph.input, inputs, strict=True)}
+        with np.errstate(all="ignore"):
+            (got,) = ReferenceEvaluator(model).run(None, feeds)
+        right = read(folder / "test_data_set_0" / "output_0.pb")
+        assert (got.shape, got.dtype) == (right.shape, right.dtype)
+        equal += np.allclose(
+            got, right, rtol=1e-3, atol=1e-5 * np.abs(right[np.isfinite(right)]).max(initial=1), equal_nan=True
+        )
+    assert equal > 0.8 * count  # its reference has mistakes of its own
+    with pytest.raises(ValueError, match="--results must be npy or safetensors"):
+        golden.judge(tmp_path)
+
+
 def test_wrong_answers_differ(tmp_path):
     golden.write("relu", tmp_path, cases=12)
     answer(tmp_path, "relu", lambda y: y + np.float32(1))
@@ -70,6 +114,8 @@ def test_the_files_say_what_is_right_by_themselves(tmp_path):
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="--results must be a folder that npconv cases has written, got "):
         golden.judge(tmp_path)
+    with pytest.raises(ValueError, match="--format must be one of npy, safetensors, onnx, got 'csv'"):
+        golden.write("relu", tmp_path, cases=2, format="csv")
 
 
 @pytest.mark.slow

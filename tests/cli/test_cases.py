@@ -20,6 +20,8 @@ def test_bad_usage_is_one_line(tmp_path):
     code, stdout, stderr = commands.call("cases", "conv3d", "-o", tmp_path)
     assert (code, stdout) == (2, "")
     assert stderr.startswith("npconv: OP must be one of conv2d, ")
+    code, _, stderr = commands.call("cases", "relu", "-o", tmp_path, "--format", "csv")
+    assert (code, stderr) == (2, "npconv: --format must be one of npy, safetensors, onnx, got 'csv'\n")
     code, _, stderr = commands.call("check", "--results", tmp_path)
     assert code == 2
     assert "--results must be a folder that npconv cases has written" in stderr
