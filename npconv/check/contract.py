@@ -36,6 +36,8 @@ class Contract(NamedTuple):
         The names of its other parameters; None for any.
     words : bool
         Whether padding may be a word.
+    required : tuple of str
+        Those of its parameters that have a default in the operator alone.
     library, device : str or None
         Whose arrays it asks for, and where; None for NumPy's. See `npconv.check.arrays`.
     """
@@ -43,6 +45,7 @@ class Contract(NamedTuple):
     arrays: int | None = None
     options: tuple[str, ...] | None = None
     words: bool = True
+    required: tuple[str, ...] = ()
     library: str | None = None
     device: str | None = None
 
@@ -67,7 +70,9 @@ class Contract(NamedTuple):
         arrays = None if inspect.Parameter.VAR_POSITIONAL in kinds else sum(name not in options for name in positional)
         known_options = None if inspect.Parameter.VAR_KEYWORD in kinds else tuple(named)
         library = library_of(function)
-        return cls(arrays, known_options, words, library, device_of(library))
+        defaults = {one.name: one.default for one in parameters}
+        required = tuple(name for name in options if defaults.get(name) is inspect.Parameter.empty)
+        return cls(arrays, known_options, words, required, library, device_of(library))
 
     def lacks(self, op: str) -> frozenset[str]:
         """The features of `op` that it has no parameter for: not asked."""
@@ -84,11 +89,16 @@ class Contract(NamedTuple):
         options = self.options if other.options is None else other.options
         if self.options is not None and other.options is not None:
             options = tuple(name for name in self.options if name in other.options)
-        return Contract(min(arrays, default=None), options, self.words and other.words)
+        required = tuple(dict.fromkeys((*self.required, *other.required)))
+        return Contract(min(arrays, default=None), options, self.words and other.words, required)
 
     def adapted(self, case: Case) -> Case:
         """The case as the function is asked for it: without options that it lacks, which have their default here."""
-        options = dict(case.options)
+        parameters = inspect.signature(getattr(ops, case.op)).parameters
+        defaults = {name: parameters[name].default for name in self.required}
+        options = {
+            name: value for name, value in defaults.items() if value is not inspect.Parameter.empty
+        } | case.options
         if self.options is not None:
             options = {name: value for name, value in options.items() if name in self.options}
         if not self.words and "padding" in options and not case.op.startswith("octave"):

@@ -86,10 +86,11 @@ class Shrinker:
                 return self._fails(case, symptom, question, until)
 
             if fails(failure.case):  # else it is no longer so, or there is no time to see
-                self._replace(smaller(failure.case, fails))
+                self._replace(self._subject.contract.adapted(smaller(failure.case, fails)))
 
     def _fails(self, case: Case, symptom: _Symptom, question: Question, deadline: float) -> bool:
-        """Whether `case` has the symptom; what is not known when the time is up is taken to be right."""
+        """Whether `case` has the symptom, asked as it is called; what is not known when the time is up is taken to be right."""
+        case = self._subject.contract.adapted(case)
         key = _key(case), question
         if key not in self._known:
             if time.monotonic() > deadline:

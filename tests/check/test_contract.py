@@ -61,8 +61,25 @@ def test_what_is_wrong_with_it_is_shown():
 def test_padding_comes_in_the_form_that_is_taken(function):
     report = check.run("conv2d", forward=function, cases=40)
     assert report.ok
-    words = report.coverage.counts["padding"]["same"]
-    assert bool(words) == (function is worded)
+    counts = report.coverage.counts["padding"]
+    assert bool(counts["same"]) == (function is worded)
+    assert counts["2"] > 0  # the same on all sides, in whatever form
+    assert counts["four numbers"] > 0
+
+
+def test_smaller_cases_have_padding_in_that_form_too():
+    """The failure does not need any: the smallest case has none; and what the function requires is there."""
+
+    def wrong(x, w, b=None, *, stride=1, padding):
+        (top, bottom), (left, right) = padding
+        y = npconv.conv2d(x, w, b, stride=stride, padding=((top, bottom), (left, right)))
+        return y + np.float32(w.shape[3] > 4)
+
+    report = check.run("conv2d", forward=wrong, cases=40, modes=("exact",))
+    assert {failure.kind for failure in report.failures} <= {"value", "rounding"}
+    case = report.failures[0].case
+    assert case.options["padding"] == ((0, 0), (0, 0))
+    assert case.size <= 20
 
 
 def test_an_adapted_case_is_the_same_problem():
