@@ -127,11 +127,8 @@ def filled(
 
 
 def values_of(case: Case) -> Values:
-    """The values of a case's features; padding that is the same on both sides as one number for each axis."""
+    """The values of a case's features."""
     found = measure(case.problem) | {"numbers": case.numbers}
-    if _is_four_numbers(found.get("padding")) and all(low == high for low, high in found["padding"]):
-        rows, columns = (low for low, _ in found["padding"])
-        found["padding"] = rows if rows == columns else (rows, columns)
     for name, tree in case.arrays.items():
         if tree is not None:
             found[f"memory of {name}"] = case.order(name)
@@ -145,11 +142,5 @@ def levels_of(case: Case) -> list[tuple[str, str]]:
     if not any(array.size for _, array in named_arrays(case.dy)):
         return []
     values, table = values_of(case), features(case.op)
-    found = [(name, feature.level(values[name])) for name, feature in table.items() if name in values]
-    if "four numbers" in table.get("padding", Feature({})).levels and _is_four_numbers(values["padding"]):
-        found = [(name, "four numbers" if name == "padding" else level) for name, level in found]
+    found = ((name, feature.level(values[name])) for name, feature in table.items() if name in values)
     return [(name, level) for name, level in found if level is not None]
-
-
-def _is_four_numbers(padding: Any) -> bool:
-    return isinstance(padding, tuple) and isinstance(padding[0], tuple)

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 from npconv.check.case import Case
 from npconv.check.comparison import Finding
 from npconv.check.corpus import levels_of, values_of
-from npconv.check.features import features
+from npconv.check.features import Feature, features
+
+FOUR = "four numbers"
+"""The level of any padding whose sides differ, whatever it was before it was written so."""
 
 MOST_NAMED = 8  # levels of a feature that a sentence names; the table has all
 
@@ -102,7 +105,11 @@ class Counting:
         if all(finding.skipped or finding.unsupported is not None for finding in findings):
             return
         self._cases += 1
-        self._counts.update(levels_of(case))
+        case = _by_the_table(case)
+        levels = levels_of(case)
+        if levels and FOUR in features(self._op).get("padding", Feature({})).levels and _is_four_numbers(case):
+            levels = [*((name, level) for name, level in levels if name != "padding"), ("padding", FOUR)]
+        self._counts.update(levels)
         for name, value in values_of(case).items():
             if isinstance(value, bool) or not _is_number(value):
                 continue
@@ -118,6 +125,19 @@ class Counting:
         }
         known = {name: value for name, value in self._largest.items() if name in counts}
         return Coverage(counts, known, self._cases, self._declined)
+
+
+def _by_the_table(case: Case) -> Case:
+    """The case with padding as the table has it: as one number for each axis where both its sides have the same."""
+    if not _is_four_numbers(case) or any(low != high for low, high in case.options["padding"]):
+        return case
+    rows, columns = (low for low, _ in case.options["padding"])
+    return case._replace(options=case.options | {"padding": rows if rows == columns else (rows, columns)})
+
+
+def _is_four_numbers(case: Case) -> bool:
+    padding = case.options.get("padding")
+    return isinstance(padding, tuple) and isinstance(padding[0], tuple)
 
 
 def _is_number(value: Any) -> bool:
