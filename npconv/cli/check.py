@@ -379,7 +379,7 @@ def _print_adapters(console: Console) -> None:
             try:
                 told = subject.describe()
             except ImportError as error:
-                table.add_row(name, "", "", str(error).rpartition(": ")[2], style="dim")
+                table.add_row(name, "", "", str(error).partition(": ")[2], style="dim")
                 continue
         backward = sum("backward" in directions for directions in told.directions.values())
         table.add_row(name, told.name, told.version, f"{len(told.directions)} forward, {backward} backward")
