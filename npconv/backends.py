@@ -334,11 +334,21 @@ def show_config() -> None:
     >>> show_config()  # doctest: +ELLIPSIS
     npconv           ...
     """
+    for label, value in configuration().items():
+        print(f"{label:<16} {value}")
+
+
+def configuration() -> dict[str, str | int]:
+    """What `show_config` prints, by its labels.
+
+    >>> configuration()["backend"] in BACKENDS
+    True
+    """
     import platform
 
     from npconv.version import __version__
 
-    rows = {
+    rows: dict[str, str | int] = {
         "npconv": __version__,
         "Python": platform.python_version(),
         "NumPy": np.__version__,
@@ -347,5 +357,4 @@ def show_config() -> None:
     }
     if _numba_is_installed() and not _compiler_is_off():
         rows |= _package("numba").configuration() | {"Winograd": _winograd_tiles().get()}
-    for label, value in rows.items():
-        print(f"{label:<16} {value}")
+    return rows

@@ -1,6 +1,6 @@
 """Files that are kept are written here, whole or not at all, and small ones are read here, of a bounded size.
 
-Imports nothing else of npconv.
+It imports nothing of npconv but what makes their names printable.
 """
 
 from __future__ import annotations
@@ -10,9 +10,14 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
+from npconv.printable import printable
+
+LARGEST = 1 << 26  # bytes of a file of text or numbers that is read at once
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn the ends of lines
 
 
@@ -50,7 +55,7 @@ def write(path: str | PathLike[str], contents: bytes | str) -> None:
     ...     os.listdir(folder), read("path", f"{folder}/answer.txt", 10)
     (['answer.txt'], b'42')
     """
-    path = Path(path)
+    path = as_path("path", path)
     data = contents.encode() if isinstance(contents, str) else contents
     try:
         target = Path(os.path.realpath(path))
@@ -69,9 +74,32 @@ def write(path: str | PathLike[str], contents: bytes | str) -> None:
         except BaseException:  # an interrupt too must leave nothing behind
             unfinished.unlink(missing_ok=True)
             raise
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None  # the name that the caller knows
+
+
+def as_path(name: str, path: object) -> Path:
+    """The argument `name` as a Path; TypeError or ValueError where it can be none on any system.
+
+    >>> as_path("path", "a/b").name
+    'b'
+    """
+    if not isinstance(path, str | PathLike):  # an integer would be a file that is open already
+        raise TypeError(f"{name} must be a path, got {type(path).__name__}")
+    text = os.fsdecode(path)
+    if "\0" in text:
+        raise ValueError(f"{name} must be a path, which has no null characters, got {text!r}")
+    return Path(text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a file in UTF-8 can hold the text: not half a surrogate pair, as the name of a file that is no UTF-8 has it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_target(name: str, path: str | PathLike[str] | None) -> None:
@@ -81,34 +109,47 @@ def check_target(name: str, path: str | PathLike[str] | None) -> None:
     """
     if path is None:
         return
-    path = Path(path)
+    path = as_path(name, path)
     try:
         target = Path(os.path.realpath(path))
         if not target.parent.is_dir():
-            raise ValueError(f"{name} must be a file in a folder that exists, got {path}")
+            raise ValueError(f"{name} must be a file in a folder that exists, got {printable(path)}")
         _mode_kept(name, target, path)
         if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"{name} must be in a folder in which files may be made, got {path}")
+            raise ValueError(f"{name} must be in a folder in which files may be made, got {printable(path)}")
     except OSError as error:
-        raise ValueError(f"{name} must be a file that can be written, got {path} ({error.strerror})") from None
+        raise ValueError(
+            f"{name} must be a file that can be written, got {printable(path)} ({error.strerror})"
+        ) from None
 
 
-def read(name: str, path: str | PathLike[str], limit: int) -> bytes:
-    """The contents of the file that the argument `name` names, of at most `limit` bytes, which is checked before they are read.
+@contextlib.contextmanager
+def opened(name: str, path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """The file that the argument `name` names, to be read in this block.
 
-    Raises ValueError where it is no file, and waits for no FIFO, or is larger; OSError where it cannot be read.
+    Raises ValueError where it is no file, and waits for no FIFO; OSError where it cannot be read.
     """
+    path = as_path(name, path)
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     try:
         mode = os.fstat(file).st_mode
         if not stat.S_ISREG(mode):
-            raise ValueError(f"{name} must be a file, got {_kind(mode)}: {path}")
+            raise ValueError(f"{name} must be a file, got {_kind(mode)}: {printable(path)}")
         with open(file, "rb", closefd=False) as stream:
-            contents = stream.read(limit + 1)
+            yield stream
     finally:
         os.close(file)
+
+
+def read(name: str, path: str | PathLike[str], limit: int = LARGEST) -> bytes:
+    """The contents of the file that the argument `name` names, of at most `limit` bytes, which is checked before they are read.
+
+    Raises ValueError where it is no file, and waits for no FIFO, or is larger; OSError where it cannot be read.
+    """
+    with opened(name, path) as stream:
+        contents = stream.read(limit + 1)
     if len(contents) > limit:
-        raise ValueError(f"{name} must have at most {limit} bytes, got more: {path}")
+        raise ValueError(f"{name} must have at most {limit} bytes, got more: {printable(path)}")
     return contents
 
 
@@ -119,7 +160,7 @@ def _mode_kept(name: str, target: Path, path: Path) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{name} must be a file, got {_kind(mode)}: {path}")
+        raise ValueError(f"{name} must be a file, got {_kind(mode)}: {printable(path)}")
     if not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "the file is read-only", str(path))
     return stat.S_IMODE(mode)
@@ -131,7 +172,7 @@ def _kind(mode: int) -> str:
     return next((name for test, name in kinds if test(mode)), "a device")
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Let the new name outlive a loss of power, where the system can be asked for it."""
     with contextlib.suppress(OSError):
         file = os.open(folder, os.O_RDONLY)

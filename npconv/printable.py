@@ -8,8 +8,8 @@ from __future__ import annotations
 import unicodedata
 
 
-def printable(text: str, keep: str = "") -> str:
-    r"""`text` with every character that prints no sign of its own escaped, as Python would write it.
+def printable(text: object, keep: str = "") -> str:
+    r"""`text`, as a string, with every character that prints no sign of its own escaped, as Python would write it.
 
     Control characters can hide or forge what a terminal shows, and some turn the direction of the text around them; half of a
     surrogate pair, as in a file name that is no UTF-8, cannot be printed at all. Spaces stay, and so do the characters in `keep`.
@@ -19,6 +19,7 @@ def printable(text: str, keep: str = "") -> str:
     >>> printable("one\ntwo"), printable("one\ntwo", keep="\n")
     ('one\\ntwo', 'one\ntwo')
     """
+    text = str(text)
     if text.isprintable():
         return text
     return "".join(

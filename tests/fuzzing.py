@@ -66,6 +66,8 @@ def is_own(error: BaseException) -> bool:
     """Whether the error is one of ours: of a kind that is documented, and raised by a `raise` of npconv's own."""
     if isinstance(error, MemoryError):
         return True
+    if isinstance(error, OSError) and error.filename is not None:
+        return True  # the system's, of a file that cannot be there
     if type(error) not in OWN:
         return False
     frames = traceback.extract_tb(error.__traceback__)

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import npconv
-from npconv import OctaveBias, OctaveMap, OctaveWeight, costs, geometry, layouts, models, nn, optim, testing
+from npconv import (
+    OctaveBias,
+    OctaveMap,
+    OctaveWeight,
+    costs,
+    data,
+    geometry,
+    layouts,
+    models,
+    nn,
+    optim,
+    testing,
+    training,
+    weights,
+)
 
 
 def rng() -> np.random.Generator:
@@ -128,7 +145,11 @@ class Call:
 
 def calls() -> list[Call]:
     """Every call, each of which succeeds as it is."""
-    return [call for group in (_operators, _layers, _networks, _optimisers, _closed_forms, _others) for call in group()]
+    return [
+        call
+        for group in (_operators, _layers, _networks, _optimisers, _closed_forms, _files, _others)
+        for call in group()
+    ]
 
 
 def _operators() -> Iterator[Call]:
@@ -234,6 +255,45 @@ def _closed_forms() -> Iterator[Call]:
     }.items():
         fixed = {key: arguments.pop(key) for key in ("name", "minimum", "letters") if key in arguments}
         yield Call(f"geometry.{name}", functools.partial(getattr(geometry, name), **fixed), arguments)
+
+
+MEMORY = "/dev/shm"  # a folder of files that no disk is waited for
+
+
+def _files() -> Iterator[Call]:
+    """Writers and readers of files, in a folder that is made anew for each call: whatever the name is, it lies there."""
+    layer, conv = nn.Linear(2, 3, rng=rng()), nn.Conv2d(1, 2, 1, rng=rng())
+
+    def there(function: Callable[..., Any], **arguments: Any) -> None:
+        before = os.getcwd()
+        with tempfile.TemporaryDirectory(dir=MEMORY if Path(MEMORY).is_dir() else None) as folder:
+            os.chdir(folder)
+            try:
+                weights.save(layer, "layer")
+                np.savez("data.npz", images=np.arange(144.0).reshape(9, 4, 4), labels=np.arange(9) % 3)
+                Path("recipe").write_text("epochs = 3", encoding="utf-8")
+                training.save("kept", layer, optim.SGD(0.1), training.Progress(seed=0))
+                function(**arguments)
+            finally:
+                os.chdir(before)
+
+    def loaded(path: Any, size: Any, seed: Any) -> None:
+        data.load(path, size=size, seed=seed)
+
+    for name, function, arguments in (
+        ("weights.save", weights.save, {"model": {"a": X, "b": X > 0}, "path": "new", "metadata": {"a": "b"}}),
+        ("weights.load", lambda **a: weights.load(nn.Linear(2, 3, rng=rng()), **a), {"path": "layer", "source": None}),
+        ("weights.metadata", weights.metadata, {"path": "layer"}),
+        ("weights.read", weights.read, {"path": "layer"}),
+        ("weights.load_state_dict", lambda **a: weights.load_state_dict(nn.Linear(2, 3, rng=rng()), **a), {"state": layer.state(), "source": None}),
+        ("models.noted", models.noted, {"path": "layer"}),
+        ("training.save", lambda **a: training.save(optimizer=optim.SGD(0.1), progress=training.Progress(seed=0), **a), {"folder": "new", "model": conv, "about": {"a": 1}}),
+        ("training.resume", lambda **a: training.resume(model=nn.Linear(2, 3, rng=rng()), optimizer=optim.SGD(0.1), **a), {"folder": "kept"}),
+        ("training.read_recipe", training.read_recipe, {"path": "recipe"}),
+        ("data.load", loaded, {"path": "data.npz", "size": None, "seed": 0}),
+        ("data.from_arrays", data.from_arrays, {"images": np.arange(144.0).reshape(9, 4, 4), "labels": np.arange(9) % 3, "seed": 0}),
+    ):  # fmt: skip
+        yield Call(name, functools.partial(there, function), arguments)
 
 
 def _others() -> Iterator[Call]:

@@ -213,6 +213,23 @@ def test_a_target_is_checked_before_the_work(tmp_path: Path, target: Path, monke
         files.check_target("--json", tmp_path / "new")
 
 
+@pytest.mark.parametrize("path", [None, 0, 3, b"kept", ["kept"], object()])
+def test_what_is_no_path(path: object) -> None:
+    for call in (
+        lambda: files.write(path, b""),
+        lambda: files.read("--in", path),
+        lambda: files.check_target("--in", path) if path is not None else files.as_path("--in", path),
+    ):
+        with pytest.raises(TypeError, match=f"must be a path, got {type(path).__name__}"):
+            call()
+
+
+def test_a_path_with_a_null_character() -> None:
+    for call in (lambda: files.write("a\0b", b""), lambda: files.read("path", "a\0b")):
+        with pytest.raises(ValueError, match=r"path must be a path, which has no null characters, got 'a\\x00b'"):
+            call()
+
+
 def test_reading_is_bounded(target: Path) -> None:
     assert files.read("path", target, 3) == b"old"
     with pytest.raises(ValueError, match=f"at most 2 bytes, got more: {target}"):

@@ -13,10 +13,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numba
 import pytest
+from mistaken import unnoticed
 
 import npconv
-from npconv.explain import Formula
+from npconv.explain import EXPLANATIONS, Formula
 
 matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
@@ -27,16 +29,18 @@ PAGES = sorted((SITE / "pages").glob("*.py"))
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """The texts of the formulas that are evaluated."""
-    found: set[str] = set()
+    """The formulas that are evaluated, by their texts: what with, and what came out."""
+    found = {}
     evaluate = Formula.evaluate
 
     def watched(self, *args, **values):
-        found.add(self.text)
-        return evaluate(self, *args, **values)
+        result = evaluate(self, *args, **values)
+        found.setdefault(self.text, []).append((args, values, result))
+        return result
 
     monkeypatch.setattr(Formula, "evaluate", watched)
-    return found
+    yield found
+    monkeypatch.undo()
 
 
 def shown(source, names):
@@ -55,13 +59,18 @@ def test_a_page_runs_and_computes_every_formula_that_it_shows(page, evaluated):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    threads = numba.get_num_threads()
     with npconv.backend("numpy"):
         names = runpy.run_path(str(page))
+    numba.set_num_threads(threads)  # a page that measures takes one
     pictures = pyplot.get_fignums()
     pyplot.close("all")
     source = page.read_text(encoding="utf-8")
-    not_computed = set(shown(source, names)) - evaluated
-    assert not not_computed
+    formulas = {value.text for value in names.values() if isinstance(value, Formula)} | set(shown(source, names))
+    assert not formulas - set(evaluated), "a formula is computed"
+    explained = {formula.text for told in EXPLANATIONS.values() for formula in told.formulas}  # tests/explain has these
+    for text in formulas - explained:
+        assert unnoticed(text, evaluated[text]) == []
     assert pictures, "a page has a picture"
     assert source.count("\nassert ") + source.count("    assert ") >= 2, "a page compares what it shows"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npconv import files
 from npconv.bench.cases import OPS
 from npconv.bench.machine import Machine
 from npconv.bench.peers import OWN
 from npconv.bench.run import Row
+from npconv.figures import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +36,7 @@ def roofline(path: Path, rows: Sequence[Row], machine: Machine, dtype: str) -> N
     for axes, direction in zip(panels, directions, strict=False):
         _panel(axes, [row for row in drawn if row.direction == direction], machine, dtype)
         axes.set_title(f"{direction}, {dtype}, {machine.threads} thread{'s' * (machine.threads > 1)}")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    files.write(path, png.getvalue())
+    write_figure(path, figure)
 
 
 def _panel(axes: Axes, rows: Sequence[Row], machine: Machine, dtype: str) -> None:

@@ -10,6 +10,7 @@ from npconv.check.arithmetic import Arithmetic
 from npconv.check.comparison import Failure
 from npconv.check.figures import border_map, histogram
 from npconv.check.report import BORDER, Report, Result
+from npconv.printable import printable
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2228; --paper: #ffffff; --faint: #5d6975; --line: #d5dbe1; --panel: #f4f6f8;
@@ -37,6 +38,8 @@ tr.first td { border-top: 1px solid var(--line); }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto;
       font: 13px/1.45 ui-monospace, monospace; }
 details { margin: .75rem 0; border-left: 3px solid var(--bad); padding-left: 1rem; }
+details.coverage { border-color: var(--line); }
+details.coverage td { white-space: normal; vertical-align: top; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 figure { margin: .5rem 0; }
@@ -53,6 +56,11 @@ svg .backward { fill: var(--backward); }
 svg .cell { fill: var(--forward); stroke: var(--line); }
 svg .wrong { fill: var(--bad); stroke: var(--bad); }
 """
+
+
+def _escape(text: str) -> str:
+    """Foreign text as HTML has it: neither tags nor control characters, which would forge what is read."""
+    return escape(printable(text, keep="\n"))
 
 
 def page(reports: Sequence[Report], *, heading: str = "npconv check", notes: Sequence[str] = ()) -> str:
@@ -78,12 +86,12 @@ def page(reports: Sequence[Report], *, heading: str = "npconv check", notes: Seq
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(heading)}</title>
+<title>{_escape(heading)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
-<h1>{escape(heading)}</h1>
-{"".join(f'<p class="faint">{escape(note)}</p>' for note in notes)}
+<h1>{_escape(heading)}</h1>
+{"".join(f'<p class="faint">{_escape(note)}</p>' for note in notes)}
 {_overview(reports, anchors)}
 {"".join(sections)}
 </body>
@@ -92,12 +100,12 @@ def page(reports: Sequence[Report], *, heading: str = "npconv check", notes: Seq
 
 
 def verdict(reports: Iterable[Report]) -> str:
-    """ "equal", "different", or "not judged" where there was nothing to judge."""
-    reports = list(reports)
-    if any(not report.ok for report in reports):
-        return "different"
-    judged = any(result.cases for report in reports for result in report.results)
-    return "equal" if judged else "not judged"
+    """What `Report.verdict` says of all of them together: equal only where each is, or where what was examined is."""
+    told = {report.verdict for report in reports}
+    for worst in ("different", "interrupted", "equal"):
+        if worst in told:
+            return worst
+    return "nothing examined"
 
 
 def bits_text(result: Result) -> str:
@@ -129,14 +137,14 @@ def short(number: float) -> str:
 def _overview(reports: Sequence[Report], anchors: dict[str, str]) -> str:
     """A table of operators by subjects: what was equal."""
     ops = list(dict.fromkeys(report.op for report in reports))
-    heads = "".join(f'<th><a href="#{anchor}">{escape(subject)}</a></th>' for subject, anchor in anchors.items())
+    heads = "".join(f'<th><a href="#{anchor}">{_escape(subject)}</a></th>' for subject, anchor in anchors.items())
     rows = []
     for op in ops:
         cells = [
             _verdict_cell([report for report in reports if (report.subject, report.op) == (subject, op)])
             for subject in anchors
         ]
-        rows.append(f"<tr><td>{escape(op)}</td>{''.join(cells)}</tr>")
+        rows.append(f"<tr><td>{_escape(op)}</td>{''.join(cells)}</tr>")
     return f'<div class="scroll"><table><tr><th>operator</th>{heads}</tr>{"".join(rows)}</table></div>'
 
 
@@ -145,18 +153,18 @@ def _verdict_cell(reports: list[Report]) -> str:
         return '<td class="faint">–</td>'
     told = verdict(reports)
     kind = {"equal": "good", "different": "bad"}.get(told, "faint")
-    interrupted = " (interrupted)" if any(report.interrupted for report in reports) else ""
-    return f'<td class="{kind}">{told}{interrupted}</td>'
+    return f'<td class="{kind}">{told}</td>'
 
 
 def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
     cases, told = sum(report.cases for report in reports), verdict(reports)
     kind = {"equal": "good", "different": "bad"}.get(told, "faint")
     parts = [
-        f'<h2 id="{anchor}">{escape(subject)}: <span class="{kind}">{told}</span></h2>',
+        f'<h2 id="{anchor}">{_escape(subject)}: <span class="{kind}">{told}</span></h2>',
         f'<p class="faint">{cases:,} cases in {sum(report.seconds for report in reports):,.0f} s</p>',
         *(_arithmetic(report.op, report.arithmetic) for report in reports if report.arithmetic is not None),
         _results(reports),
+        _coverage(reports),
         _figures(reports),
         _failures([failure for report in reports for failure in report.failures]),
         _unsupported(reports),
@@ -165,10 +173,10 @@ def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
 
 
 def _arithmetic(op: str, arithmetic: Arithmetic) -> str:
-    rows = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in arithmetic.answers()]
+    rows = [f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in arithmetic.answers()]
     return (
-        f"<h3>Arithmetic of {escape(op)}: {escape(arithmetic.name)}</h3>"
-        f"<p>{escape(' '.join(arithmetic.observations()))}</p>"
+        f"<h3>Arithmetic of {_escape(op)}: {_escape(arithmetic.name)}</h3>"
+        f"<p>{_escape(' '.join(arithmetic.observations()))}</p>"
         f'<div class="scroll"><table>{"".join(rows)}</table></div>'
     )
 
@@ -179,7 +187,7 @@ def _results(reports: list[Report]) -> str:
     rows = []
     for report in reports:
         for place, result in enumerate(report.results):
-            kind, op = ("", "") if place else (' class="first"', escape(report.op))
+            kind, op = ("", "") if place else (' class="first"', _escape(report.op))
             failed = f'<td class="number{" bad" if result.failed else ""}">{result.failed}</td>'
             others = (result.suspicious, result.unsupported, result.skipped, worst_text(result), bits_text(result))
             rows.append(
@@ -191,6 +199,30 @@ def _results(reports: list[Report]) -> str:
     return (
         '<h3>Results</h3><div class="scroll"><table><tr><th>operator</th><th>direction</th><th>mode</th>'
         f"{heads}</tr>{''.join(rows)}</table></div>"
+    )
+
+
+def _coverage(reports: list[Report]) -> str:
+    """What was examined of each operator: a sentence, and a table by feature and level."""
+    parts = []
+    for report in reports:
+        coverage = report.coverage
+        if coverage is None:
+            continue
+        rows = "".join(
+            f"<tr><td>{_escape(name)}</td><td>{_levels(levels)}</td></tr>" for name, levels in coverage.counts.items()
+        )
+        parts.append(
+            f'<details class="coverage"><summary>{_escape(report.op)}: {_escape(coverage.sentence())}</summary>'
+            f'<div class="scroll"><table><tr><th>feature</th><th>level: cases</th></tr>{rows}</table></div></details>'
+        )
+    return f"<h3>What was examined</h3>{''.join(parts)}" if parts else ""
+
+
+def _levels(levels: dict[str, int]) -> str:
+    return ", ".join(
+        f'<span class="{"level" if count else "bad"}">{_escape(level)}: {count}</span>'
+        for level, count in levels.items()
     )
 
 
@@ -220,7 +252,7 @@ def _figures(reports: list[Report]) -> str:
 
 
 def _figure(caption: str, svg: str, kind: str = "part") -> str:
-    return f'<figure class="{kind}"><figcaption>{escape(caption)}</figcaption>{svg}</figure>'
+    return f'<figure class="{kind}"><figcaption>{_escape(caption)}</figcaption>{svg}</figure>'
 
 
 def _failures(failures: list[Failure]) -> str:
@@ -231,10 +263,11 @@ def _failures(failures: list[Failure]) -> str:
         times = "1 case" if failure.occurrences == 1 else f"{failure.occurrences} cases"
         smallest = "the smallest found" if failure.shrunk else "as it came"
         parts.append(
-            f'<details open><summary><span class="bad">{escape(failure.case.op)}, {failure.direction}, {failure.mode}, '
-            f"{escape(failure.kind)}</span>: {escape(failure.message)}</summary>"
-            f'<p class="faint">{times}; {smallest}: {escape(str(failure.case))}</p>'
-            + (f"<pre>{escape(failure.reproduction.rstrip())}</pre>" if failure.reproduction else "")
+            f'<details open><summary><span class="bad">{_escape(failure.case.op)}, {failure.direction}, {failure.mode}, '
+            f"{_escape(failure.kind)}</span>: {_escape(failure.message)}</summary>"
+            f'<p class="faint">{times}; {smallest}: {_escape(str(failure.case))}</p>'
+            + "".join(f'<p class="faint">It also shows {_escape(other)}</p>' for other in failure.also)
+            + (f"<pre>{_escape(failure.reproduction.rstrip())}</pre>" if failure.reproduction else "")
             + "</details>"
         )
     return "\n".join(parts)
@@ -242,8 +275,8 @@ def _failures(failures: list[Failure]) -> str:
 
 def _unsupported(reports: list[Report]) -> str:
     rows = [
-        f'<tr><td>{escape(report.op)}</td><td class="number">{count}</td>'
-        f'<td style="white-space: normal">{escape(message)}</td></tr>'
+        f'<tr><td>{_escape(report.op)}</td><td class="number">{count}</td>'
+        f'<td style="white-space: normal">{_escape(message)}</td></tr>'
         for report in reports
         for message, count in report.unsupported.items()
     ]

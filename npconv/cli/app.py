@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from npconv import __version__
+from npconv.cli import accuracy
 from npconv.cli.bench import bench
+from npconv.cli.cases import cases
 from npconv.cli.check import check
 from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
@@ -35,8 +37,10 @@ app.command()(tables)
 app.command()(explain)
 app.command()(show)
 app.command()(check)
+app.command()(cases)
 app.command("compile")(compile_kernels)
 app.command()(config)
+assert accuracy  # a command of `bench`
 app.add_typer(bench, name="bench")
 for command in (*app.registered_commands, *bench.registered_commands):
     # One line for each paragraph: Typer keeps all line breaks but the first paragraph's, which fit no terminal but our own.

@@ -24,6 +24,7 @@ from npconv.bench.run import Plan, Row, installed, run
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.geometry import nearest
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
 
@@ -77,7 +78,7 @@ def ops(
     """
     with one_line(ValueError, ImportError, OSError):
         current_backend()  # which a word in the environment may have made impossible
-        directions = _some("--direction", direction, DIRECTIONS)
+        directions = some("--direction", direction, DIRECTIONS)
         chosen = _peers(peers, PEERS)
         plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
         files.check_target("--out", out)
@@ -111,7 +112,7 @@ def networks(
     """
     with one_line(ValueError, ImportError, OSError):
         current_backend()  # which a word in the environment may have made impossible
-        directions = _some("--direction", direction, PASSES)
+        directions = some("--direction", direction, PASSES)
         chosen = _peers(peers, NETWORK_PEERS)
         picked = _filtered(filter, NETWORK_CASES)
         plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
@@ -153,7 +154,7 @@ def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: 
         console.print(line)
     console.print()
     console.print("ratios to each: geometric mean (least, number of shapes)")
-    console.print(report.means(rows, machines))
+    print_table(console, report.means(rows, machines), spare=("rows",))
     console.print()
     for line in [
         *report.notes(rows),
@@ -191,16 +192,17 @@ def _filtered(pattern: str, known: Sequence[AnyCase]) -> list[AnyCase]:
             names = dict.fromkeys(case.network for case in known)
         raise ValueError(
             f"--filter must match an operator, a network or a shape, such as {', '.join(names)}, got {pattern!r}"
+            + nearest(pattern, names)
         )
     return chosen
 
 
-def _some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
+def some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
     """The words with commas between that were given, each of them known, and each once."""
     chosen = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
     for word in chosen:
         if word not in known:
-            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}")
+            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}{nearest(word, known)}")
     return chosen
 
 
@@ -208,7 +210,7 @@ def _peers(given: str | None, known: Mapping[str, str]) -> tuple[str, ...]:
     """The frameworks to time: those given, or all that are installed; the empty text is npconv alone."""
     if given is None:
         return tuple(peer for peer in known if installed(peer))
-    chosen = _some("--peers", given, tuple(known)) if given else ()
+    chosen = some("--peers", given, tuple(known)) if given else ()
     for peer in chosen:
         if not installed(peer):
             raise ValueError(f"--peers must be installed frameworks, got {peer!r}")

@@ -14,9 +14,10 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from npconv import backends, ops
+from npconv import backends, files, ops
 from npconv.cli.console import line_console
 from npconv.cli.errors import one_line
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import Array
 
 DTYPES = ("float32", "float64")
@@ -39,13 +40,16 @@ JOINS: dict[str, Callable[[Array], tuple[Any, ...]]] = {
 
 def compile_kernels(
     dtype: Annotated[str | None, typer.Option(help="Only float32 or only float64.", show_default="both")] = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Compile every kernel that this machine has not compiled yet, and keep the code for all later processes."""
     os.environ.setdefault("NPCONV_QUIET", "1")  # in the processes that compile
-    console = line_console()
+    console = line_console(quiet=as_json)
     with one_line(ValueError, ImportError, OSError), backends.backend("numba"):
         if dtype not in (None, *DTYPES):
             raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        files.check_target("--out", out)
         from npconv.kernels.jit import cache_folder
 
         folder = cache_folder()
@@ -72,7 +76,9 @@ def compile_kernels(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        console.print(f"done in {time.perf_counter() - started:.1f} s")
+        seconds = time.perf_counter() - started
+        console.print(f"done in {seconds:.1f} s")
+        write_json({"folder": str(folder), "dtypes": dtypes, "seconds": seconds}, as_json, out)
 
 
 def run(op: str, dtype: str) -> None:

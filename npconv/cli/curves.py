@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npconv import files
+from npconv.figures import drawable, write_figure
 from npconv.geometry import Array
 from npconv.training import Epoch
 
@@ -38,7 +37,7 @@ def draw(
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(13, 4.2), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(drawable(title))
     losses, accuracies, matrix = figure.subplots(1, 3)
     numbers = [epoch.epoch for epoch in epochs]
     for axes, what, label in (
@@ -57,9 +56,7 @@ def draw(
     accuracies.set_ylim(top=1.005)
 
     draw_confusion(matrix, confusion, class_names)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    files.write(path, png.getvalue())
+    write_figure(path, figure)
 
 
 def draw_confusion(matrix: Axes, confusion: Array, class_names: Sequence[str]) -> None:
@@ -69,6 +66,7 @@ def draw_confusion(matrix: Axes, confusion: Array, class_names: Sequence[str]) -
     matrix.set(title="test images by class and prediction", xlabel="predicted class", ylabel="class")
     classes = len(confusion)
     if classes <= 20:  # more do not fit
+        class_names = list(map(drawable, class_names))
         matrix.set(xticks=range(classes), yticks=range(classes), yticklabels=class_names)
         long = max(map(len, class_names)) > 2
         matrix.set_xticklabels(class_names, rotation=60 if long else 0, ha="right" if long else "center")

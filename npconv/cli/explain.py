@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
 from npconv import files
-from npconv.cli.console import table_console
+from npconv.cli.console import WIDE, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.explain import EXPLANATIONS, Explanation
@@ -36,12 +37,14 @@ def explain(
         return
     console = table_console()
     console.print(f"{told.op}: {told.idea}\n")
-    whole = not console.is_terminal  # no breaks where there is no window that lines have to fit
+    whole = (
+        not console.is_terminal and console.width == WIDE
+    )  # no breaks where there is no window that lines have to fit
     for formula in told.formulas:
-        console.print(str(formula), soft_wrap=whole)
+        console.print(str(formula) if whole else _indented(str(formula), console.width), soft_wrap=True)
     console.print("\nWhere the gradients come from")
     for number, line in enumerate(told.derivation, start=1):
-        console.print(f"{number}. {line}")
+        console.print(_indented(f"{number}. {line}", console.width), soft_wrap=True)
     console.print("\nWhat it costs")
     counted = f"{told.cost}; of the example: " if told.cost else "multiply-accumulates of the example: "
     console.print(f"{counted}{told.macs()}")
@@ -54,6 +57,11 @@ def explain(
     for line in side_by_side([(formula.name, value) for formula, value in told.computed()], console.width):
         console.print(line, soft_wrap=True)
     console.print(f"\nSource: {told.source}. The code: npconv show {told.op}")
+
+
+def _indented(text: str, width: int) -> str:
+    """The text in lines that fit, those after the first indented, so that the eye finds where the next one begins."""
+    return "\n".join(textwrap.wrap(text, width, subsequent_indent="   ", break_on_hyphens=False))
 
 
 def side_by_side(arrays: Iterable[tuple[str, Array]], width: int) -> list[str]:

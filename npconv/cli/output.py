@@ -18,7 +18,7 @@ OutFile = Annotated[
 
 def write_json(told: Any, as_json: bool, out: Path | None) -> None:
     """`told` as JSON: to standard output where that was asked for, and to the file where one was named."""
-    text = json.dumps(told, indent=2)
+    text = json.dumps(told, indent=2, default=lambda array: array.tolist())
     if out is not None:
         files.write(out, text + "\n")
     if as_json:

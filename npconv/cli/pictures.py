@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from npconv import files
 from npconv.cli.curves import draw_confusion
 from npconv.cli.plots import COLOURS
+from npconv.figures import drawable, write_figure
 from npconv.geometry import Array
 from npconv.training.results import Results
 
@@ -70,7 +69,7 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
                 [getattr(epoch, field) for epoch in run.epochs] for field in (what, f"validation_{what}")
             )
             axes.plot(numbers, training, ":", color=colour)
-            axes.plot(numbers, validation, ".-", color=colour, label=name)
+            axes.plot(numbers, validation, ".-", color=colour, label=drawable(name))
         axes.set(title=f"{what}: validation, training dotted", xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -80,13 +79,13 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
         places = parts[1 + row].subplots(1, 3)
         for axes, (run, name) in zip(places, confusions[3 * row : 3 * row + 3], strict=False):
             draw_confusion(axes, np.array(run.summary["confusion"]), run.summary["class_names"])
-            axes.set_title(f"{name}: test accuracy {run.summary['test_accuracy']:.4f}", fontsize="medium")
+            axes.set_title(f"{drawable(name)}: test accuracy {run.summary['test_accuracy']:.4f}", fontsize="medium")
         for axes in places[len(confusions[3 * row : 3 * row + 3]) :]:
             axes.set_axis_off()
     if mistakes:
-        parts[-1].suptitle(f"the worst mistakes of {names[0]}")
+        parts[-1].suptitle(f"the worst mistakes of {drawable(names[0])}")
         _mistakes(parts[-1], mistakes)
-    _write(figure, path)
+    write_figure(path, figure)
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
@@ -106,11 +105,11 @@ def draw_mistakes(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 5), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(drawable(title))
     left, right = figure.subfigures(1, 2, squeeze=False).ravel()
     draw_confusion(left.subplots(), confusion, class_names)
     _mistakes(right, worst_mistakes(images, labels, logits, class_names, 2 * COLUMNS))
-    _write(figure, path)
+    write_figure(path, figure)
 
 
 def _mistakes(figure: Any, mistakes: Sequence[Mistake]) -> None:
@@ -120,7 +119,8 @@ def _mistakes(figure: Any, mistakes: Sequence[Mistake]) -> None:
         axes.set_axis_off()
     for axes, mistake in zip(places, mistakes, strict=False):
         _show(axes, mistake.image)
-        axes.set_title(f"{mistake.truth}\ntaken for {mistake.answer}\n({mistake.probability:.2f})", fontsize="x-small")
+        truth, answer = drawable(mistake.truth), drawable(mistake.answer)
+        axes.set_title(f"{truth}\ntaken for {answer}\n({mistake.probability:.2f})", fontsize="x-small")
 
 
 def _show(axes: Axes, image: Array) -> None:
@@ -129,9 +129,3 @@ def _show(axes: Axes, image: Array) -> None:
     low, high = float(pixels.min()), float(pixels.max())
     shown = (pixels.transpose(1, 2, 0) - low) / max(high - low, 1e-6)
     axes.imshow(shown if len(pixels) == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1)
-
-
-def _write(figure: Any, path: Path) -> None:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    files.write(path, png.getvalue())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npconv import costs, files
+from npconv import costs
+from npconv.figures import write_figure
 from npconv.papers import Paper, ghostnet, octconv, shufflenet
 from npconv.papers.walks import Walk
 
@@ -37,9 +37,7 @@ def draw(path: Path, papers: Mapping[str, Paper]) -> None:
     for place in axes[: len(panels) + 1]:
         place.grid(alpha=0.3)
         place.legend(fontsize="small")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    files.write(path, png.getvalue())
+    write_figure(path, figure)
 
 
 def _width(axes: Axes) -> None:

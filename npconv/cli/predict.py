@@ -15,13 +15,14 @@ from rich.table import Table
 from npconv import backends, files, models, nn, weights
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import network_name
 from npconv.cli.output import AsJson, write_json
 from npconv.data import fitted, open_picture, picture_files
 from npconv.data.npz import read_images
 from npconv.geometry import Array, integer, one_of, positive
-from npconv.models import MODELS, NETWORKS
+from npconv.models import NETWORKS
+from npconv.models.loading import check_pixels, no_larger_than
 from npconv.papers.walks import SIZES, all_options
+from npconv.printable import printable
 from npconv.training.options import parse_options, parse_size
 
 
@@ -41,7 +42,6 @@ class Preparation(NamedTuple):
 
 # As the networks for ImageNet are evaluated: its mean and standard deviation, of pixels between 0 and 1.
 CROP, WHITE, MEAN, STD = 0.875, 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that size are 1 GiB
 LARGEST_LABELS = 1 << 24  # bytes
 AT_ONCE = 64  # images that are prepared and looked at together
 
@@ -134,7 +134,7 @@ def predict(
                     )
                 predictions += map(_ranked, part_names, logits, [classes] * len(logits), [top] * len(logits))
         if output is not None and output.suffix == ".csv":
-            files.write(output, _csv(predictions))
+            files.write(output, _csv(predictions).encode("utf-8", "surrogateescape"))  # names of files as they are
             output = None
         write_json(list(map(_told, predictions)), as_json, output)
     if not as_json:
@@ -159,8 +159,8 @@ def _print(predictions: Sequence[Prediction]) -> None:
         table.add_column("label")
     for prediction in predictions:
         for rank, (number, name, probability) in enumerate(prediction.classes if alone else prediction.classes[:1], 1):
-            first = str(rank) if alone else prediction.image
-            table.add_row(first, str(number), f"{probability:.4f}", *([name] if named else []))
+            first = str(rank) if alone else printable(prediction.image)
+            table.add_row(first, str(number), f"{probability:.4f}", *([printable(name)] if named else []))
     print_table(table_console(), table)
 
 
@@ -187,24 +187,24 @@ def _network(path: Path, model: str | None, options: dict[str, Any]) -> tuple[nn
     if noted is None:
         if model is None:
             raise ValueError(f"--model must be given where the weights do not say it themselves, got none for {path}")
-        options = all_options("--model", network_name("--model", model), options)
+        options = all_options("--model", one_of("--model", model, sorted(NETWORKS)), options)
         channels = options["in_channels"]
         mean, std = (MEAN, STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
         size = SIZES.get(model, (224, 224))
         return NETWORKS[model](**options, rng=rng), Preparation(size, CROP, WHITE, mean, std), ()
     try:
-        make, architecture = (NETWORKS | MODELS)[noted["model"]], noted["architecture"]
+        make, architecture = NETWORKS[noted["model"]], noted["architecture"]
         channels, rows, columns = (integer("image", side, minimum=1) for side in noted["image"])
-        _check_pixels("image", rows, columns)
         white = positive("white", noted["white"])
         mean = _each("mean", noted["mean"], channels)
         std = tuple(positive("std", number) for number in _each("std", noted["std"], channels))
         classes = list(map(str, noted.get("classes", ())))
-        network = make(**architecture, rng=rng)
+        with no_larger_than(path):
+            network = make(**architecture, rng=rng)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
-    if model not in (None, noted["model"], make.__name__):
-        raise ValueError(f"--model must be {make.__name__}, which the weights are of, got {model!r}")
+    if model not in (None, noted["model"]):
+        raise ValueError(f"--model must be {noted['model']}, which the weights are of, got {model!r}")
     if options:
         raise ValueError(f"--option must not be given where the weights say it themselves, got {', '.join(options)}")
     return network, Preparation((rows, columns), 1.0, white, mean, std), classes
@@ -218,19 +218,13 @@ def _each(name: str, numbers: Any, channels: int) -> tuple[float, ...]:
     return found
 
 
-def _check_pixels(name: str, rows: int, columns: int) -> None:
-    """Raise ValueError where a network of the four papers would need more memory than such machines have."""
-    if rows * columns > MOST_PIXELS:
-        raise ValueError(f"{name} must have at most {MOST_PIXELS} pixels, got {rows}x{columns}")
-
-
 def _changed(
     preparation: Preparation, size: str | None, white: float | None, mean: str | None, std: str | None
 ) -> Preparation:
     """`preparation` with what the user wants otherwise."""
     if size is not None:
         preparation = preparation._replace(size=parse_size(size))
-        _check_pixels("--size", *preparation.size)
+        check_pixels("--size", *preparation.size)
     if white is not None:
         preparation = preparation._replace(white=positive("--white", white))
     channels = len(preparation.mean)

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
-from npconv import ops
+from npconv import files, ops
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
+from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.explain import EXPLANATIONS
 from npconv.geometry import one_of
 
@@ -30,21 +31,28 @@ def show(
         bool | None,
         typer.Option("--side-by-side/--below", help="How the two stand.", show_default="as the window allows"),
     ] = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Print the source of an operator and of its gradients: the reference in NumPy, and the kernel in Numba.
 
     The two have the same names and arguments. An operator that is made of others has its own source alone.
     """
-    with one_line(ValueError, ImportError):
+    with one_line(ValueError, ImportError, OSError):
         one_of("OP", op, EXPLANATIONS)
+        files.check_target("--out", out)
         twins = [importlib.import_module(f"npconv.{room}") for room in ("reference", "kernels")]
+        names = primitives(op, twins[0])
+        if names:
+            sources = [_sources(name, twins) for name in names]
+        else:
+            sources = [_sources(name, [ops]) for name in (op, f"{op}_backward")]
+        write_json({title: source for some in sources for title, source in some}, as_json, out)
+    if as_json:
+        return
     console = table_console()
-    names = primitives(op, twins[0])
-    for name in names:
-        _print(console, name, twins, side_by_side)
-    if not names:
-        for name in (op, f"{op}_backward"):
-            _print(console, name, [ops], side_by_side)
+    for some in sources:
+        _print(console, some, side_by_side)
 
 
 def primitives(op: str, reference: ModuleType) -> list[str]:
@@ -57,13 +65,18 @@ def primitives(op: str, reference: ModuleType) -> list[str]:
     ]
 
 
-def _print(console: Console, name: str, rooms: list[ModuleType], beside: bool | None) -> None:
-    """The function of that name in each of the rooms, beside each other where the window has the width."""
+def _sources(name: str, rooms: list[ModuleType]) -> list[tuple[str, str]]:
+    """The function of that name in each of the rooms: where it stands, and its source."""
     sources = []
     for room in rooms:
         function = inspect.unwrap(getattr(room, name))
         place = function.__module__
         sources.append((f"{place}.{name}", textwrap.dedent(inspect.getsource(function)).rstrip()))
+    return sources
+
+
+def _print(console: Console, sources: list[tuple[str, str]], beside: bool | None) -> None:
+    """The functions, beside each other where the window has the width."""
     if beside is None:
         beside = console.width >= 2 * SIDE
     if beside and len(sources) > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,10 @@ from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, write_json
 from npconv.cli.plots import COLOURS
 from npconv.data import Dataset, load
+from npconv.figures import write_figure
 from npconv.geometry import integer, one_of
 from npconv.nn import Sequential
+from npconv.printable import printable
 from npconv.studies import STUDIES, Outcome, Study, Variant, band_energies, compare, pair_errors, run_study
 from npconv.studies.maps import maps_of
 
@@ -29,24 +30,40 @@ IMAGES = 64  # whose maps are looked at
 
 
 def study(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=lambda: [*STUDIES])
+    ],
     data: Annotated[str, typer.Option(help="What the networks learn, as `npconv train` takes it.")] = "digits",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained.")] = 3,
     epochs: Annotated[int, typer.Option(help="How long each time.")] = 8,
     backend: Annotated[
         str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The PNG to write.", show_default="study-NAME.png")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw it into this file.", show_default="study-NAME.png")
+    ] = None,
     as_json: AsJson = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write everything as JSON into this file.",
+            show_default="study-NAME.json",
+        ),
+    ] = None,
 ) -> None:
     """Train small networks that differ in one thing, and say whether the paper's trend is visible at this scale.
 
-    Prints a table with mean and spread over the seeds, and writes a picture and, beside it, a JSON file with the numbers.
+    Prints a table with mean and spread over the seeds, and writes a picture and a JSON file with the numbers.
     """
     os.environ.setdefault("NPCONV_QUIET", "1")  # the bar shows that something is done
-    out = Path(f"study-{name}.png") if out is None else out
+    plot = Path(f"study-{name}.png") if plot is None else plot
+    out = Path(f"study-{name}.json") if out is None else out
     with one_line(ValueError, TypeError, ImportError, OSError):
         one_of("NAME", name, STUDIES)
+        files.check_target("--plot", plot)
         files.check_target("--out", out)
         integer("--seeds", seeds, minimum=1)
         integer("--epochs", epochs, minimum=1)
@@ -60,14 +77,14 @@ def study(
         extra = {"ghost": _ghost_pairs, "octave": _photograph}.get(name)
         found = extra(kept, dataset) if extra else None
         sentences = [f"{chosen.source}: the trend {sentence}" for sentence in compare(chosen, outcomes)]
-        _draw(out, name, chosen, outcomes, found)
-        write_json(_told(chosen, outcomes, sentences, found), as_json, out.with_suffix(".json"))
+        _draw(plot, name, chosen, outcomes, found)
+        write_json(_described(chosen, outcomes, sentences, found), as_json, out)
     if as_json:
         return
     _print(outcomes)
-    for sentence in sentences + ([] if found is None else [found["sentence"]]):
+    for sentence in [*sentences, *([] if found is None else [found["sentence"]])]:
         print(sentence)
-    print(f"the picture is {out}")
+    print(f"the picture is {printable(plot)}, the numbers are in {printable(out)}")
 
 
 def _trained(
@@ -97,8 +114,7 @@ def _trained(
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("network")
+    table = Table("network", box=None, pad_edge=False)
     for heading in ("MACs", "parameters", "test accuracy", "spread"):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
@@ -109,7 +125,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
             f"{outcome.mean:.4f}",
             f"{outcome.spread:.4f}",
         )
-    print_table(table_console(), table, spare=("parameters", "MACs"))
+    print_table(table_console(), table, spare=("parameters",))
 
 
 def _ghost_pairs(kept: dict[str, Sequential], dataset: Dataset) -> dict[str, Any]:
@@ -182,15 +198,13 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     if found is not None:
         axes[2].grid(alpha=0.3)
         axes[2].legend(fontsize="small")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    files.write(path, png.getvalue())
+    write_figure(path, figure)
 
 
-def _told(
+def _described(
     chosen: Study, outcomes: Sequence[Outcome], sentences: Sequence[str], found: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Everything as JSON has it."""
+    """Everything, for other programs."""
     rows = [
         {
             "network": outcome.variant.label,
@@ -200,11 +214,4 @@ def _told(
         }
         for outcome in outcomes
     ]
-    return {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": _plain(found)}
-
-
-def _plain(value: Any) -> Any:
-    """Arrays, in dictionaries or by themselves, as lists."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return {"source": chosen.source, "networks": rows, "trends": list(sentences), "found": found}

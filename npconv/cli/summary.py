@@ -10,9 +10,9 @@ from rich.table import Table
 from npconv import files
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
-from npconv.cli.names import network_name
 from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.costs import Cost, LayerCost, ModelCost
+from npconv.geometry import one_of
 from npconv.models import NETWORKS
 from npconv.papers import COUNTS
 from npconv.papers.walks import Walk
@@ -31,7 +31,14 @@ SPARE = (
 
 
 def summary(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The network: {', '.join(sorted(NETWORKS))}.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help=f"The network: {', '.join(sorted(NETWORKS))}.",
+            autocompletion=lambda: sorted(NETWORKS),
+        ),
+    ],
     width: Annotated[float | None, typer.Option(help="Short for --option width=...: the width multiplier.")] = None,
     groups: Annotated[int | None, typer.Option(help="Short for --option groups=...")] = None,
     alpha: Annotated[
@@ -53,7 +60,7 @@ def summary(
     with one_line(ValueError, TypeError, OSError):
         options = parse_options(option or (), width=width, groups=groups, alpha=alpha)
         files.check_target("--out", out)
-        walk = Walk.of(network_name("MODEL", model), None if size is None else parse_size(size), **options)
+        walk = Walk.of(one_of("MODEL", model, sorted(NETWORKS)), None if size is None else parse_size(size), **options)
         cost = walk.cost()
         write_json(_described(walk, cost), as_json, out)
     if as_json:

@@ -16,9 +16,10 @@ from npconv.cli.choices import chosen, with_choices
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import FAILED, one_line
 from npconv.cli.output import AsJson, write_json
-from npconv.geometry import integer, positive
+from npconv.geometry import integer, one_of, positive
+from npconv.models import NETWORKS
 from npconv.training import Recipe, Run, best_epoch, read_recipe
-from npconv.training.recipe import option_name
+from npconv.training.recipe import TINY, option_name
 
 DIVERGED = 0.0  # the accuracy that counts for a run whose loss was no number any more
 
@@ -26,9 +27,7 @@ DIVERGED = 0.0  # the accuracy that counts for a run whose loss was no number an
 @with_choices("lr", "model", "seed")
 def sweep(
     *,
-    models: Annotated[
-        str, typer.Option(help="Networks, with commas between.")
-    ] = "mobilenet,shufflenet,ghostnet,octave,resnet",
+    models: Annotated[str, typer.Option(help="Networks, with commas between.")] = ",".join(TINY),
     rates: Annotated[str, typer.Option(help="Learning rates, with commas between.")] = "0.05,0.1,0.2,0.4",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained at each rate.")] = 3,
     config: Annotated[
@@ -51,7 +50,7 @@ def sweep(
         listed = [positive("--rates", _number(rate)) for rate in rates.split(",")]
         recipes = {
             (model, lr): [chosen(config, {**given, "model": model, "lr": lr, "seed": seed}) for seed in range(seeds)]
-            for model in models.split(",")
+            for model in (one_of("--models", word, sorted(NETWORKS)) for word in models.split(","))
             for lr in listed
         }
         out.mkdir(parents=True, exist_ok=True)
@@ -66,9 +65,7 @@ def sweep(
         write_json(rows, as_json, out / "sweep.json")
     if as_json:
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("network", *(f"{lr:g}" for lr in listed), "best"):
-        table.add_column(heading)
+    table = Table("network", *(f"{lr:g}" for lr in listed), "best", box=None, pad_edge=False)
     for model in dict.fromkeys(model for model, _ in found):
         best = max(listed, key=lambda lr: float(np.mean(found[model, lr])))
         table.add_row(model, *(_told(found[model, lr]) for lr in listed), f"{best:g}")

@@ -24,7 +24,12 @@ STYLES = {Mark.EQUAL: "green", Mark.ROUNDING: "", Mark.ERROR: "bold red"}
 
 def tables(
     paper: Annotated[
-        str | None, typer.Argument(metavar="PAPER", help=f"One of {', '.join(PAPERS)}; all where not given.")
+        str | None,
+        typer.Argument(
+            metavar="PAPER",
+            help=f"One of {', '.join(PAPERS)}; all where not given.",
+            autocompletion=lambda: [*PAPERS],
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw costs and published accuracies into this file.")
@@ -57,7 +62,7 @@ def tables(
 def _print(console: Console, paper: Paper, judged: list[Judged]) -> None:
     marks = Counter(one.mark for one in judged)
     console.print(f"{paper.title}: " + ", ".join(f"{marks[mark]} {mark.value}" for mark in Mark), style="bold")
-    table = Table("table", "source", "what", "counted", box=None, pad_edge=False)
+    table = Table("what", "counted", box=None, pad_edge=False)
     table.add_column("published", justify="right")
     table.add_column("computed", justify="right")
     table.add_column("mark")
@@ -65,9 +70,10 @@ def _print(console: Console, paper: Paper, judged: list[Judged]) -> None:
     before = None
     for row, computed, mark, note in judged:
         place = (row.table, row.source)
+        if place != before:
+            table.add_row(f"{row.table} ({row.source}):", style="bold")
         published = f"{row.published} {row.unit}".rstrip()
         table.add_row(
-            *(("", "") if place == before else place),
             row.what,
             row.counted,
             published,
@@ -77,7 +83,7 @@ def _print(console: Console, paper: Paper, judged: list[Judged]) -> None:
             style=STYLES[mark],
         )
         before = place
-    print_table(console, table, spare=("source", "why", "counted"))
+    print_table(console, table, spare=("why", "mark"))
     for reason in paper.not_computed:
         console.print(f"Not computed: {reason}", soft_wrap=True)
     for source in dict.fromkeys(one.row.source for one in judged):

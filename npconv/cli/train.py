@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from npconv import backends
+from npconv import backends, files
 from npconv.cli import curves
 from npconv.cli.choices import chosen, with_choices
 from npconv.cli.console import line_console
 from npconv.cli.errors import BAD_USAGE, FAILED, INTERRUPTED, one_line
 from npconv.cli.events import summary_writer
 from npconv.cli.signals import signals_deferred
+from npconv.printable import printable
 from npconv.training import Batch, Epoch, Interrupted, Processes, Recipe, Run, best_epoch, read_recipe, world
 from npconv.training.recipe import option_name
 
@@ -83,13 +84,15 @@ def train(
                 session.fit()
                 session.finish()
             if as_json and run.writes:
-                print((run.folder / "summary.json").read_text(encoding="utf-8"), end="")
+                print(files.read("summary.json", run.folder / "summary.json").decode(), end="")
         except typer.Exit as end:
             if end.exit_code in (BAD_USAGE, FAILED) and processes.size > 1:  # the others wait for this one
                 processes.abort()
             raise
         except KeyboardInterrupt:
-            print("interrupted before training began: nothing was kept" if run is None else session.interrupt())
+            print(
+                "interrupted before training began: nothing was kept" if run is None else printable(session.interrupt())
+            )
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -108,15 +111,15 @@ class Session:
         channels, height, width = run.image
         say(f"{run.recipe.model}: {run.network.parameter_count():,} parameters, {run.macs:,} MACs for an image")
         say(
-            f"{run.dataset.name}: {counts[0]} training, {counts[1]} validation and {counts[2]} test images "
+            f"{printable(run.dataset.name)}: {counts[0]} training, {counts[1]} validation and {counts[2]} test images "
             f"of {channels}x{height}x{width} in {run.dataset.classes} classes"
         )
         if run.new_head:
-            say(f"new for these classes: {', '.join(run.new_head)}")
+            say(f"new for these classes: {printable(', '.join(run.new_head))}")
         many = "" if run.processes.size == 1 else f"{run.processes.size} processes, "
-        say(f"{run.recipe.backend} backend, {many}seed {run.recipe.seed}, writing to {run.folder}")
+        say(f"{run.recipe.backend} backend, {many}seed {run.recipe.seed}, writing to {printable(run.folder)}")
         if run.processes.size > 1:
-            say(f"if one of them dies, all end, and {self.how_to_go_on()}")
+            say(f"if one of them dies, all end, and {printable(self.how_to_go_on())}")
         if run.progress.epoch > 1 or run.progress.step:
             say(f"going on in epoch {run.progress.epoch} after {run.progress.step} of {run.steps_per_epoch} steps")
         if run.recipe.backend == "numba":
@@ -156,7 +159,7 @@ class Session:
                 f"the run folder must stay writable, got {error.strerror or error}: {self.how_to_go_on()}"
             ) from None
         except Interrupted:
-            print(self.interrupt(), flush=True) if run.writes else None
+            print(printable(self.interrupt()), flush=True) if run.writes else None
             raise typer.Exit(128 + (asked() or signal.SIGINT)) from None
 
     def add(self, epoch: Epoch) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.geometry import Array
+from npconv.printable import printable
 
 PIXELS = 3 * 32 * 32
 TEN = [f"data_batch_{number}" for number in range(1, 6)]
@@ -47,11 +49,13 @@ def read_cifar(path: Path) -> Source:
 
 
 def _binary(path: Path, labels: int) -> Labelled:
-    size = path.stat().st_size
+    contents = files.read("the data file", path, LARGEST)
     record = labels + PIXELS
-    if size == 0 or size % record or size > LARGEST:
-        raise ValueError(f"the data file must be whole records of {record} bytes, got {path} with {size} bytes")
-    rows = np.fromfile(path, np.uint8).reshape(-1, record)
+    if not contents or len(contents) % record:
+        raise ValueError(
+            f"the data file must be whole records of {record} bytes, got {printable(path)} with {len(contents)} bytes"
+        )
+    rows = np.frombuffer(contents, np.uint8).reshape(-1, record)
     return Labelled(rows[:, labels:].reshape(-1, 3, 32, 32), rows[:, labels - 1])
 
 
@@ -62,7 +66,7 @@ def _pickled(path: Path, labels: int) -> Labelled:
     rows = pixels.array() if isinstance(pixels, _Array) else None
     whole = isinstance(numbers, list) and all(type(label) is int and 0 <= label < 100 for label in numbers)
     if not whole or rows is None or rows.shape != (len(numbers or ()), PIXELS):
-        raise ValueError(f"the data file must be a batch of CIFAR, got {path} with other contents")
+        raise ValueError(f"the data file must be a batch of CIFAR, got {printable(path)} with other contents")
     return Labelled(rows.reshape(-1, 3, 32, 32), np.array(numbers))
 
 
@@ -71,7 +75,7 @@ def _names(path: Path, ten: bool) -> tuple[str, ...]:
     text = path / ("batches.meta.txt" if ten else "fine_label_names.txt")
     meta = path / ("batches.meta" if ten else "meta")
     if text.is_file():
-        return tuple(line for line in text.read_text(encoding="utf-8", errors="replace").splitlines() if line)
+        return tuple(line for line in files.read("the data file", text).decode(errors="replace").splitlines() if line)
     if meta.is_file():
         names = _unpickled(meta).get(b"label_names" if ten else b"fine_label_names", [])
         return tuple(name.decode("utf-8", "replace") for name in names if isinstance(name, bytes))
@@ -140,11 +144,12 @@ class _Reader(pickle._Unpickler):  # the one in Python: C's fills a memo of any 
 
 def _unpickled(path: Path) -> dict[Any, Any]:
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError("it is larger than CIFAR is")
-        contents = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        stored = files.read("the data file", path, LARGEST)
+        contents = _Reader(io.BytesIO(stored), encoding="bytes").load()
     except Exception as error:  # a damaged pickle raises whatever its instructions run into
-        raise ValueError(f"the data file must be a batch of CIFAR, got {path} ({error})") from None
+        raise ValueError(f"the data file must be a batch of CIFAR, got {printable(path)} ({error})") from None
     if not isinstance(contents, dict):
-        raise ValueError(f"the data file must be a batch of CIFAR, got {path} with a {type(contents).__name__}")
+        raise ValueError(
+            f"the data file must be a batch of CIFAR, got {printable(path)} with a {type(contents).__name__}"
+        )
     return contents

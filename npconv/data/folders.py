@@ -11,6 +11,7 @@ from npconv.data.pictures import fitted, look, open_picture, picture_files
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate
 from npconv.geometry import Array
+from npconv.printable import printable
 
 PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
          "test": "test", "testing": "test"}  # fmt: skip
@@ -38,7 +39,9 @@ def read_folder(path: Path, size: tuple[int, int] | None = None, channels: int |
     parts = {PARTS[folder.name.lower()]: folder for folder in inside if folder.name.lower() in PARTS}
     if parts and len(parts) == len(inside):
         if "train" not in parts:
-            raise ValueError(f"the data folder must hold a folder train beside {', '.join(parts)}, got none in {path}")
+            raise ValueError(
+                f"the data folder must hold a folder train beside {', '.join(parts)}, got none in {printable(path)}"
+            )
     else:
         parts = {"train": path}
     found = {name: _classes(folder) for name, folder in parts.items()}
@@ -80,8 +83,10 @@ def _classes(path: Path) -> list[tuple[Path, str]]:
     """(file, name of its class) of all pictures."""
     listed = [(folder, picture_files(folder)) for folder in _folders(path)]
     if len(listed) < 2:
-        raise ValueError(f"the data folder must hold a folder of pictures for each class, got {len(listed)} in {path}")
+        raise ValueError(
+            f"the data folder must hold a folder of pictures for each class, got {len(listed)} in {printable(path)}"
+        )
     for folder, files in listed:
         if not files:
-            raise ValueError(f"each class must have pictures, got none in {folder}")
+            raise ValueError(f"each class must have pictures, got none in {printable(folder)}")
     return [(file, folder.name) for folder, files in listed for file in files]

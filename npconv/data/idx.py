@@ -14,9 +14,11 @@ from typing import IO
 
 import numpy as np
 
+from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate
 from npconv.geometry import Array
+from npconv.printable import printable
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 STEP = 1 << 24  # bytes read at a time
@@ -43,7 +45,7 @@ def fashion_mnist(folder: Path = FASHION_MNIST) -> Source:
     """
     if not folder.is_dir():
         raise ValueError(
-            f"fashion-mnist must be installed, got no folder {folder}: `apt install dataset-fashion-mnist` on Debian and "
+            f"fashion-mnist must be installed, got no folder {printable(folder)}: `apt install dataset-fashion-mnist` on Debian and "
             "Ubuntu, or give --data the folder with its four IDX files"
         )
     return read_idx(folder)
@@ -66,7 +68,7 @@ def read_idx(path: Path) -> Source:
         if match:
             found.setdefault("test" if re.search("t10k|test", match["part"]) else "train", file)
     if "train" not in found:
-        raise ValueError(f"the data folder must hold train-images-idx3-ubyte, got none in {path}")
+        raise ValueError(f"the data folder must hold train-images-idx3-ubyte, got none in {printable(path)}")
     parts = {name: _pair(file) for name, file in found.items()}
     return Source(path.resolve().name, parts, _classes(path, parts["train"]))
 
@@ -80,25 +82,25 @@ def _pair(images: Path) -> Labelled:
     plain = images.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     labels = next((images.with_name(name) for name in (plain, f"{plain}.gz") if images.with_name(name).is_file()), None)
     if labels is None:
-        raise ValueError(f"the labels must lie beside the images, got no {plain} for {images}")
+        raise ValueError(f"the labels must lie beside the images, got no {plain} for {printable(images)}")
     part = Labelled(_read(images, 3), _read(labels, 1))
     if len(part.images) != len(part.labels):
         raise ValueError(
-            f"images and labels must be equally many, got {len(part.images)} in {images} and {len(part.labels)} in {labels}"
+            f"images and labels must be equally many, got {len(part.images)} in {printable(images)} and {len(part.labels)} in {printable(labels)}"
         )
     return part
 
 
 def _read(path: Path, axes: int) -> Array:
     try:
-        with path.open("rb") as raw:
+        with files.opened("the data file", path) as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             return _array(gzip.GzipFile(fileobj=raw) if packed else raw, axes)
     except ValueError as error:
-        raise ValueError(f"the data file must be a whole IDX file, got {path} ({error})") from None
+        raise ValueError(f"the data file must be a whole IDX file, got {printable(path)} ({error})") from None
     except Exception as error:  # gzip and zlib have several kinds for a damaged file
-        raise ValueError(f"the data file must be a whole IDX file, got {path} ({error!r})") from None
+        raise ValueError(f"the data file must be a whole IDX file, got {printable(path)} ({error!r})") from None
 
 
 def _array(file: IO[bytes] | gzip.GzipFile, axes: int) -> Array:

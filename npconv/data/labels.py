@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npconv.geometry import Array, some
+from npconv.geometry import Array, check_plain, some
 
 
 def numbered(
@@ -54,8 +54,7 @@ def numbered(
 
 def _flat(labels: Array, count: int) -> Array:
     """Labels (N,) of names or integers."""
-    if not isinstance(labels, np.ndarray):
-        raise TypeError(f"labels must be a NumPy array, got {type(labels).__name__}")
+    labels = check_plain("labels", labels)
     if labels.dtype == object and all(isinstance(label, str) for label in labels.ravel()):
         labels = labels.astype(str)
     if labels.ndim == 2 and labels.shape[1] == 1:  # as Keras has them

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
+from npconv import files
 from npconv.data.cifar import is_cifar, read_cifar
 from npconv.data.dataset import Dataset, Part, checked, from_source, normalised, read_digits, white_of
 from npconv.data.folders import read_folder
@@ -19,8 +20,9 @@ from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, chunks, planar
 from npconv.data.tables import read_csv
 from npconv.geometry import Array, IntOrPair, pair, shown
+from npconv.printable import printable
 
-NAMES: dict[str | PathLike[str], Callable[[], Source]] = {"digits": read_digits, "fashion-mnist": fashion_mnist}
+NAMES: dict[str, Callable[[], Source]] = {"digits": read_digits, "fashion-mnist": fashion_mnist}
 KINDS = (
     "an .npz file, an IDX pair (its images file, or the folder), a CIFAR folder, "
     "a CSV file, or a folder with a folder of pictures for each class"
@@ -74,7 +76,7 @@ def load(
                 white=source.white or white_of(checked(part.images) for part in source.parts.values())
             )
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{data}: {error}") from None
+        raise type(error)(f"{printable(data)}: {error}") from None
     for name, path in (("validation", validation), ("test", test)):
         if path is not None:
             channels, *own = planar(source.parts["train"].images).shape[1:]
@@ -83,7 +85,7 @@ def load(
     try:
         return from_source(source, seed=seed)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{data}: {error}") from None
+        raise type(error)(f"{printable(data)}: {error}") from None
 
 
 def load_all(
@@ -130,7 +132,9 @@ def load_all(
     images, labels = _whole(read(data, size, len(mean)), class_names, white, data)
     images = planar(images)
     if images.shape[1] != len(mean):
-        raise ValueError(f"images must have {len(mean)} channels for this network, got {images.shape[1]} in {data}")
+        raise ValueError(
+            f"images must have {len(mean)} channels for this network, got {images.shape[1]} in {printable(data)}"
+        )
     return Part(normalised(images, np.arange(len(images)), mean, std), labels)
 
 
@@ -155,7 +159,7 @@ def _whole(other: Source, class_names: Sequence[str], white: float | None, data:
     try:
         labels = renumbered(labels, len(images), other.class_names, class_names)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{data}: {error}") from None
+        raise type(error)(f"{printable(data)}: {error}") from None
     if white is None or other.white in (None, white):
         return Labelled(images, labels)
     scaled = allocate(images.shape, np.float32)
@@ -181,19 +185,17 @@ def read(data: str | PathLike[str], size: IntOrPair | None = None, channels: int
             rows, columns = planar(part.images).shape[2:]
             if (rows, columns) != size:
                 raise ValueError(
-                    f"images must be {size[0]}x{size[1]}, got {rows}x{columns} in {data}: only picture files are scaled"
+                    f"images must be {size[0]}x{size[1]}, got {rows}x{columns} in {printable(data)}: only picture files are scaled"
                 )
     return source
 
 
 def _read_kind(data: str | PathLike[str], size: tuple[int, int] | None, channels: int | None) -> Source:
-    if data in NAMES:
+    if isinstance(data, str) and data in NAMES:
         return NAMES[data]()
-    path = Path(data)
-    if not path.exists():
-        raise ValueError(
-            f"the data must be {', '.join(map(str, NAMES))}, or a file or folder that exists, got {str(data)!r}"
-        )
+    path = files.as_path("data", data)
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"the data must be {', '.join(NAMES)}, or a file or folder that exists, got {str(data)!r}")
     try:
         if is_idx(path):
             return read_idx(path)
@@ -205,4 +207,4 @@ def _read_kind(data: str | PathLike[str], size: tuple[int, int] | None, channels
             return read_npz(path)
     except OSError as error:
         raise ValueError(f"the data must be readable, got {error.filename} ({error.strerror})") from None
-    raise ValueError(f"the data must be {KINDS}, got {path}")
+    raise ValueError(f"the data must be {KINDS}, got {printable(path)}")

@@ -8,9 +8,11 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from npconv import files
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, planar
 from npconv.geometry import Array
+from npconv.printable import printable
 
 # (images, labels) of each part, as they are called by: this library, Keras, MedMNIST.
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
@@ -35,7 +37,7 @@ def read_npz(path: Path) -> Source:
         The file is no whole .npz of plain arrays, or lacks some; the message names them.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with files.opened("the data file", path) as stream, zipfile.ZipFile(stream) as file:
             names = {Path(name).stem: name for name in file.namelist() if name.endswith(".npy")}
             layout = next((layout for layout in LAYOUTS if set(layout["train"]) & set(names)), LAYOUTS[0])
             wanted = {part: pair for part, pair in layout.items() if part == "train" or set(pair) & set(names)}
@@ -43,7 +45,7 @@ def read_npz(path: Path) -> Source:
             if missing:
                 known = "; ".join(", ".join(name for pair in layout.values() for name in pair) for layout in LAYOUTS)
                 raise _MissingError(
-                    f"the data file must hold the arrays 'images' and 'labels', got no {missing[0]!r} in {path} "
+                    f"the data file must hold the arrays 'images' and 'labels', got no {missing[0]!r} in {printable(path)} "
                     f"(it may also have the names of: {known})"
                 )
             parts = {part: Labelled(*(_array(file, names[name]) for name in pair)) for part, pair in wanted.items()}
@@ -51,7 +53,9 @@ def read_npz(path: Path) -> Source:
     except _MissingError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # NumPy and zipfile have a dozen kinds for a damaged file, all meaning the same
-        raise ValueError(f"the data file must be a whole .npz of plain arrays, got {path} ({error})") from None
+        raise ValueError(
+            f"the data file must be a whole .npz of plain arrays, got {printable(path)} ({error})"
+        ) from None
     return Source(path.stem, parts, class_names)
 
 
@@ -62,14 +66,16 @@ def read_images(path: Path) -> Array:
     """
     wanted = [pair[0] for layout in LAYOUTS for _, pair in sorted(layout.items())]  # test before train
     try:
-        with zipfile.ZipFile(path) as file:
+        with files.opened("the data file", path) as stream, zipfile.ZipFile(stream) as file:
             names = {Path(name).stem: name for name in file.namelist() if name.endswith(".npy")}
             found = next((name for name in wanted if name in names), None)
             images = None if found is None else _array(file, names[found])
     except Exception as error:
-        raise ValueError(f"the data file must be a whole .npz of plain arrays, got {path} ({error})") from None
+        raise ValueError(
+            f"the data file must be a whole .npz of plain arrays, got {printable(path)} ({error})"
+        ) from None
     if images is None:
-        raise ValueError(f"the data file must hold images, got none of {', '.join(wanted)} in {path}")
+        raise ValueError(f"the data file must hold images, got none of {', '.join(wanted)} in {printable(path)}")
     return planar(images)
 
 

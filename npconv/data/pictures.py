@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.geometry import Array
+from npconv.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,7 +86,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """The picture, of which no more than its head is read; its errors name the file."""
     pillow = _pillow()
     if not path.is_file():  # to open a FIFO would be to wait
-        raise ValueError(f"the picture must be a file that exists, got {path}")
+        raise ValueError(f"the picture must be a file that exists, got {printable(path)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, which name no file, and about pictures that are read all the same
         try:
@@ -96,7 +97,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         except MemoryError:
             raise
         except Exception as error:  # Pillow's formats raise of every kind where a file is damaged
-            raise ValueError(f"the picture must be a whole image file, got {path} ({error})") from None
+            raise ValueError(f"the picture must be a whole image file, got {printable(path)} ({error})") from None
 
 
 def _pillow() -> Any:

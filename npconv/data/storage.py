@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, check_array
+from npconv.geometry import Array, check_array, check_fits
+from npconv.printable import printable
 
 LARGE = 1 << 30  # bytes; larger arrays are files that the system reads page by page and drops again
 MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
@@ -21,16 +22,17 @@ CHUNK = 1024  # images that are worked on at a time
 def allocate(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """An array to be filled: an ordinary one, or above `LARGE` bytes one in an unnamed file of the temporary folder.
 
-    Raises ValueError where the temporary folder has no room for it, before anything is read.
+    Raises MemoryError or ValueError where memory or the temporary folder has no room for it, before anything is read.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= LARGE:
+        check_fits("the images", size, 1)
         return np.empty(shape, dtype)
     folder = tempfile.gettempdir()
     room = shutil.disk_usage(folder).free
     if size > room:
         raise ValueError(
-            f"the images must fit into {folder}, where {room / 1e9:.1f} GB are free, got {size / 1e9:.1f} GB: "
+            f"the images must fit into {printable(folder)}, where {room / 1e9:.1f} GB are free, got {size / 1e9:.1f} GB: "
             "the variable TMPDIR names another folder"
         )
     with tempfile.TemporaryFile() as file:

@@ -64,8 +64,20 @@ def word(name: str, value: object, *words: str) -> None:
         raise ValueError(f"{name} must be {listed}, got {shown(value)}")
 
 
-def one_of(name: str, given: str, known: Iterable[str], *, listed: Iterable[str] | None = None) -> str:
-    """`given`, which is among `known`; ValueError otherwise, with all of them, or those `listed`, and the nearest.
+def nearest(given: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` where some of the `known` words are like the one that was `given`, or have it in them.
+
+    >>> nearest("resnt", ["tiny_mobilenet", "resnet"]), nearest("mobilenet", ["tiny_mobilenet", "resnet"]), nearest("x", ["y"])
+    ('; did you mean resnet?', '; did you mean tiny_mobilenet?', '')
+    """
+    words = list(known)
+    near = difflib.get_close_matches(given.replace("-", "_").lower(), words, n=3, cutoff=0.6)
+    near += [word for word in words if given and given.lower() in word and word not in near][:3]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def one_of(name: str, given: str, known: Iterable[str]) -> str:
+    """`given`, which is among `known`; ValueError otherwise, with all of them and the nearest ones.
 
     >>> one_of("OP", "conv2d", ["conv2d", "linear"])
     'conv2d'
@@ -74,23 +86,11 @@ def one_of(name: str, given: str, known: Iterable[str], *, listed: Iterable[str]
         ...
     ValueError: OP must be one of conv2d, linear, got 'conf2d'; did you mean conv2d?
     """
-    names = list(known)
-    if given in names:
+    words = list(known)
+    if is_word(given, words):
         return given
-    raise ValueError(f"{name} must be one of {', '.join(listed or names)}, got {shown(given)}{nearest(given, names)}")
-
-
-def nearest(given: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` where some of `known` are like `given`, or hold it.
-
-    >>> nearest("resnt", ["mobilenet", "resnet"])
-    '; did you mean resnet?'
-    """
-    names, wanted = list(known), given.lower()
-    near = difflib.get_close_matches(wanted.replace("-", "_"), names, n=3, cutoff=0.6)
-    near = near or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
-    near += [name for name in names if given and wanted in name and name not in near][:3]
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = nearest(given, words) if isinstance(given, str) else ""
+    raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(given)}{hint}")
 
 
 def flag(name: str, value: object) -> bool:

@@ -16,7 +16,8 @@ Every map is channels-last: whoever calls has seen to it (`npconv.ops.operator`)
 | everything else | bare loops over pixels, whose innermost runs over channels | a file each |
 
 A *tile* is what stays in registers, a *chunk* the pixels that stay in a cache, a *block* the output channels that go together;
-*packed* numbers were copied to the order in which a tile reads them; *partial sums* are cut where sizes alone decide.
+*packed* numbers were copied to the order in which a tile reads them, weights by the thread that needs them where they are few or
+needed once, else by a loop before; *partial sums* are cut where sizes alone decide.
 `vectors` is how tiles are written, `jit` how all is compiled, optimised, kept on disk and launched.
 Each thread writes to what it alone owns, so results are the same for any number of threads.
 """

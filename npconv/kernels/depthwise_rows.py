@@ -28,9 +28,9 @@ from npconv.memory import empty
 KERNELS, STRIDES = (3, 5), (1, 2)  # for which there are tiles
 ROW = 4  # outputs of a row in a tile
 LINE = 64  # bytes of channels that go together: maps of 1,024 channels have all pixels in one set of the cache, and read lines once
-LARGE = (
-    1 << 22
-)  # bytes of maps that come from memory: there asking for the next row ahead takes a quarter off, elsewhere it adds 5 %
+# Bytes of maps that come from memory: there asking for the next row ahead takes a quarter off,
+# elsewhere it adds 5 %.
+LARGE = 1 << 22
 EDGE = 2  # pixels of a tile at the borders
 
 

@@ -22,9 +22,9 @@ from npconv.kernels.sums import limits_of, zeros_of
 from npconv.kernels.vectors import LANES
 from npconv.memory import empty
 
-BAND = (
-    1 << 17
-)  # bytes of the map that a band reads, and of scratch that it fills, so that both stay in the second cache
+# Bytes of the map that a band reads, and of scratch that it fills, so that both stay in the second
+# cache.
+BAND = 1 << 17
 FEW = 8  # channels per group that are read, at most
 ROWS = 4  # of a result between two looks at what they read
 SIDE = 4  # blocks that go through these rows one after the other: the cache lines of four are read from memory together

@@ -93,6 +93,7 @@ def _run(
     plan = plan_of(geometry, forward, LANES[dtype.itemsize * 8], thread_count())
     sizes, tables = plan.sizes, plan.tables
     weights, runs = contiguous(w).reshape(-1), sizes.depth * sizes.taps if forward else sizes.taps
+    # The loop reads one array either way: of a variable that is one of two Numba believes that both have the first one's length.
     if plan.packing == BEFORE:
         packed, pitch = empty((plan.packed,), dtype), 0
         pack(weights, tables.order, tables.blocks, sizes, sizes.groups, runs, packed)

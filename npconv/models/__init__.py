@@ -1,8 +1,8 @@
 """The papers' networks: one file each, with the paper's unit and networks made of it, and the baselines that they transform.
 
 A unit is a function that makes a layer; so is a network, with ``num_classes``, ``in_channels``, ``rng`` and ``dtype`` among
-its arguments. `MODELS` has the tiny ones by name, for images of 8x8 to 96x96 pixels, and `NETWORKS` all of them by the
-function's own name. What all share, such as the stem and the classifier, is in `npconv.models.blocks`.
+its arguments. `NETWORKS` has all of them by the function's own name, which is their name everywhere, and `MODELS`
+the tiny ones by their family, for images of 8x8 to 96x96 pixels. What all share, such as the stem and the classifier, is in `npconv.models.blocks`.
 """
 
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def load(
     ...     models.load(f"{folder}/w.safetensors", "tiny_resnet", num_classes=3).head.linear
     Linear(32, 3)
     """
-    return load_network(path, NETWORKS, NETWORKS | MODELS, model, source, **options)
+    return load_network(path, NETWORKS, model, source, **options)
 
 
 __all__ = [

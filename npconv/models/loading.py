@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from os import PathLike
@@ -10,37 +11,58 @@ from typing import Any
 import numpy as np
 
 from npconv import weights
-from npconv.geometry import one_of, shown
+from npconv.geometry import integer, one_of, shown
 from npconv.nn import Sequential
+from npconv.nn.initialization import at_most
+from npconv.printable import printable
 from npconv.weights.files import file_of
 
 LONGEST_NOTE = 1 << 20  # characters
+MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that size are 1 GiB
 
 
 def load_network(
     path: str | PathLike[str],
     networks: dict[str, Any],
-    noted_networks: dict[str, Any],
     model: str | None = None,
     source: str | None = None,
     **options: Any,
 ) -> Sequential:
-    """What `npconv.models.load` does, of `networks` by name, or of `noted_networks` where the file names one."""
+    """What `npconv.models.load` does, of `networks` by name."""
     about = noted(path)
     if about is not None:
         if model is not None or options:
-            raise ValueError(f"model and options must not be given where the file has them, got them for {path}")
-        model, options, networks = about["model"], about["architecture"], noted_networks
+            raise ValueError(
+                f"model and options must not be given where the file has them, got them for {printable(path)}"
+            )
+        model, options = about["model"], about["architecture"]
     if model is None:
-        raise ValueError(f"model must be given where the weights do not say it themselves, got none for {path}")
+        raise ValueError(
+            f"model must be given where the weights do not say it themselves, got none for {printable(path)}"
+        )
     one_of("model", model, sorted(networks))
     known = [name for name in inspect.signature(networks[model]).parameters if name != "rng"]
     for name in options:
         if name not in known:
             raise ValueError(f"the options of {model} must be among {', '.join(known)}, got {name}")
-    network: Sequential = networks[model](**options, rng=np.random.default_rng(0))  # all that is drawn is replaced
+    with contextlib.nullcontext() if about is None else no_larger_than(path):
+        network: Sequential = networks[model](**options, rng=np.random.default_rng(0))  # all that is drawn is replaced
     weights.load(network, path, source)
     return network.eval()
+
+
+def no_larger_than(path: str | PathLike[str]) -> contextlib.AbstractContextManager[None]:
+    """A block in which no network is made of more numbers than the file has bytes: it could have no weights for them."""
+    return at_most(file_of(path).stat().st_size)
+
+
+def check_pixels(name: str, rows: int, columns: int) -> None:
+    """Raise ValueError where a network of the four papers would need more memory than such machines have.
+
+    >>> check_pixels("image", 224, 224)
+    """
+    if rows * columns > MOST_PIXELS:
+        raise ValueError(f"{name} must have at most {MOST_PIXELS} pixels, got {rows}x{columns}")
 
 
 def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
@@ -88,6 +110,10 @@ def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
             # Each class and channel has a weight in the file, so its size bounds the memory.
             if isinstance(value, int | float) and not abs(value) <= size:
                 raise ValueError(f"{name} must be at most what the file has weights for, got {name}={shown(value)}")
+        image = found.get("image")
+        if isinstance(image, list) and len(image) == 3:
+            _, rows, columns = (integer("image", side, minimum=1) for side in image)
+            check_pixels("image", rows, columns)
         return found
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
+        raise ValueError(f"the weights must say what `npconv train` notes, got {printable(path)} ({error!r})") from None

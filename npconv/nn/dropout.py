@@ -68,6 +68,8 @@ class Dropout(Layer):
 
     def forward(self, x: Array) -> Array:
         check_dtypes([("x", x)])
+        if x.ndim == 0:
+            raise ValueError("x must have an axis of images, got a single number")
         scale = np.ones_like(x)
         if self.training:
             own, whole = _part.get() or (slice(None), len(x))

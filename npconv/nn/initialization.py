@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import FLOAT_DTYPES, Array, check_fits, shown
+
+_allowed: ContextVar[list[int] | None] = ContextVar("npconv_parameters", default=None)  # left, and at first
 
 
 def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike) -> Array:
@@ -37,8 +41,25 @@ def constant(shape: tuple[int, ...], value: float, dtype: DTypeLike) -> Array:
     return np.full(shape, value, dtype)
 
 
+@contextlib.contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """Let the layers that this thread makes in this block have no more parameters than so many numbers; ValueError where they would.
+
+    For whoever makes a network by what a file says of it.
+    """
+    token = _allowed.set([numbers, numbers])
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
 def _check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Raise MemoryError where a parameter would not fit, of which there are two while it is drawn."""
+    """Raise where a parameter would be more than is allowed, or would not fit, of which there are two while it is drawn."""
+    if (allowed := _allowed.get()) is not None:
+        allowed[0] -= math.prod(shape)
+        if allowed[0] < 0:
+            raise ValueError(f"the network must have at most {allowed[1]:,} numbers as parameters, got more")
     check_fits(f"a parameter of the shape {shape}", math.prod(shape), np.dtype(np.float64).itemsize + dtype.itemsize)
 
 

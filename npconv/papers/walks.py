@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv import costs
-from npconv.geometry import Array
+from npconv.geometry import Array, nearest, one_of
 from npconv.models import NETWORKS
 
 # The image that a network is published for, where it is not one of ImageNet's 224 x 224 pixels.
@@ -56,13 +56,14 @@ class Walk(NamedTuple):
 
 def all_options(argument: str, network: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `network`, which `argument` named: those `given`, and the defaults of all others but rng and dtype."""
-    if network not in NETWORKS:
-        raise ValueError(f"{argument} must be one of {', '.join(sorted(NETWORKS))}, got {network!r}")
+    one_of(argument, network, sorted(NETWORKS))
     parameters = inspect.signature(NETWORKS[network]).parameters
     options = {name: option.default for name, option in parameters.items() if name not in ("rng", "dtype")}
     for name in given:
         if name not in options:
-            raise ValueError(f"the options of {network} must be among {', '.join(options)}, got {name}")
+            raise ValueError(
+                f"the options of {network} must be among {', '.join(options)}, got {name}{nearest(name, options)}"
+            )
     return options | dict(given)
 
 

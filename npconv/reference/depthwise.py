@@ -29,7 +29,8 @@ def depthwise_conv2d_input_grad(dy: Array, w: Array, geometry: Conv2dGeometry) -
 
 def depthwise_conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw[g,o,r,s] = sum over n, p, q of dy[n,g,o,p,q] * x[n,g, p*stride + r*dilation - pad, ...]: y is linear in w."""
-    dw = np.einsum("ngpqrs,ngopq->gors", input_windows(x, geometry.axes), _by_group(dy, geometry))
+    by_row = np.einsum("ngpqrs,ngopq->gorsnp", input_windows(x, geometry.axes), _by_group(dy, geometry), order="C")
+    dw = by_row.sum(axis=(4, 5))  # in pairs, as they lie beside each other
     return dw.reshape(geometry.w_shape)
 
 

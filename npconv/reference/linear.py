@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from npconv.geometry import Array
+from npconv.reference.sums import channel_sums
 
 
 def linear(x: Array, w: Array, b: Array | None) -> Array:
@@ -23,4 +24,4 @@ def linear_weight_grad(dy: Array, x: Array) -> Array:
 
 def linear_bias_grad(dy: Array) -> Array:
     """db[o] = sum over n of dy[n,o]."""
-    return dy.sum(axis=0)
+    return channel_sums(dy)

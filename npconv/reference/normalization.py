@@ -9,13 +9,14 @@ import numpy as np
 
 from npconv.geometry import Array
 from npconv.reference.activations import activated, activated_input_grad
+from npconv.reference.sums import channel_means, channel_sums
 
 
 def batch_statistics2d(x: Array) -> tuple[Array, Array]:
     """mean[c] and biased var[c] = mean of (x - mean)^2 over n, h, w: two passes, so that a large mean costs no digits."""
-    mean = x.mean(axis=(0, 2, 3))
+    mean = channel_means(x)
     centred = x - mean[:, None, None]
-    return mean, np.square(centred).mean(axis=(0, 2, 3))
+    return mean, channel_means(np.square(centred))
 
 
 def batch_norm2d(
@@ -43,8 +44,8 @@ def batch_norm2d_batch_grad(
     """
     xhat = _xhat(x, mean, var, eps)
     dy = activated_input_grad(dy, xhat * gamma[:, None, None] + beta[:, None, None], activation)
-    dgamma = (dy * xhat).sum(axis=(0, 2, 3))
-    dbeta = dy.sum(axis=(0, 2, 3))
+    dgamma = channel_sums(dy * xhat)
+    dbeta = channel_sums(dy)
     count = x.dtype.type(x.size // x.shape[1])
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
     along = (dbeta / count)[:, None, None] + xhat * (dgamma / count)[:, None, None]
@@ -61,8 +62,8 @@ def batch_norm2d_fixed_grad(
     """
     xhat = _xhat(x, mean, var, eps)
     dy = activated_input_grad(dy, xhat * gamma[:, None, None] + beta[:, None, None], activation)
-    dgamma = (dy * xhat).sum(axis=(0, 2, 3))
-    dbeta = dy.sum(axis=(0, 2, 3))
+    dgamma = channel_sums(dy * xhat)
+    dbeta = channel_sums(dy)
     variance = var + x.dtype.type(eps)
     scale = gamma / np.sqrt(variance)
     return scale[:, None, None] * dy, dgamma, dbeta, -scale * dbeta, -gamma * dgamma / (2 * variance)

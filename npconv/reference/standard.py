@@ -6,6 +6,7 @@ import numpy as np
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.reference.activations import activated
+from npconv.reference.sums import channel_sums
 from npconv.reference.windows import input_windows, scatter_windows
 
 
@@ -36,7 +37,7 @@ def conv2d_weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
 
 def conv2d_bias_grad(dy: Array) -> Array:
     """db[o] = sum over n, p, q of dy[n,o,p,q]: b[o] was added to every one of them."""
-    return dy.sum(axis=(0, 2, 3))
+    return channel_sums(dy)
 
 
 def _by_group(array: Array, geometry: Conv2dGeometry) -> Array:

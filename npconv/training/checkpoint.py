@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from os import PathLike
@@ -21,10 +22,11 @@ from npconv import files, weights
 from npconv.geometry import Array, integer, shown
 from npconv.nn import Layer
 from npconv.optim import Average, Optimizer
+from npconv.printable import printable
 from npconv.training.progress import Epoch, Progress, checked_epoch
 
 FORMAT = 1
-ASIDE = ".writing-"
+ASIDE = ".writing-"  # and the process that writes, and a random number
 
 
 def save(
@@ -68,14 +70,23 @@ def save(
     ...     training.save(folder, net, sgd, training.Progress(seed=7)).exists()
     True
     """
-    folder = Path(folder)
+    folder = files.as_path("folder", folder)
+    for name, value, kind in (
+        ("model", model, Layer),
+        ("optimizer", optimizer, Optimizer),
+        ("progress", progress, Progress),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be of the class {kind.__name__}, got {shown(value)}")
+    told = _json("about", {} if about is None else about)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"epoch{progress.epoch:06d}-step{progress.step:08d}"
-    for left in folder.glob(f"{ASIDE}*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(f"{ASIDE}*"):
+        if not _is_being_written(left):
+            shutil.rmtree(left, ignore_errors=True)
     if target.exists():  # the state at a step is the same whenever it is written
         return target
-    aside = folder / f"{ASIDE}{os.getpid()}"
+    aside = folder / f"{ASIDE}{os.getpid()}-{secrets.token_hex(8)}"
     aside.mkdir()
     try:
         arrays = {f"model/{name}": array for name, array in model.state().items()}
@@ -89,10 +100,16 @@ def save(
             "optimizer": {"kind": type(optimizer).__name__, "steps": optimizer.steps},
             "average": None if average is None else average.steps,
             "generators": {path: _plain(rng.bit_generator.state) for path, rng in _generators(model)},
-            "about": dict(about or {}),
+            "about": told,
         }
         files.write(aside / "state.json", json.dumps(numbers, indent=1))
-        os.replace(aside, target)
+        try:
+            os.replace(aside, target)
+        except OSError:
+            if not target.exists():
+                raise
+            shutil.rmtree(aside, ignore_errors=True)  # another thread or process was first
+        files.flush_folder(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -138,22 +155,22 @@ def resume(
     ...     training.resume(folder, net, sgd).seed
     7
     """
-    path = last_checkpoint(Path(folder))
+    path = last_checkpoint(files.as_path("folder", folder))
     numbers = read_numbers(path)
     arrays = weights.read(path / "state.safetensors")[1]
     kinds = type(optimizer).__name__, average is not None
     if kinds != (numbers["optimizer"]["kind"], numbers["average"] is not None):
         raise ValueError(
             f"the checkpoint must be of {kinds[0]}{' with' if kinds[1] else ' without'} an average, got "
-            f"{numbers['optimizer']['kind']}{' without' if numbers['average'] is None else ' with'} one in {path}"
+            f"{numbers['optimizer']['kind']}{' without' if numbers['average'] is None else ' with'} one in {printable(path)}"
         )
     averaged = _part(arrays, "average/")
     if average is not None and _shapes(averaged) != _shapes(average.arrays):
-        raise ValueError(f"the checkpoint must have the average of this model, got another one in {path}")
+        raise ValueError(f"the checkpoint must have the average of this model, got another one in {printable(path)}")
     try:
         model.load_state(_part(arrays, "model/"))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{printable(path)}: {error}") from None
     optimizer.load_state(_part(arrays, "optimizer/"), numbers["optimizer"]["steps"])
     if average is not None:
         average.steps = numbers["average"]
@@ -162,7 +179,9 @@ def resume(
         for place, rng in _generators(model):
             rng.bit_generator.state = numbers["generators"][place]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the checkpoint must have the model's generators, got {path} ({error!r})") from None
+        raise ValueError(
+            f"the checkpoint must have the model's generators, got {printable(path)} ({error!r})"
+        ) from None
     progress: Progress = numbers["progress"]
     return progress
 
@@ -174,13 +193,13 @@ def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
 def read_numbers(path: Path) -> dict[str, Any]:
     """What ``state.json`` of the checkpoint `path` says, its progress as a `Progress`; ValueError where it is damaged."""
     try:
-        numbers = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        numbers = json.loads(files.read("state.json", path / "state.json"))
         form = numbers["format"]
         if form == FORMAT:
             return _checked(numbers)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"the checkpoint must be one that was written here, got {path} ({error})") from None
-    raise ValueError(f"the checkpoint must have the format {FORMAT}, got {shown(form)} in {path}")
+        raise ValueError(f"the checkpoint must be one that was written here, got {printable(path)} ({error})") from None
+    raise ValueError(f"the checkpoint must have the format {FORMAT}, got {shown(form)} in {printable(path)}")
 
 
 def _checked(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -206,6 +225,31 @@ def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
+def _json(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` as a file of JSON gives it back."""
+    try:
+        if isinstance(value, Mapping):
+            found: dict[str, Any] = json.loads(json.dumps(dict(value)))
+            return found
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        pass
+    raise TypeError(f"{name} must be a mapping that JSON can hold, got {shown(value)}")
+
+
+def _is_being_written(aside: Path) -> bool:
+    """Whether the process lives that made this folder; one that was killed has left it."""
+    process = aside.name.removeprefix(ASIDE).partition("-")[0]
+    if os.name != "posix":  # where there is no such question
+        return False
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:  # it is somebody else's
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch*-step*"))
 
@@ -214,7 +258,7 @@ def last_checkpoint(folder: Path) -> Path:
     """The newest one: those before it may be half removed. ValueError where there is none."""
     found = _checkpoints(folder)
     if not found:
-        raise ValueError(f"there must be a checkpoint to go on from, got none in {folder}")
+        raise ValueError(f"there must be a checkpoint to go on from, got none in {printable(folder)}")
     return found[-1]
 
 

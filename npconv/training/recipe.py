@@ -13,20 +13,22 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import numpy as np
 
-from npconv import backends, optim
+from npconv import backends, files, optim
 from npconv.data import Augmentation, parse_augmentation
 from npconv.data.augmentation import AUGMENTATIONS
 from npconv.data.loading import NAMES
-from npconv.geometry import Array, fraction, integer, nearest, one_of, positive
+from npconv.geometry import Array, fraction, integer, nearest, one_of, positive, shown
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
+from npconv.printable import printable
 from npconv.training.options import parse_options, parse_size
 from npconv.training.progress import Plan
 
 # The learning rate where none is given: of `npconv sweep --epochs 4` on the digits, whose table is in examples/site/train.rst.
-RATES: dict[str, dict[str, float]] = {"sgd": {"shufflenet": 0.1}, "adam": {}, "adamw": {}}
+RATES: dict[str, dict[str, float]] = {"sgd": {"tiny_shufflenet": 0.1}, "adam": {}, "adamw": {}}
 OTHER_RATES = {"sgd": 0.2, "adam": 0.005, "adamw": 0.005}
 DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.01}
+TINY = tuple(make.__name__ for make in MODELS.values())
 OPTIMIZERS, SCHEDULES = tuple(DECAYS), ("constant", "step", "linear", "cosine")
 DTYPES = ("float16", "float32", "float64")
 
@@ -54,11 +56,11 @@ class Choice(NamedTuple):
 class Recipe:
     """What is trained, on what and how: each field is an option of `npconv train` and a key of its file, and explains itself.
 
-    >>> Recipe(model="resnet", epochs=3).command()
-    'npconv train --model resnet --epochs 3'
+    >>> Recipe(model="tiny_resnet", epochs=3).command()
+    'npconv train --model tiny_resnet --epochs 3'
     """
 
-    model: Annotated[str, Choice(f"The network: {', '.join(MODELS)}, or any other.")] = "mobilenet"
+    model: Annotated[str, Choice(f"The network: {', '.join(TINY)}, or any other.")] = "tiny_mobilenet"
     option: Annotated[
         tuple[str, ...],
         Choice("Any option of the network; repeatable.", default="none", metavar="NAME=VALUE", short="-O"),
@@ -113,10 +115,8 @@ class Recipe:
 
         Raises ValueError or TypeError, naming the option as the command line does.
         """
-        full = {make.__name__: name for name, make in MODELS.items()}
-        model = full.get(self.model, self.model)
-        one_of("--model", model, (*MODELS, *(name for name in NETWORKS if name not in MODELS)), listed=MODELS)
-        known = inspect.signature((NETWORKS | MODELS)[model]).parameters
+        one_of("--model", self.model, sorted(NETWORKS))
+        known = inspect.signature(NETWORKS[self.model]).parameters
         for name in parse_options(self.option):
             one_of("--option", name, [one for one in known if one not in ("rng", "dtype")])
         if self.size is not None:
@@ -147,10 +147,9 @@ class Recipe:
         if self.freeze and self.weights is None:
             raise ValueError("--freeze must come with --weights: layers that have learned nothing would stay so")
         self.augmentation()
-        rate = RATES[self.optimizer].get(model, OTHER_RATES[self.optimizer])
+        rate = RATES[self.optimizer].get(self.model, OTHER_RATES[self.optimizer])
         return dataclasses.replace(
             self,
-            model=model,
             lr=rate if self.lr is None else positive("--lr", self.lr),
             weight_decay=DECAYS[self.optimizer]
             if self.weight_decay is None
@@ -194,7 +193,13 @@ class Recipe:
         """The recipe with paths that are whole, where they are paths: a run goes on from anywhere."""
         given = {name: getattr(self, name) for name in ("data", "validation", "test", "weights")}
         paths = {name: Path(path) for name, path in given.items() if path is not None and path not in NAMES}
-        return self.changed({name: str(path.absolute()) for name, path in paths.items() if path.exists()})
+        whole = {name: str(path.absolute()) for name, path in paths.items() if path.exists()}
+        for name, path in {**given, **whole}.items():
+            if path is not None and not files.is_unicode(path):
+                raise ValueError(
+                    f"{option_name(name)} must be a path in UTF-8, which the run's file keeps, got {shown(path)}"
+                )
+        return self.changed(whole)
 
     def to_toml(self) -> str:
         """The recipe as `read_recipe` reads it."""
@@ -271,17 +276,21 @@ def read_recipe(path: str | PathLike[str]) -> Recipe:
         except ImportError:
             raise ImportError("--config needs Python 3.11 or the package tomli: pip install tomli") from None
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        contents = files.read("--config", path)
     except OSError as error:
-        raise ValueError(f"--config must be a file that can be read, got {path} ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"--config must be a TOML file, got {path} ({error})") from None
+        raise ValueError(
+            f"--config must be a file that can be read, got {printable(path)} ({error.strerror})"
+        ) from None
+    try:
+        found = tomllib.loads(contents.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--config must be a TOML file, got {printable(path)} ({error})") from None
     choices: dict[str, Any] = {}
     for key, value in found.items():
         name = key.replace("-", "_")
         if name not in FIELDS:
-            raise ValueError(f"{path}: there is no option {key!r}{nearest(name, FIELDS)}")
-        choices[name] = _typed(f"{path}: {key}", name, value)
+            raise ValueError(f"{printable(path)}: there is no option {key!r}{nearest(name, FIELDS)}")
+        choices[name] = _typed(f"{printable(path)}: {key}", name, value)
     return Recipe(**choices)
 
 
@@ -312,8 +321,8 @@ def option_name(field: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A text, a number or a list of texts; JSON's texts are TOML's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """A text, a number or a list of texts; JSON's texts are TOML's, but for one character."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def as_dtype(recipe: Recipe) -> np.dtype[Any]:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv import models
+from npconv import files, models
 from npconv.data import Part, load, load_all
 from npconv.geometry import integer, positive, shown
 from npconv.nn import Sequential
+from npconv.printable import printable
 from npconv.training.options import parse_size
 from npconv.training.progress import Epoch, checked_epoch
 from npconv.training.recipe import Recipe, read_recipe
@@ -37,21 +38,23 @@ class Results(NamedTuple):
 
 def read_results(folder: str | PathLike[str]) -> Results:
     """The run in `folder`. Raises ValueError where there is none, or where a file of it is damaged."""
-    folder = Path(folder)
+    folder = files.as_path("folder", folder)
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"RUN must be the folder of a run, got {folder} without {CONFIG}")
+        raise ValueError(f"RUN must be the folder of a run, got {printable(folder)} without {CONFIG}")
     recipe = read_recipe(folder / CONFIG)
     try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = files.read(METRICS, folder / METRICS).decode().splitlines()
         epochs = [checked_epoch(Epoch(**json.loads(line))) for line in lines]
         summary = folder / SUMMARY
-        about = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+        about = json.loads(files.read(SUMMARY, summary)) if summary.exists() else {}
         if not isinstance(about, dict):
             raise TypeError("the summary must be an object")
         if about:
             _check_summary(about)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f"RUN must be the folder of a run, got {folder} with damaged files ({error})") from None
+        raise ValueError(
+            f"RUN must be the folder of a run, got {printable(folder)} with damaged files ({error})"
+        ) from None
     return Results(folder, recipe, epochs, about)
 
 
@@ -96,7 +99,7 @@ def load_trained(results: Results) -> Trained:
     path = results.folder
     noted = models.noted(path)
     if noted is None:
-        raise ValueError(f"the weights must say what `npconv train` notes, got {path}")
+        raise ValueError(f"the weights must say what `npconv train` notes, got {printable(path)}")
     try:
         with np.errstate(over="ignore"):  # it is found below
             mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
@@ -108,7 +111,7 @@ def load_trained(results: Results) -> Trained:
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ValueError("mean and std must be finite, and std above 0")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the weights must say what `npconv train` notes, got {path} ({error!r})") from None
+        raise ValueError(f"the weights must say what `npconv train` notes, got {printable(path)} ({error!r})") from None
     return Trained(models.load(path), mean, std, white, classes, (rows, columns))
 
 

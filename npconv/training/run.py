@@ -18,6 +18,7 @@ from npconv import costs, files, models, weights
 from npconv.data import batch_count, load
 from npconv.geometry import Array, positive, shown
 from npconv.optim import Average
+from npconv.printable import printable
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
 from npconv.training.loop import check_batch, train
@@ -76,7 +77,7 @@ class Run:
         try:
             self.folder = _new_folder(None if out is None else Path(out), name) if self.writes else Path(out or "runs")
             if self.writes:
-                files.write(self.folder / CONFIG, f"# {self.recipe.command()}\n{self.recipe.to_toml()}")
+                files.write(self.folder / CONFIG, f"# {printable(self.recipe.command())}\n{self.recipe.to_toml()}")
             self.save()
             if self.writes:
                 (self.folder / METRICS).touch()  # the run can be resumed from here on
@@ -92,7 +93,7 @@ class Run:
         """
         folder = Path(folder)
         if not (folder / CONFIG).is_file():
-            raise ValueError(f"--resume must be the folder of a run, got {folder} without {CONFIG}")
+            raise ValueError(f"--resume must be the folder of a run, got {printable(folder)} without {CONFIG}")
         run = cls.__new__(cls)
         run._prepare(read_recipe(folder / CONFIG), processes)
         run.folder = folder
@@ -109,9 +110,8 @@ class Run:
         run.before = positive("seconds", about.get("seconds"), zero=True)
         run._meet()  # before the first one writes a checkpoint, and removes this one
         if run.writes:
-            lines = "".join(json.dumps(epoch._asdict()) + "\n" for epoch in run.epochs)
             try:
-                files.write(folder / METRICS, lines)  # what was written after the checkpoint comes again
+                run._write_metrics()  # what was written after the checkpoint comes again
             except OSError as error:
                 raise _unwritable(error) from None
         return run
@@ -143,10 +143,10 @@ class Run:
         """The network for these images, with new weights or those of a file, and frozen where it is to be."""
         image = self.image
         self.architecture = {"num_classes": self.dataset.classes, "in_channels": image[0]}
-        if recipe.model in models.MODELS:
+        make = models.NETWORKS[recipe.model]
+        if make in models.MODELS.values():
             self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
         self.architecture |= parse_options(recipe.option)
-        make = (models.NETWORKS | models.MODELS)[recipe.model]
         self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
         self.new_head: list[str] = []
         if recipe.weights is not None:
@@ -218,9 +218,11 @@ class Run:
         if epoch is best_epoch(self.epochs):
             self.save_weights()
         if self.writes:
-            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(epoch._asdict()) + "\n")
+            self._write_metrics()
         self.save()
+
+    def _write_metrics(self) -> None:
+        files.write(self.folder / METRICS, "".join(json.dumps(epoch._asdict()) + "\n" for epoch in self.epochs))
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from npconv import files
-from npconv.geometry import Array
+from npconv.geometry import Array, check_plain, shown
 from npconv.nn import Layer
+from npconv.printable import printable
 from npconv.weights.sources import check_numbers, load_state_dict
 
 LARGEST_HEADER = 1 << 24  # bytes, of JSON that describes a hundred thousand arrays
 NUMPY_DTYPES = "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"
 RUN_WEIGHTS = "weights.safetensors"  # what `npconv train` calls the weights in a run's folder
+STORED = {np.dtype(kind) for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")}
 _MISSING = "weights are safetensors files, got no such package: pip install 'npconv[train]'"
 
 
@@ -37,8 +40,8 @@ def save(
     ------
     ImportError
         safetensors is not installed.
-    ValueError
-        `path` is a folder, a device or another thing that is no file.
+    TypeError, ValueError
+        An array or a text is none that such a file can hold, or `path` is a folder, a device or another thing that is no file.
     OSError
         The file cannot be written; what was there before is as it was.
 
@@ -56,11 +59,31 @@ def save(
         from safetensors.numpy import save as serialize
     except ImportError:
         raise ImportError(_MISSING) from None
+    if not isinstance(model, Mapping | Layer):
+        raise TypeError(f"model must be a layer or a mapping of names to arrays, got {type(model).__name__}")
     state = model if isinstance(model, Mapping) else model.state()
-    contents = serialize(
-        {name: np.asarray(array, order="C") for name, array in state.items()}, dict(metadata) if metadata else None
-    )
-    files.write(path, contents)
+    _check_texts("the names of arrays", state)
+    about = {} if metadata is None else metadata
+    if not isinstance(about, Mapping):
+        raise TypeError(f"metadata must be a mapping of texts, got {type(metadata).__name__}")
+    _check_texts("metadata", (*about, *about.values()))
+    files.write(path, serialize({name: _storable(name, array) for name, array in state.items()}, dict(about) or None))
+
+
+def _check_texts(what: str, texts: Iterable[object]) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{what} must be texts, got {shown(text)}")
+        if not files.is_unicode(text):
+            raise ValueError(f"{what} must be texts in Unicode, got {shown(text)}")
+
+
+def _storable(name: str, array: object) -> Array:
+    """`array` in C order and the machine's byte order, once it is known to be one that such files have."""
+    array = check_plain(name, array)
+    if array.dtype.newbyteorder("=") not in STORED:
+        raise TypeError(f"{name} must have a dtype of safetensors files, got {array.dtype}")
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
 
 def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str] | None = None) -> dict[str, str]:
@@ -106,7 +129,7 @@ def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str
         else:
             load_state_dict(model, state, source)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise type(error)(f"{printable(path)}: {error}") from None
     return about
 
 
@@ -173,11 +196,11 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         from safetensors import SafetensorError, safe_open
     except ImportError:
         raise ImportError(_MISSING) from None
-    path = file_of(path)
-    if not path.is_file():
-        raise ValueError(f"the weights must be a file that exists, got {path}")
+    path = file_of(files.as_path("path", path))
+    if not os.path.isfile(path):
+        raise ValueError(f"the weights must be a file that exists, got {printable(path)}")
     try:
-        with path.open("rb") as start:
+        with files.opened("the weights", path) as start:
             first = start.read(8)
         header = int.from_bytes(first, "little")
         if header > LARGEST_HEADER:
@@ -192,7 +215,7 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
                 kind = file.get_slice(name).get_dtype()
                 if kind not in (*NUMPY_DTYPES, "BF16"):
                     raise _KindError(
-                        f"the weights must be floats of at least 16 bits, got {name} in {kind} in {path}: "
+                        f"the weights must be floats of at least 16 bits, got {name} in {kind} in {printable(path)}: "
                         "convert them, as tensor.float() does"
                     )
                 found[name] = _bfloat16(path, name) if kind == "BF16" else file.get_tensor(name)
@@ -200,7 +223,9 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
     except _KindError as error:
         raise ValueError(str(error)) from None
     except (SafetensorError, OSError, TypeError) as error:
-        raise ValueError(f"the weights file must be a whole safetensors file, got {path} ({error})") from None
+        raise ValueError(
+            f"the weights file must be a whole safetensors file, got {printable(path)} ({error})"
+        ) from None
 
 
 def file_of(path: str | PathLike[str]) -> Path:
@@ -219,7 +244,7 @@ class _KindError(Exception):
 
 def _bfloat16(path: Path, name: str) -> Array:
     """A tensor of which NumPy has no dtype: the upper half of a float32."""
-    with path.open("rb") as file:
+    with files.opened("the weights", path) as file:
         length = int.from_bytes(file.read(8), "little")
         about = json.loads(file.read(length))[name]
         start, end = about["data_offsets"]

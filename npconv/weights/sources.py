@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.geometry import FLOAT_DTYPES, Array, some
+from npconv.geometry import FLOAT_DTYPES, Array, shown, some
 from npconv.nn import ChannelShuffle, Layer, PointwiseConv2d
 
 
@@ -253,8 +253,11 @@ def _table(source: str | Mapping[str, str] | None, own: Mapping[str, Array], sta
 def _without_module(state: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
-    if state and all(str(key).startswith("module.") for key in state):
-        return {str(key).removeprefix("module."): array for key, array in state.items()}
+    for key in state:
+        if not isinstance(key, str):
+            raise TypeError(f"the names of arrays must be texts, got {shown(key)}")
+    if state and all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): array for key, array in state.items()}
     return state
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
+from commands import call
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.summary import SPARE, _layers
 from npconv.models import NETWORKS
+from npconv.papers import PAPERS, judge
 from npconv.papers.walks import Walk
 
 
@@ -56,6 +61,36 @@ def test_every_layer_of_every_summary_is_told_apart(network: str, width: int) ->
     text = "\n".join(lines)
     assert all(f"\n{name} " in text for name in names)
     assert all(f"{layer.cost.macs:,}" in text for layer in cost.layers if layer.cost.macs)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_figure_of_every_paper_fits(paper: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, text, _ = call("tables", paper)
+    table = text.partition("(a wider window")[0]
+    assert max(map(len, table.splitlines())) <= width
+    for row in PAPERS[paper].rows:
+        assert re.search(rf" {re.escape(row.published)}( {re.escape(row.unit)})? ", table)
+        computed = judge(row).computed
+        assert row.unit == "%" or f" {int(computed):,}" in table
+
+
+words = st.text("xy ", max_size=30)
+
+
+@given(st.lists(st.tuples(words, words, st.integers(0, 10**12)), min_size=1, max_size=5), st.integers(14, 90))
+def test_nothing_is_cut_off(rows: list[tuple[str, str, int]], width: int) -> None:
+    table = Table("first", "second", box=None, pad_edge=False)
+    table.add_column("number", justify="right")
+    for *texts, number in rows:
+        table.add_row(*texts, str(number))
+    lines = printed(table, width)
+    assert max(map(len, lines)) <= max(width, 14)
+    letters = sorted("".join(text for row in rows for text in row[:2]).replace(" ", ""))
+    assert sorted(re.sub("[^xy]", "", "".join(lines[1:]))) == letters
+    if width >= 60:
+        assert all(re.search(rf"\b{number}\b", "\n".join(lines)) for *_, number in rows)
 
 
 @pytest.mark.parametrize("make", [line_console, table_console])

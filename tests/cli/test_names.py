@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 from commands import call
 
-from npconv.geometry import one_of
+from npconv.models import NETWORKS
+
+BEFORE_THE_NAME = {
+    "summary": ["summary"],
+    "train": ["train", "--model"],
+    "sweep": ["sweep", "--models"],
+}
 
 
-def test_nothing_is_suggested_where_nothing_is_near() -> None:
-    with pytest.raises(ValueError, match=r"^OP must be one of conv2d, linear, got 'xyz'$"):
-        one_of("OP", "xyz", ["conv2d", "linear"])
+@pytest.mark.parametrize("command", BEFORE_THE_NAME)
+def test_every_command_knows_the_same_networks(command: str) -> None:
+    code, stdout, stderr = call(*BEFORE_THE_NAME[command], "mobilenet")
+    assert (code, stdout) == (2, "")
+    listed = stderr.partition("must be one of ")[2].partition(", got 'mobilenet'")[0]
+    assert set(listed.split(", ")) == set(NETWORKS)
+    assert "tiny_mobilenet" in stderr.partition("; did you mean ")[2]
 
 
 @pytest.mark.parametrize(
@@ -19,9 +29,15 @@ def test_nothing_is_suggested_where_nothing_is_near() -> None:
         (["summary", "mobilnet_v1"], "did you mean mobilenet_v1"),
         (["summary", "mobilenet"], "tiny_mobilenet"),
         (["summary", "MobileNet-V1"], "did you mean mobilenet_v1"),
-        (["train", "--model", "mobilenett"], "did you mean mobilenet"),
+        (["summary", "mobilenet_v1", "-O", "widht=2"], "did you mean width?"),
+        (["train", "--model", "mobilenett"], "tiny_mobilenet"),
+        (["bench", "networks", "--filter", "mobilnet_v1"], "did you mean mobilenet_v1"),
+        (["bench", "ops", "--direction", "forwrd"], "did you mean forward?"),
         (["tables", "shufflenett"], "did you mean shufflenet?"),
+        (["check", "npconv", "--op", "conf2d"], "did you mean conv2d"),
+        (["study", "shufle"], "did you mean shuffle?"),
         (["explain", "conv"], "conv2d"),
+        (["show", "conf2d"], "conv2d"),
     ],
 )
 def test_commands_suggest(words: list[str], suggested: str) -> None:

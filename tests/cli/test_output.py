@@ -5,14 +5,42 @@ from __future__ import annotations
 import json
 
 import pytest
+import typer
 from commands import call
+
+from npconv.cli.app import app
 
 COMMANDS = [
     ["summary", "tiny_mobilenet"],
     ["tables", "ghostnet"],
     ["explain", "conv2d"],
+    ["show", "conv2d"],
+    ["config"],
+    ["runs", "."],
     ["check", "npconv", "--op", "channel_shuffle", "--cases", "3", "--modes", "exact", "--timeout", "300"],
 ]
+
+
+def every_command():
+    """Each command by its words, with the options that it has."""
+    waiting = [((), typer.main.get_command(app))]
+    while waiting:
+        words, command = waiting.pop()
+        if hasattr(command, "commands"):
+            waiting += [((*words, name), below) for name, below in command.commands.items()]
+        else:
+            yield " ".join(words), {name: one for one in command.params for name in one.opts}
+
+
+@pytest.mark.parametrize("command", dict(every_command()))
+def test_every_command_has_both(command):
+    options = dict(every_command())[command]
+    assert options["-o"] is options["--out"]
+    written = options["-o"].metavar
+    assert written in ("FILE", "FOLDER", "DIR", "FILE.png")
+    assert "--json" in options or written in ("DIR", "FILE.png")  # what makes a folder or a picture and nothing else
+    if "--plot" in options:
+        assert options["--plot"].metavar == "FILE.png"
 
 
 @pytest.fixture(autouse=True)

@@ -25,17 +25,17 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs(name: str, data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "study.png"
+    plot, out = tmp_path / "study.png", tmp_path / "study.json"
     code, stdout, err = call(
-        "study", name, "--data", data, "--seeds", 2, "--epochs", 1, "--backend", "numpy", "--out", out
+        "study", name, "--data", data, "--seeds", 2, "--epochs", 1, "--backend", "numpy", "--plot", plot, "-o", out
     )
     assert (code, err) == (0, "")
     study = STUDIES[name]
     for variant in study.variants:
         assert variant.label in stdout
     assert stdout.count(f"{study.source}: the trend is ") == len(study.trends)
-    assert out.read_bytes().startswith(b"\x89PNG")
-    numbers = json.loads(out.with_suffix(".json").read_text())
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(out.read_text())
     assert [row["network"] for row in numbers["networks"]] == [variant.label for variant in study.variants]
     assert all(len(row["accuracies"]) == 2 for row in numbers["networks"])
     assert (numbers["found"] is not None) == (name in ("ghost", "octave"))
@@ -44,11 +44,24 @@ def test_every_study_runs(name: str, data: Path, tmp_path: Path) -> None:
 def test_a_study_as_json(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     width = STUDIES["width"]
     monkeypatch.setitem(STUDIES, "width", width._replace(variants=width.variants[:1], trends=()))
-    out = tmp_path / "study.png"
-    words = "--data", data, "--seeds", 1, "--epochs", 1, "--backend", "numpy", "--out", out
+    out = tmp_path / "study.json"
+    words = (
+        "--data",
+        data,
+        "--seeds",
+        1,
+        "--epochs",
+        1,
+        "--backend",
+        "numpy",
+        "--out",
+        out,
+        "--plot",
+        tmp_path / "a.png",
+    )
     code, stdout, err = call("study", "width", *words, "--json")
     assert (code, err) == (0, "")
-    assert json.loads(stdout) == json.loads(out.with_suffix(".json").read_text())
+    assert json.loads(stdout) == json.loads(out.read_text())
 
 
 def test_what_is_no_study(tmp_path: Path) -> None:
@@ -59,6 +72,7 @@ def test_what_is_no_study(tmp_path: Path) -> None:
         ),
         (["ghost", "--seeds", 0], "--seeds must be at least 1, got --seeds=0"),
         (["ghost", "--data", "nowhere"], "the data must be digits"),
+        (["ghost", "--plot", tmp_path / "no" / "a.png"], "--plot must be a file in a folder that exists"),
         (["ghost", "--out", tmp_path / "no" / "a.png"], "--out must be a file in a folder that exists"),
     ):
         code, stdout, err = call("study", *words)

@@ -12,15 +12,15 @@ from trainings import lines
 
 def test_a_sweep_finds_the_rate_that_does_not_diverge(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    words = ["sweep", "--data", data, "--models", "mobilenet", "--rates", "0.1,1e30", "--seeds", 2, "--epochs", 2,
+    words = ["sweep", "--data", data, "--models", "tiny_mobilenet", "--rates", "0.1,1e30", "--seeds", 2, "--epochs", 2,
              "--backend", "numpy", "--out", out]  # fmt: skip
     code, stdout, err = call(*words)
     assert (code, err) == (0, "")
     rows = json.loads((out / "sweep.json").read_text())
-    assert [(row["model"], row["lr"]) for row in rows] == [("mobilenet", 0.1), ("mobilenet", 1e30)]
+    assert [(row["model"], row["lr"]) for row in rows] == [("tiny_mobilenet", 0.1), ("tiny_mobilenet", 1e30)]
     assert rows[1]["accuracies"] == [0.0, 0.0]
     for seed, accuracy in enumerate(rows[0]["accuracies"]):
-        epochs = lines(out / f"mobilenet-0.1-seed{seed}" / "metrics.jsonl")
+        epochs = lines(out / f"tiny_mobilenet-0.1-seed{seed}" / "metrics.jsonl")
         assert accuracy == max(epoch["validation_accuracy"] for epoch in epochs)
     *_, heading, row = stdout.splitlines()
     assert heading.split() == ["network", "0.1", "1e+30", "best"]
@@ -43,7 +43,7 @@ def test_a_sweep_finds_the_rate_that_does_not_diverge(data: Path, tmp_path: Path
         (["--rates", "fast"], "--rates must be numbers with commas between, got 'fast'"),
         (["--rates", "0"], "--rates must be finite and above 0"),
         (["--seeds", 0], "--seeds must be at least 1, got --seeds=0"),
-        (["--models", "resnt"], "did you mean resnet"),
+        (["--models", "tiny_resnt"], "did you mean tiny_resnet"),
     ],
 )
 def test_what_is_no_sweep(words: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ import npconv
 from npconv import training, weights
 from npconv.cli.console import PlainConsole
 from npconv.data import load
-from npconv.models import MODELS
+from npconv.models import NETWORKS
+from npconv.training.recipe import TINY
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])
@@ -43,10 +44,10 @@ def test_the_run_folder(finished: tuple[Path, Path, str]) -> None:
 
     summary = json.loads((out / "summary.json").read_text())
     assert list(summary)[: len(SUMMARY_KEYS)] == SUMMARY_KEYS
-    assert [summary[key] for key in ("model", "data", "seed", "epochs")] == ["mobilenet", str(data), 0, 3]
+    assert [summary[key] for key in ("model", "data", "seed", "epochs")] == ["tiny_mobilenet", str(data), 0, 3]
     assert summary["interrupted"] is False
     assert 0 < sum(epoch["seconds"] for epoch in epochs) < summary["seconds"]
-    model = MODELS["mobilenet"](num_classes=3, rng=np.random.default_rng(0))
+    model = NETWORKS["tiny_mobilenet"](num_classes=3, rng=np.random.default_rng(0))
     assert summary["parameters"] == model.parameter_count()
     assert summary["macs"] == npconv.costs.count(model, (1, 1, 6, 6)).macs
     assert summary["versions"]["npconv"] == npconv.__version__
@@ -55,7 +56,7 @@ def test_the_run_folder(finished: tuple[Path, Path, str]) -> None:
 def test_the_weights_are_those_that_were_tested(finished: tuple[Path, Path, str]) -> None:
     data, out, _ = finished
     summary = json.loads((out / "summary.json").read_text())
-    model = MODELS[summary["model"]](**summary["architecture"], rng=np.random.default_rng(9))
+    model = NETWORKS[summary["model"]](**summary["architecture"], rng=np.random.default_rng(9))
     about = json.loads(weights.load(model, out / "weights.safetensors")["npconv"])
     dataset = load(data)
     with npconv.backend(summary["backend"]):
@@ -97,7 +98,7 @@ def test_what_is_printed_where_there_is_no_terminal(finished: tuple[Path, Path, 
     _, out, stdout = finished
     summary = json.loads((out / "summary.json").read_text())
     printed = [line for line in stdout.splitlines() if line]
-    assert printed[0] == f"mobilenet: {summary['parameters']:,} parameters, {summary['macs']:,} MACs for an image"
+    assert printed[0] == f"tiny_mobilenet: {summary['parameters']:,} parameters, {summary['macs']:,} MACs for an image"
     assert printed[1] == "dots: 42 training, 6 validation and 12 test images of 1x6x6 in 3 classes"
     assert printed[2] == f"{summary['backend']} backend, seed 0, writing to {out}"
     compiling = "compiling kernels with the first batch, once per machine; Ctrl-C waits for it"
@@ -121,7 +122,7 @@ def test_the_same_seed_gives_the_same_numbers(data: Path, tmp_path: Path, backen
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", TINY)
 def test_every_model(data: Path, tmp_path: Path, model: str) -> None:
     assert run("--data", data, "--model", model, "--epochs", 1, "--out", tmp_path / "run")[0] == 0
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["model"] == model
@@ -133,8 +134,8 @@ def test_digits_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     Path("digits").mkdir()  # is another thing
     code, stdout, _ = run("--epochs", 1)
     assert code == 0
-    summary = json.loads(Path("runs/mobilenet-digits-seed0/summary.json").read_text())
-    assert (summary["model"], summary["data"]) == ("mobilenet", "digits")
+    summary = json.loads(Path("runs/tiny_mobilenet-digits-seed0/summary.json").read_text())
+    assert (summary["model"], summary["data"]) == ("tiny_mobilenet", "digits")
     right = round(summary["test_accuracy"] * 359)
     assert stdout.splitlines()[-1] == (
         f"test accuracy {summary['test_accuracy']:.4f} ({right} of 359) with the weights of epoch 1"
@@ -146,7 +147,7 @@ def test_the_next_run_gets_the_next_folder(data: Path, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     for _ in range(3):
         assert run("--data", data, "--epochs", 1, "--seed", 3)[0] == 0
-    assert sorted(os.listdir("runs")) == [f"mobilenet-dots-seed3{suffix}" for suffix in ("", "-2", "-3")]
+    assert sorted(os.listdir("runs")) == [f"tiny_mobilenet-dots-seed3{suffix}" for suffix in ("", "-2", "-3")]
 
 
 def test_colour_images_of_many_pixels(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_colour_images_of_many_pixels(tmp_path: Path) -> None:
     labels = np.arange(12) % 2
     np.savez(tmp_path / "big.npz", images=rng.random((12, 3, 40, 33)) + labels[:, None, None, None], labels=labels)
     out = tmp_path / "run"
-    assert run("--data", tmp_path / "big.npz", "--epochs", 1, "--model", "shufflenet", "--out", out)[0] == 0
+    assert run("--data", tmp_path / "big.npz", "--epochs", 1, "--model", "tiny_shufflenet", "--out", out)[0] == 0
     summary = json.loads((out / "summary.json").read_text())
     assert summary["architecture"] == {"num_classes": 2, "in_channels": 3, "stem_stride": 2}
 
@@ -206,14 +207,16 @@ def test_weights_of_other_classes(data: Path, tmp_path: Path) -> None:
 
 
 def test_options_of_the_network(data: Path, tmp_path: Path) -> None:
-    assert run("--data", data, "--model", "octave", "-O", "alpha=0.5", "--epochs", 1, "--out", tmp_path / "o")[0] == 0
+    assert (
+        run("--data", data, "--model", "tiny_octave", "-O", "alpha=0.5", "--epochs", 1, "--out", tmp_path / "o")[0] == 0
+    )
     assert json.loads((tmp_path / "o" / "summary.json").read_text())["architecture"]["alpha"] == 0.5
     refused(
         "--option must be one of num_classes, in_channels, alpha, stem_stride, got 'beta'",
         "--data",
         data,
         "--model",
-        "octave",
+        "tiny_octave",
         "-O",
         "beta=0.5",
     )

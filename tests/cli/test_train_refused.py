@@ -17,7 +17,7 @@ from npconv import training
     [
         (
             ["--model", "alexnet"],
-            "--model must be one of mobilenet, shufflenet, ghostnet, octave, resnet, got 'alexnet'",
+            "--model must be one of conv_mobilenet, ds_cnn, ",
         ),
         (["--epochs", 0], "--epochs must be at least 1, got --epochs=0"),
         (["--epochs", -3], "--epochs must be at least 1, got --epochs=-3"),
@@ -55,7 +55,7 @@ def test_folders_that_cannot_be_written(data: Path, tmp_path: Path, monkeypatch:
         refused(f"the run folder must be writable, got {out}", "--data", data, "--out", out)
     monkeypatch.chdir(tmp_path)
     Path("runs").write_text("a file where the folder should be")
-    refused("the run folder must be writable, got runs/mobilenet-dots-seed0", "--data", data)
+    refused("the run folder must be writable, got runs/tiny_mobilenet-dots-seed0", "--data", data)
 
 
 def test_a_folder_in_use_is_left_alone(data: Path, tmp_path: Path) -> None:
@@ -86,6 +86,6 @@ def test_a_diverging_run_says_so_and_keeps_its_lines(data: Path, tmp_path: Path)
 def test_a_batch_of_one_leaves_no_folder(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "small.npz", images=images, labels=np.arange(12) % 2)
-    words = ["--data", tmp_path / "small.npz", "--model", "shufflenet", "--batch", 1, "--out", tmp_path / "run"]
+    words = ["--data", tmp_path / "small.npz", "--model", "tiny_shufflenet", "--batch", 1, "--out", tmp_path / "run"]
     refused("--batch must be at least 2 where a batch norm sees one pixel of each image", *words)
     assert not (tmp_path / "run").exists()

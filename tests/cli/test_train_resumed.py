@@ -46,7 +46,7 @@ def test_ctrl_c_keeps_what_there_is(data: Path, tmp_path: Path, backend: str) ->
 @pytest.mark.slow
 def test_ctrl_c_in_the_first_epoch(tmp_path: Path) -> None:
     data, out = write_dots(tmp_path / "dots.npz", count=6000, size=24), tmp_path / "run"
-    words = ["train", "--data", data, "--model", "resnet", "--out", out, "--backend", "numpy"]
+    words = ["train", "--data", data, "--model", "tiny_resnet", "--out", out, "--backend", "numpy"]
     code, stdout, stderr = interrupt(words, when=(out / "metrics.jsonl").exists)
     assert (code, stderr) == (130, "")
     assert stdout.splitlines()[-1].startswith("interrupted after 0 of ")

@@ -16,7 +16,7 @@ def test_what_a_run_wrote_is_loaded_without_a_word(tmp_path: Path, dtype: str) -
     images = np.random.default_rng(0).random((30, 8, 8))
     np.savez(tmp_path / "d.npz", images=images, labels=np.arange(30) % 3)
     recipe = Recipe(
-        data=str(tmp_path / "d.npz"), model="octave", option=("alpha=0.5",), epochs=1, dtype=dtype, backend="numpy"
+        data=str(tmp_path / "d.npz"), model="tiny_octave", option=("alpha=0.5",), epochs=1, dtype=dtype, backend="numpy"
     )
     run = Run(recipe, tmp_path / "run")
     run.save_weights()
@@ -26,7 +26,7 @@ def test_what_a_run_wrote_is_loaded_without_a_word(tmp_path: Path, dtype: str) -
         assert network.state()[name].dtype == array.dtype
         np.testing.assert_array_equal(network.state()[name], array)
     with pytest.raises(ValueError, match="must not be given where the file has them"):
-        models.load(tmp_path / "run" / "weights.safetensors", "octave")
+        models.load(tmp_path / "run" / "weights.safetensors", "tiny_octave")
 
 
 def test_other_files_need_the_name(tmp_path: Path) -> None:

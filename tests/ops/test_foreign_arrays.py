@@ -194,3 +194,36 @@ def test_layers_refuse_them_too(backend, change):
             layer(change(x))
     with pytest.raises(TypeError, match="images must be a plain NumPy array"):
         nn.predict(layers[0], change(x))
+
+
+def flat(array):
+    """Its sum, with no axis left."""
+    return np.asarray(array.sum(dtype=array.dtype), array.dtype)
+
+
+ANY_SHAPE = {"relu", "relu6", "hard_sigmoid", "hard_swish"}
+
+
+@every_operator
+@settings(max_examples=3)
+@given(data=st.data())
+def test_objects_and_single_numbers_are_refused(backend, op, data):
+    problem, dy = data.draw(problems_with_dy(op))
+    forward, backward = getattr(ops, op), getattr(ops, f"{op}_backward")
+    count = len(list(named_arrays(problem.args)))
+    for change, error, message in (
+        (lambda array: array.astype(object), TypeError, "must be float16, float32 or float64, got dtype object"),
+        (flat, ValueError, r"must have .*(axes|shape|channels)|axis"),
+    ):
+        if change is flat and op in ANY_SHAPE:
+            continue
+        for place in range(count):
+            args = spoiled(problem.args, place, change, iter(range(count)))
+            with pytest.raises(error, match=message):
+                forward(*args, **problem.options)
+            with pytest.raises(error, match=message):
+                backward(dy, *args, **problem.options)
+    for change in (lambda array: array.astype(object), flat):
+        if change is not flat or op not in {"softmax_cross_entropy", *ANY_SHAPE}:  # whose dy may be a single number
+            with pytest.raises((TypeError, ValueError), match="must"):
+                backward(map_arrays(change, dy), *problem.args, **problem.options)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,23 @@ def test_one_is_kept_and_an_unfinished_one_is_removed(tmp_path: Path) -> None:
     path = save(tmp_path, model, optimizer, progress)
     assert os.listdir(tmp_path) == [path.name] == ["epoch000002-step00000004"]
     assert save(tmp_path, model, optimizer, progress) == path
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    model, optimizer, progress = prepared(tmp_path)
+    (tmp_path / f".writing-{os.getppid()}-00").mkdir()
+    progress.step = 4
+    path = save(tmp_path, model, optimizer, progress)
+    assert sorted(os.listdir(tmp_path)) == [f".writing-{os.getppid()}-00", path.name]
+
+
+def test_threads_that_write_the_same_step(tmp_path: Path) -> None:
+    model, optimizer, progress = prepared(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        for progress.step in range(4, 8):
+            saved = list(threads.map(lambda _: save(tmp_path, model, optimizer, progress), range(8)))
+            assert os.listdir(tmp_path) == [saved[0].name]
+            assert resume(tmp_path, network(1), optim.SGD(0.1)).step == progress.step
 
 
 @pytest.mark.parametrize("broken", ["replace", "fsync"])

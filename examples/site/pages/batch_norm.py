@@ -112,7 +112,7 @@ print(
 assert np.abs(gradients @ np.ones(3)).max() < 1e-10
 assert np.abs(gradients @ normalised).max() < 1e-8
 
-figure = plt.figure(figsize=(6, 5))
+figure = plt.figure(figsize=(6, 5.4))
 axes = figure.add_subplot(projection="3d")
 scaled = gradients * x.std()  # dx is dy's part, divided by the standard deviation
 axes.scatter(*some.T, s=8, color=BLUE, alpha=0.7, label="dy, any")
@@ -121,9 +121,9 @@ for direction, style, name in [(np.ones(3), "--", "along (1, 1, 1)"), (normalise
     ends = np.stack([-2 * direction, 2 * direction])
     axes.plot(*ends.T, color="0.3", linestyle=style, label=name)
 axes.set(xlabel="pixel 0", ylabel="pixel 1", zlabel="pixel 2")
-axes.set(xlim=(-3, 3), ylim=(-3, 3), zlim=(-3, 3))
+axes.set(xlim=(-3, 3), ylim=(-3, 3), zlim=(-3, 3), xticks=(-2, 0, 2), yticks=(-2, 0, 2), zticks=(-2, 0, 2))
 axes.view_init(elev=22, azim=25)
-axes.legend(loc="upper left")
+figure.legend(loc="lower center", ncols=2, markerscale=2)
 
 # %%
 # Checked without a derivation

@@ -205,6 +205,28 @@ spread[..., ::2, ::2] = w
 assert (npconv.conv2d(big, w, dilation=2) == npconv.conv2d(big, spread)).all()
 
 # %%
+# All at once: the three formulas from above, with stride 2, dilation 2 and a padding of 1.
+
+draw = np.random.default_rng(1)
+image, weights = draw.integers(-4, 5, (2, 3, 6, 7)) * 1.0, draw.integers(-4, 5, (4, 3, 2, 3)) * 1.0
+output = npconv.conv2d(image, weights, stride=2, dilation=2, padding=1)
+dy4 = draw.integers(-4, 5, output.shape) * 1.0
+dx4, dw4, _ = npconv.conv2d_backward(dy4, image, weights, stride=2, dilation=2, padding=1)
+every = {"stride": 2, "dilation": 2, "pad": 1}
+assert (forward.evaluate(output.shape, x=image, w=weights, **every) == output).all()
+assert (weight_gradient.evaluate(weights.shape, x=image, dy=dy4, **every) == dw4).all()
+assert (input_gradient.evaluate(image.shape, dy=dy4, w=weights, **every) == dx4).all()
+
+# %%
+# And those with rotated weights, at stride 1, with several images and channels:
+
+dy5 = draw.integers(-4, 5, (2, 4, 5, 5)) * 1.0
+dx5, _, _ = npconv.conv2d_backward(dy5, image, weights)
+turned5 = rotated.evaluate((3, 4, 2, 3), w=weights, R=2, S=3)
+assert (solved.evaluate(image.shape, dy=dy5, w=weights) == dx5).all()
+assert (full.evaluate(image.shape, dy=dy5, rotated=turned5, R=2, S=3) == dx5).all()
+
+# %%
 # A *bias* is added to every output of its channel, so its gradient is the sum of ``dy`` over images
 # and places.
 
@@ -214,6 +236,8 @@ bias_gradient
 # %%
 _, _, db = npconv.conv2d_backward(dy, x, w, np.zeros(1))
 assert (bias_gradient.evaluate(dy=dy) == db).all()
+_, _, db4 = npconv.conv2d_backward(dy4, image, weights, np.zeros(4), stride=2, dilation=2, padding=1)
+assert (bias_gradient.evaluate(dy=dy4) == db4).all()
 
 # %%
 # Groups

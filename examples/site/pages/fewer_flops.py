@@ -54,7 +54,7 @@ for formula, cost in [
 
 # %%
 # By hand, roughly: depthwise, every output takes 9 multiply-accumulates, 18 FLOPs, and moves one
-# number in and one out, 8 bytes. 18 / 8 is a little more than 2, and no better code will change
+# number in and one out, 8 bytes. ``18 / 8 = 2.25`` is little, and no better code will change
 # that.
 #
 # The roofline

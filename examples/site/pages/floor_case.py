@@ -34,6 +34,13 @@ for rows in range(5, 10):
     print(f"{rows} rows: {y.shape[2]} outputs, {(rows - 3) % 2} left over")
 
 # %%
+# With padding and dilation, too:
+
+for rows in range(5, 10):
+    y = npconv.conv2d(np.ones((1, 1, rows, 1)), np.ones((1, 1, 2, 1)), stride=(3, 1), padding=(2, 0), dilation=(4, 1))
+    assert size.evaluate(H=rows, pad=2, dilation=4, R=2, stride=3) == y.shape[2]
+
+# %%
 # Whether rows are left over is in the remainder of that division, which the formula throws away:
 
 left_over = Formula("left = (H + 2*pad - dilation*(R - 1) - 1) % stride")
@@ -51,6 +58,9 @@ w = np.array([1.0, 2, 3]).reshape(1, 1, 3, 1)
 dy = np.array([1.0, 10]).reshape(1, 1, 2, 1)
 assert left_over.evaluate(H=5, pad=0, dilation=1, R=3, stride=2) == 0
 assert left_over.evaluate(H=6, pad=0, dilation=1, R=3, stride=2) == 1
+assert (
+    left_over.evaluate(H=6, pad=2, dilation=4, R=2, stride=3) == 2
+)  # of 10 places, 0, 3 and the last two are not read
 guessed = Formula("rows = (P - 1) * stride + R")
 guessed
 
@@ -69,6 +79,15 @@ for x in (x5, x6):
     dx, dw, _ = npconv.conv2d_backward(dy, x, w, stride=(2, 1))
     assert (gradient.evaluate(x.shape, dy=dy, w=w, stride=2) == dx).all()
     print(f"{x.shape[2]} rows: dx = {dx.ravel()}, dw = {dw.ravel()}")
+
+# %%
+# The same with two images, three channels and four outputs for each pixel:
+
+draw = np.random.default_rng(0)
+several, weights = draw.integers(-4, 5, (2, 3, 6, 2)) * 1.0, draw.integers(-4, 5, (4, 3, 3, 1)) * 1.0
+dys = draw.integers(-4, 5, (2, 4, 2, 2)) * 1.0
+dxs, _, _ = npconv.conv2d_backward(dys, several, weights, stride=(2, 1))
+assert (gradient.evaluate(several.shape, dy=dys, w=weights, stride=2) == dxs).all()
 
 # %%
 # By hand: row 2 is read by the first output with weight 3 and by the second with weight 1, so ``1*3

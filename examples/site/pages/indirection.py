@@ -76,6 +76,9 @@ right.title.set_position((0.5, 1.02))
 # it in NumPy, x being pixels of C channels with a last pixel of zeros:
 
 tabled = Formula("y[m,o] = sum over t, c of x[table[m,t], c] * w[t,c,o]")
+tabled
+
+# %%
 rng = np.random.default_rng(0)
 x, w = rng.integers(-4, 5, (1, 2, 5, 5)) * 1.0, rng.integers(-4, 5, (3, 2, 3, 3)) * 1.0
 table = np.where(pixels == "Z", "25", pixels).astype(int)
@@ -84,6 +87,7 @@ taps = w.transpose(2, 3, 1, 0).reshape(9, 2, 3)
 y = np.einsum("mtc,tco->mo", lines[table], taps)
 expected = npconv.conv2d(x, w, stride=2, padding=1)
 assert (y == expected[0].transpose(1, 2, 0).reshape(9, 3)).all()
+assert (tabled.evaluate(y.shape, x=lines, table=table, w=taps) == y).all()
 
 # %%
 # The gradient's table

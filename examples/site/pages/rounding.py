@@ -30,7 +30,7 @@ print(total)
 assert total == 2048
 
 # %%
-# 2048 + 1 = 2049 lies in the middle between 2048 and 2050, and goes to the even one. The largest
+# ``2048 + 1 = 2049`` lies in the middle between 2048 and 2050, and goes to the even one. The largest
 # relative error of one rounding is called u: half the distance from 1 to the next number.
 
 for dtype, digits in [(np.float16, 11), (np.float32, 24), (np.float64, 53)]:
@@ -49,7 +49,7 @@ gamma
 
 # %%
 # That is a little more than K·u. By hand, for three roundings with u = 1/4 (a float of two digits):
-# 0.75 / 0.25 = 3.
+# ``3*(1/4) / (1 - 3*(1/4)) = 0.75 / 0.25 = 3``.
 
 assert gamma.evaluate(K=3, u=0.25) == testing.gamma(3, 0.25) == 3
 

@@ -108,8 +108,8 @@ draw_numbers(panels[3], y, "4 outputs")
 
 # %%
 # The sums of the weights are made once for all patches and those of the pixels once for all output
-# channels, so with many channels the products are what counts: 16 instead of 36, or 2.25 times
-# fewer. :func:`npconv.reference.winograd.winograd_conv2d` does so in ten lines.
+# channels, so with many channels the products are what counts: 16 instead of 36, or ``36 / 16 = 2.25``
+# times fewer. :func:`npconv.reference.winograd.winograd_conv2d` does so in ten lines.
 
 rng = np.random.default_rng(0)
 x, w = rng.integers(-9, 10, (2, 3, 9, 8)) * 1.0, rng.integers(-9, 10, (4, 3, 3, 3)) * 1.0

@@ -33,9 +33,9 @@ def _sources() -> bytes:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 
-SOURCES = (
-    _sources()
-)  # when they are imported: what is compiled later is made of these, even if they are edited meanwhile
+# When they are imported: what is compiled later is made of these, even if they are edited
+# meanwhile.
+SOURCES = _sources()
 
 
 class LoopCache(FunctionCache):  # type: ignore[misc]  # Numba has no types
