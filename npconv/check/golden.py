@@ -111,7 +111,7 @@ def judge(folder: Path) -> Report:
     try:
         told = json.loads(files.read("--results", folder / MANIFEST))
         op, dtype, seed, cases, _ = (told[name] for name in ("op", "dtype", "seed", "cases", "format"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"--results must be a folder that npconv cases has written, got {folder}: {error}") from None
     if told["format"] == "onnx":
         raise ValueError(

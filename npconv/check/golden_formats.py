@@ -16,6 +16,8 @@ from npconv.geometry import Array
 from npconv.printable import printable
 from npconv.testing import Exact, map_arrays
 
+LARGEST = 1 << 30  # bytes of an array that another program wrote
+
 Results = list[tuple[Exact, Array]]
 """Every array of the results, with how far each of its numbers may be off."""
 
@@ -107,7 +109,7 @@ def read_answer(folder: Path, name: str, result: str, dtype: np.dtype[Any], shap
     path = next((path for path in (array, binary, tensors) if path.exists()), None)
     if path is None:
         return None
-    contents = files.read("--results", path)
+    contents = files.read("--results", path, LARGEST)
     try:
         if path == tensors:
             from safetensors.numpy import load
