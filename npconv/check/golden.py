@@ -109,9 +109,9 @@ def judge(folder: Path) -> Report:
     Raises ValueError where there are no golden files, or those of another release of npconv.
     """
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        told = json.loads(files.read("--results", folder / MANIFEST))
         op, dtype, seed, cases, _ = (told[name] for name in ("op", "dtype", "seed", "cases", "format"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"--results must be a folder that npconv cases has written, got {folder}: {error}") from None
     if told["format"] == "onnx":
         raise ValueError(
@@ -162,7 +162,7 @@ class _Answers:
 
     def _known(self) -> Iterator[tuple[bytes, str]]:
         """The key of every problem."""
-        told = json.loads((self._folder / MANIFEST).read_text(encoding="utf-8"))
+        told = json.loads(files.read("--results", self._folder / MANIFEST))
         every = corpus.cases(told["op"], told["cases"], seed=told["seed"], dtype=told["dtype"])
         self._dtype = np.dtype(told["dtype"])
         self._shapes = {row["name"]: row["results"] for row in told["problems"]}

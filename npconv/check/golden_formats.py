@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from npconv import files
 from npconv.check.adapters import Unsupported
 from npconv.check.case import Case
 from npconv.geometry import Array
+from npconv.printable import printable
 from npconv.testing import Exact, map_arrays
+
+LARGEST = 1 << 30  # bytes of an array that another program wrote
 
 Results = list[tuple[Exact, Array]]
 """Every array of the results, with how far each of its numbers may be off."""
@@ -21,20 +26,22 @@ def _npy(folder: Path, name: str, case: Case, arrays: dict[str, Array], results:
     """A file for each array, in a folder of the problem."""
     (folder / name).mkdir(exist_ok=True)
     for key, array in (arrays | _results(results)).items():
-        np.save(folder / name / f"{key}.npy", np.array(array, order="C"))
+        contents = io.BytesIO()
+        np.save(contents, np.array(array, order="C"))
+        files.write(folder / name / f"{key}.npy", contents.getvalue())
 
 
 def _safetensors(folder: Path, name: str, case: Case, arrays: dict[str, Array], results: Results) -> None:
     """One file for the problem."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {key: np.array(array, order="C") for key, array in (arrays | _results(results)).items()}
-    save_file(tensors, folder / f"{name}.safetensors", metadata={"op": case.op, "label": case.label})
+    contents = save(tensors, metadata={"op": case.op, "label": case.label})
+    files.write(folder / f"{name}.safetensors", contents)
 
 
 def _onnx(folder: Path, name: str, case: Case, arrays: dict[str, Array], results: Results) -> None:
     """A model of one call, its inputs and its outputs, as ONNX's own tests of backends have them: forward alone."""
-    import onnx
     from onnx import numpy_helper
 
     from npconv.check.adapters import onnx_models
@@ -53,11 +60,11 @@ def _onnx(folder: Path, name: str, case: Case, arrays: dict[str, Array], results
     place = folder / f"test_{case.op}_{name}"
     data = place / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, str(place / "model.onnx"))
+    files.write(place / "model.onnx", model.SerializeToString())
     for kind, named in (("input", feeds), ("output", dict(zip(_outputs(model), right, strict=True)))):
         for number, (key, array) in enumerate(named.items()):
             tensor = numpy_helper.from_array(np.array(array, order="C"), key)
-            (data / f"{kind}_{number}.pb").write_bytes(tensor.SerializeToString())
+            files.write(data / f"{kind}_{number}.pb", tensor.SerializeToString())
 
 
 def _outputs(model: Any) -> list[str]:
@@ -99,14 +106,19 @@ def read_answer(folder: Path, name: str, result: str, dtype: np.dtype[Any], shap
     """
     array, binary = (folder / name / f"{result}.got.{kind}" for kind in ("npy", "bin"))
     tensors = folder / f"{name}.got.safetensors"
-    if array.exists():
-        found: Array = np.load(array, allow_pickle=False)
-        return found
-    if binary.exists():
-        numbers = np.fromfile(binary, dtype)
-        return numbers.reshape(shape) if numbers.size == int(np.prod(shape, dtype=int)) else numbers
-    if tensors.exists():
-        from safetensors.numpy import load_file
+    path = next((path for path in (array, binary, tensors) if path.exists()), None)
+    if path is None:
+        return None
+    contents = files.read("--results", path, LARGEST)
+    try:
+        if path == tensors:
+            from safetensors.numpy import load
 
-        return load_file(tensors).get(result)
-    return None
+            return load(contents).get(result)
+        if path == array:
+            found: Array = np.load(io.BytesIO(contents), allow_pickle=False)
+            return found
+        numbers = np.frombuffer(contents, dtype)
+    except Exception as error:  # NumPy and safetensors have a dozen kinds for a damaged file, all meaning the same
+        raise ValueError(f"--results must hold whole arrays, got {printable(path)} ({error})") from None
+    return numbers.reshape(shape) if numbers.size == int(np.prod(shape, dtype=int)) else numbers

@@ -85,6 +85,7 @@ def run(
     ------
     ValueError, TypeError
         `op`, `modes`, `dtype` or `declared` is none of the above, `cases` is below 1, both functions are missing.
+
     Examples
     --------
     >>> import npconv

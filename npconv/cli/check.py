@@ -268,7 +268,7 @@ class Checking:
                     style="bold red" if result.failed else "",
                 )
         if reports:
-            print_table(self.console, table, spare=("bits", "suspect", "mode"))
+            print_table(self.console, table, spare=("bits", "suspect", "unsupported"))
         for report in reports:
             if report.coverage is not None:
                 self._line(

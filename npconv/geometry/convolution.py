@@ -116,7 +116,7 @@ class Conv2dGeometry(NamedTuple):
         )
 
     def numbers(self, laid_out: bool) -> int:
-        """How many numbers the largest array has that the convolution and its gradients work on.
+        """How many numbers the convolution and its gradients need room for: those of the largest array, and what is made beside it.
 
         Where it is `laid_out`, as by the reference, windows are regular in a larger map, and beside it each has its own pixels, but
         for a depthwise convolution's, which are looked at where they are.

@@ -224,6 +224,14 @@ def test_a_wrong_backend_in_the_environment_is_one_line():
     assert told.stderr == "npconv: NPCONV_BACKEND must be one of 'numpy', 'numba', got 'cuda'\n"
 
 
+def test_a_narrow_window_keeps_what_tells_the_rows_apart(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = call("npconv", "--op", "channel_shuffle", "--cases", 3, "--no-fingerprint")[1]
+    assert re.search("operator +direction +mode +cases +failed", table)
+    assert " exact " in table
+    assert " bound " in table
+
+
 def test_the_list_tells_what_is_installed(monkeypatch):
     def describe(subject):
         if subject.name != "npconv":
