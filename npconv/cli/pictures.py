@@ -50,7 +50,10 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    confusions = [run for run in runs if run.summary.get("confusion") is not None]
+    names = run_names([run.folder for run in runs])
+    confusions = [
+        (run, name) for run, name in zip(runs, names, strict=True) if run.summary.get("confusion") is not None
+    ]
     rows = 1 + math.ceil(len(confusions) / 3) + (1 if mistakes else 0)
     figure = Figure(figsize=(13, 4.4 * rows), layout="constrained")
     parts = figure.subfigures(rows, 1, squeeze=False).ravel()
@@ -59,14 +62,14 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
         (losses, "loss", "nats"),
         (accuracies, "accuracy", "share of the images that are recognised"),
     ):
-        for place, run in enumerate(runs):
+        for place, (run, name) in enumerate(zip(runs, names, strict=True)):
             numbers = [epoch.epoch for epoch in run.epochs]
             colour = COLOURS[place % len(COLOURS)]
             training, validation = (
-                [getattr(epoch, name) for epoch in run.epochs] for name in (what, f"validation_{what}")
+                [getattr(epoch, field) for epoch in run.epochs] for field in (what, f"validation_{what}")
             )
             axes.plot(numbers, training, ":", color=colour)
-            axes.plot(numbers, validation, ".-", color=colour, label=drawable(run.folder.name))
+            axes.plot(numbers, validation, ".-", color=colour, label=drawable(name))
         axes.set(title=f"{what}: validation, training dotted", xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -74,17 +77,25 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
     losses.set_ylim(bottom=0)
     for row in range(math.ceil(len(confusions) / 3)):
         places = parts[1 + row].subplots(1, 3)
-        for axes, run in zip(places, confusions[3 * row : 3 * row + 3], strict=False):
+        for axes, (run, name) in zip(places, confusions[3 * row : 3 * row + 3], strict=False):
             draw_confusion(axes, np.array(run.summary["confusion"]), run.summary["class_names"])
-            axes.set_title(
-                f"{drawable(run.folder.name)}: test accuracy {run.summary['test_accuracy']:.4f}", fontsize="medium"
-            )
+            axes.set_title(f"{drawable(name)}: test accuracy {run.summary['test_accuracy']:.4f}", fontsize="medium")
         for axes in places[len(confusions[3 * row : 3 * row + 3]) :]:
             axes.set_axis_off()
     if mistakes:
-        parts[-1].suptitle(f"the worst mistakes of {drawable(runs[0].folder.name)}")
+        parts[-1].suptitle(f"the worst mistakes of {drawable(names[0])}")
         _mistakes(parts[-1], mistakes)
     write_figure(path, figure)
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """What the runs are called: by their folders' names, or by whole paths where these are alike.
+
+    >>> run_names([Path("a/first"), Path("a/second")]), run_names([Path("a/run"), Path("b/run")])
+    (['first', 'second'], ['a/run', 'b/run'])
+    """
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
 def draw_mistakes(

@@ -108,11 +108,9 @@ def predict(
     """
     with one_line(ValueError, TypeError, ImportError, OSError):
         integer("--top", top, minimum=1)
-        if names not in (None, *weights.SOURCES):
-            raise ValueError(f"--names must be one of {', '.join(weights.SOURCES)}, got {names!r}")
+        if names is not None:
+            one_of("--names", names, weights.SOURCES)
         files.check_target("--out", output)
-        if weights_file.is_dir():
-            weights_file = weights_file / "weights.safetensors"
         network, preparation, classes = _network(weights_file, model, parse_options(option or ()))
         preparation = _changed(preparation, size, white, mean, std)
         parts = list(_batches(images, preparation))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
 from npconv import backends, files
 from npconv.cli import pictures
 from npconv.cli.console import line_console, print_table, table_console
-from npconv.cli.errors import one_line
+from npconv.cli.errors import FAILED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
-from npconv.geometry import Array, integer
+from npconv.geometry import Array, integer, one_of
 from npconv.printable import printable
 from npconv.training import Evaluation, confusion_matrix, evaluate
 from npconv.training.results import Results, find_runs, images_of, load_trained, read_results
@@ -33,10 +33,19 @@ def runs(
         if not folder.is_dir():
             raise ValueError(f"FOLDER must be a folder that exists, got {folder}")
         files.check_target("--out", out)
-        listed = [_listed(run, folder) for run in find_runs(folder)]
+        found, wrong = find_runs(folder)
+        if not found and not wrong:
+            raise ValueError(f"FOLDER must hold a run of npconv train, got none in {printable(folder)}")
+        listed = [_listed(run, folder) for run in found]
         write_json(listed, as_json, out)
-    if as_json:
-        return
+    if not as_json:
+        _print_runs(listed)
+    if wrong:
+        with one_line(ValueError, status=FAILED):
+            raise ValueError("; ".join(wrong))
+
+
+def _print_runs(listed: Sequence[dict[str, Any]]) -> None:
     table = Table("run", "model", "data", "state", box=None, pad_edge=False)
     for heading in ("epochs", "validation\naccuracy", "test\naccuracy", "seconds"):
         table.add_column(heading, justify="right")
@@ -74,7 +83,9 @@ def evaluate_run(
     data: Annotated[
         str | None, typer.Option(help="Images and labels of any kind that train takes.", show_default="the run's own")
     ] = None,
-    part: Annotated[str, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.")] = "test",
+    part: Annotated[
+        str | None, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.", show_default="test")
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the confusions and the worst mistakes.")
     ] = None,
@@ -83,11 +94,13 @@ def evaluate_run(
 ) -> None:
     """Say how the best network of a run does on images, class by class."""
     with one_line(ValueError, TypeError, ImportError, OSError):
-        if part not in PARTS:
-            raise ValueError(f"--part must be one of {', '.join(PARTS)}, got {part!r}")
+        if part is not None:
+            one_of("--part", part, PARTS)
+            if data is not None:
+                raise ValueError(f"--part must not come with --data, all of which is looked at, got --part {part}")
         files.check_target("--plot", picture)
         files.check_target("--out", out)
-        images, labels, result, names = _evaluated(run, data, part)
+        images, labels, result, names = _evaluated(run, data, part or "test")
         confusion = confusion_matrix(labels, result.predictions, len(names))
         if picture is not None:
             pictures.draw_mistakes(picture, str(run), confusion, names, images, labels, result.logits)
@@ -154,4 +167,4 @@ def _evaluated(folder: Path, data: str | None, part: str) -> tuple[Array, Array,
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else f"{value:.4f}"
+    return "" if value is None else f"{value:.4f}"

@@ -166,12 +166,13 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     figure = Figure(figsize=(6 * count, 4.6), layout="constrained")
     figure.suptitle(f"{name}: {chosen.question}")
     axes = figure.subplots(1, count)
-    series = list(dict.fromkeys(outcome.variant.series for outcome in outcomes))
-    for colour, label in zip(COLOURS, series, strict=False):
-        some = sorted((one for one in outcomes if one.variant.series == label), key=lambda one: one.variant.x)
+    lines = list(dict.fromkeys(label for outcome in outcomes for label in outcome.variant.points))
+    for colour, label in zip(COLOURS, lines, strict=False):
+        some = [one for one in outcomes if label in one.variant.points]
+        some.sort(key=lambda one: one.variant.points[label])
         means, spreads = [one.mean for one in some], [one.spread for one in some]
         options: dict[str, Any] = {"color": colour, "label": label, "capsize": 3}
-        axes[0].errorbar([one.variant.x for one in some], means, spreads, fmt="o-", **options)
+        axes[0].errorbar([one.variant.points[label] for one in some], means, spreads, fmt="o-", **options)
         axes[1].errorbar([one.macs for one in some], means, spreads, fmt="o", **options)
     axes[0].set(xlabel=chosen.axis, ylabel="test accuracy, mean and spread over seeds")
     axes[1].set(xlabel="multiply-accumulates for an image", xscale="log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +18,8 @@ from npconv.cli.errors import FAILED, one_line
 from npconv.cli.output import AsJson, write_json
 from npconv.geometry import integer, one_of, positive
 from npconv.models import NETWORKS
-from npconv.training import Recipe, Run, best_epoch
-from npconv.training.recipe import TINY
+from npconv.training import Recipe, Run, best_epoch, read_recipe
+from npconv.training.recipe import TINY, option_name
 
 DIVERGED = 0.0  # the accuracy that counts for a run whose loss was no number any more
 
@@ -80,6 +81,13 @@ def _number(text: str) -> float:
 
 def _accuracy(recipe: Recipe, folder: Path) -> float:
     """Of the best epoch on the validation images; the run is made, or gone on with, or only read."""
+    if (folder / "config.toml").is_file():
+        kept, wanted = dataclasses.asdict(read_recipe(folder / "config.toml")), dataclasses.asdict(recipe.anywhere())
+        other = next((name for name in wanted if kept[name] != wanted[name]), None)
+        if other is not None:
+            raise ValueError(
+                f"--out must hold runs by the same choices, got {option_name(other)} {kept[other]} in {folder}, not {wanted[other]}"
+            )
     with backends.backend(recipe.backend or backends.current_backend()):
         run = Run.resume(folder) if (folder / "config.toml").is_file() else Run(recipe, folder)
         try:

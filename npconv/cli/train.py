@@ -19,11 +19,13 @@ from npconv.cli import curves
 from npconv.cli.choices import chosen, with_choices
 from npconv.cli.console import line_console
 from npconv.cli.errors import BAD_USAGE, FAILED, INTERRUPTED, one_line
-from npconv.cli.events import event_writer
+from npconv.cli.events import summary_writer
 from npconv.cli.signals import signals_deferred
 from npconv.printable import printable
 from npconv.training import Batch, Epoch, Interrupted, Processes, Recipe, Run, best_epoch, read_recipe, world
 from npconv.training.recipe import option_name
+
+NARROW = 100  # columns, below which the progress has no bar
 
 
 @with_choices()
@@ -58,6 +60,7 @@ def train(
         try:
             with one_line(ValueError, TypeError, ImportError, OSError), _first_one_speaks(processes):
                 _share_cores(processes)
+                writer = summary_writer() if tensorboard else None
                 if resume is None:
                     recipe = chosen(config, given)
                 else:
@@ -72,7 +75,7 @@ def train(
                     run = Run(recipe, out, processes=processes)
                 else:
                     run = Run.resume(resume, processes=processes)
-                session = Session(run, tensorboard, quiet=as_json)
+                session = Session(run, writer, quiet=as_json)
             with (
                 one_line(ValueError, FloatingPointError, OSError, status=FAILED),
                 _first_one_speaks(processes),
@@ -96,10 +99,10 @@ def train(
 class Session:
     """What a user sees of a run."""
 
-    def __init__(self, run: Run, tensorboard: bool, *, quiet: bool) -> None:
+    def __init__(self, run: Run, writer: Any, *, quiet: bool) -> None:
         self.run = run
         self.console = line_console(quiet=quiet or not run.writes)
-        self.events = event_writer(run.folder, wanted=tensorboard and run.writes)
+        self.events = writer(str(run.folder)) if writer is not None and run.writes else None
 
     def introduce(self) -> None:
         """Say what is about to happen."""
@@ -130,7 +133,10 @@ class Session:
         """Train, with a progress bar on a terminal and a line for each epoch everywhere."""
         run = self.run
         steps, images = run.recipe.epochs * run.steps_per_epoch, len(run.dataset.train.labels)
-        columns = SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()  # fmt: skip
+        narrow = self.console.width < NARROW
+        bars = [] if narrow else [BarColumn(bar_width=20)]
+        times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+        columns = SpinnerColumn(), *bars, TextColumn("{task.description}"), *times
         progress = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         started, first = time.perf_counter(), (run.progress.epoch - 1) * images + run.progress.seen
         try:
@@ -140,7 +146,8 @@ class Session:
                 def on_batch(now: Batch) -> None:
                     done = (now.epoch - 1) * images + run.progress.seen - first
                     speed = done / (time.perf_counter() - started)
-                    text = f"epoch {now.epoch}  loss {now.loss:.3f}  accuracy {now.accuracy:.3f}  {speed:.0f} images/s"
+                    accuracy = "" if narrow else f"  accuracy {now.accuracy:.3f}"
+                    text = f"epoch {now.epoch}  loss {now.loss:.3f}{accuracy}  {speed:.0f} images/s"
                     made = (now.epoch - 1) * now.batches + now.batch
                     progress.update(bar, completed=made, description=text)
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from npconv.geometry import Array, check_array, fraction, integer, positive
+from npconv.geometry import Array, check_array, fraction, integer, nearest, positive
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
@@ -243,7 +243,9 @@ def parse_augmentation(text: str) -> Augmentation | None:
     for word in text.split(","):
         name, equals, value = word.strip().partition("=")
         if name not in AUGMENTATIONS:
-            raise ValueError(f"augment must be none or some of {', '.join(AUGMENTATIONS)}, got {name!r}")
+            raise ValueError(
+                f"augment must be none or some of {', '.join(AUGMENTATIONS)}, got {name!r}{nearest(name, AUGMENTATIONS)}"
+            )
         function = AUGMENTATIONS[name]
         setting: float | None = None
         if equals:

@@ -86,6 +86,11 @@ def digits(seed: int = 0) -> Dataset:
     >>> [part.images.shape for part in (digits().train, digits().validation, digits().test)]
     [(1259, 1, 8, 8), (179, 1, 8, 8), (359, 1, 8, 8)]
     """
+    return from_source(read_digits(), seed=seed)
+
+
+def read_digits() -> Source:
+    """The digits as they come: what is white in them counts 16."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -93,7 +98,7 @@ def digits(seed: int = 0) -> Dataset:
             "the digits come with scikit-learn, got no such package: pip install 'npconv[train]'"
         ) from None
     bunch = load_digits()
-    return from_arrays(bunch.images, bunch.target, name="digits", seed=seed)
+    return Source("digits", {"train": Labelled(bunch.images, bunch.target)}, white=16.0)
 
 
 def from_arrays(
@@ -144,9 +149,11 @@ def from_arrays(
     (14, 3, 6, 6)
     """
     parts = {"train": Labelled(images, labels)}
-    parts |= {
-        place: Labelled(*part) for place, part in (("validation", validation), ("test", test)) if part is not None
-    }
+    for place, part in (("validation", validation), ("test", test)):
+        if part is not None:
+            if not (isinstance(part, tuple | list) and len(part) == 2):
+                raise TypeError(f"{place} must be (images, labels), got {type(part).__name__}")
+            parts[place] = Labelled(*part)
     return from_source(Source(name, parts, tuple(class_names)), seed=seed)
 
 
@@ -177,7 +184,7 @@ def from_source(source: Source, *, seed: int) -> Dataset:
     (14, 1, 2, 2)
     """
     rng = np.random.default_rng(integer("seed", seed, minimum=0))
-    pixels = {name: _checked(part.images) for name, part in source.parts.items()}
+    pixels = {name: checked(part.images) for name, part in source.parts.items()}
     train = pixels["train"]
     for name, array in pixels.items():
         if array.shape[1:] != train.shape[1:]:
@@ -188,28 +195,32 @@ def from_source(source: Source, *, seed: int) -> Dataset:
     labels = dict(zip(pixels, numbers, strict=True))
     shares = {"validation": VALIDATION, "test": TEST}
     index = _split(
-        labels["train"], len(class_names), {name: share for name, share in shares.items() if name not in pixels}, rng
+        labels["train"], class_names, {name: share for name, share in shares.items() if name not in pixels}, rng
     )
     mean, std = _moments(train, index["train"])
     if not std.all():
-        raise ValueError(f"images must vary in each channel, got the standard deviations {std.tolist()}")
+        same = ", ".join(map(str, np.flatnonzero(std == 0)))
+        raise ValueError(
+            f"images must vary in each channel, got one number everywhere in channel {same} of {len(std)}: leave it out"
+        )
 
     def part(name: str) -> Part:
         if name in index:
             return Part(normalised(train, index[name], mean, std), labels["train"][index[name]])
         return Part(normalised(pixels[name], np.arange(len(pixels[name])), mean, std), labels[name])
 
-    white = _white(pixels.values()) if source.white is None else source.white
+    white = source.white or white_of(pixels.values())
     made = part("train"), part("validation"), part("test")
     return Dataset(source.name, len(class_names), *made, mean, std, class_names, white)
 
 
-def _checked(images: Array) -> Array:
+def checked(images: Array) -> Array:
     """A view of `images` as (N, C, H, W), of finite numbers."""
     images = planar(images)
     count = len(images)
     if images.dtype.kind not in "iuf":
-        raise TypeError(f"images must be integers or floats, got dtype {images.dtype}")
+        fix = ": images.astype(np.uint8) makes numbers of them" if images.dtype == bool else ""
+        raise TypeError(f"images must be integers or floats, got dtype {images.dtype}{fix}")
     if count == 0:
         raise ValueError("images must hold at least one image, got none")
     if images.dtype.kind == "f":
@@ -220,17 +231,20 @@ def _checked(images: Array) -> Array:
     return images
 
 
-def _split(labels: Array, classes: int, shares: dict[str, float], rng: np.random.Generator) -> dict[str, Array]:
+def _split(
+    labels: Array, class_names: Sequence[str], shares: dict[str, float], rng: np.random.Generator
+) -> dict[str, Array]:
     """The indices of the training images and of each part with one of `shares`, in the order of the data.
 
     Every class is in each part.
     """
+    classes = len(class_names)
     sizes = np.bincount(labels, minlength=classes)
     least = 1 + len(shares)
     if classes < 2 or sizes.min() < least:
         raise ValueError(
             f"labels must be of at least 2 classes, each with at least {least} images, "
-            f"got {sizes.min()} images of class {sizes.argmin()} in {classes} classes"
+            f"got {sizes.min()} images of class {class_names[int(sizes.argmin())]} in {classes} classes"
         )
     parts: dict[str, list[Array]] = {"train": [], **{name: [] for name in shares}}
     for label in range(classes):
@@ -260,7 +274,7 @@ def normalised(images: Array, index: Array, mean: Array, std: Array) -> Array:
     return made.transpose(0, 3, 1, 2)
 
 
-def _white(parts: Iterable[Array]) -> float:
+def white_of(parts: Iterable[Array]) -> float:
     """What a white pixel counts: the least of `WHITES` that no number is above, or else the brightest one."""
     brightest = float(max(array.max() for array in parts))
     return next((white for white in WHITES if brightest < white * (1 + 1e-5)), brightest)

@@ -19,7 +19,7 @@ LARGEST_SIDE = 96  # of pictures that are taken as they are
 SIDE = 64  # of those that are larger, or of several sizes
 
 
-def read_folder(path: Path, size: tuple[int, int] | None = None) -> Source:
+def read_folder(path: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> Source:
     """The pictures of a folder of classes; folders ``train``, ``validation`` and ``test`` are parts with classes inside.
 
     Parameters
@@ -27,6 +27,8 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Source:
     path : folder
     size : (rows, columns), optional
         What all pictures are scaled and cut to. By default their own, where that is the same for all and at most 96, else 64.
+    channels : 1 or 3, optional
+        Grey or colour. By default colour where a picture has colours.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Source:
         parts = {"train": path}
     found = {name: _classes(folder) for name, folder in parts.items()}
     files = [file for listed in found.values() for file, _ in listed]
-    shape = measured(files, size)
+    shape = measured(files, size, channels)
     made = {
         name: pictures([file for file, _ in listed], [label for _, label in listed], shape)
         for name, listed in found.items()
@@ -52,7 +54,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Source:
     return Source(path.resolve().name, made, white=255.0)
 
 
-def measured(files: Sequence[Path], size: tuple[int, int] | None) -> tuple[int, int, int]:
+def measured(files: Sequence[Path], size: tuple[int, int] | None, channels: int | None) -> tuple[int, int, int]:
     """The (rows, columns, channels) that pictures of these files get."""
     sizes, colours = set(), False
     for file in files:
@@ -62,7 +64,7 @@ def measured(files: Sequence[Path], size: tuple[int, int] | None) -> tuple[int, 
     if size is None:
         only = next(iter(sizes))
         size = only if len(sizes) == 1 and max(only) <= LARGEST_SIDE else (SIDE, SIDE)
-    return (*size, 3 if colours else 1)
+    return (*size, channels if channels in (1, 3) else 3 if colours else 1)
 
 
 def pictures(files: Sequence[Path], labels: Sequence[str], shape: tuple[int, int, int]) -> Labelled:

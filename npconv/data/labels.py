@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npconv.geometry import Array, check_plain
+from npconv.geometry import Array, check_plain, some
 
 
 def numbered(
@@ -70,8 +70,8 @@ def _flat(labels: Array, count: int) -> Array:
     if labels.shape != (count,):
         raise ValueError(f"labels must have the shape ({count},) (one class per image), got {labels.shape}")
     if labels.dtype.kind not in "biuUS":
-        fix = ": labels.astype(int) makes class numbers of them" if labels.dtype.kind == "f" else ""
-        raise TypeError(f"labels must be integers or names, got dtype {labels.dtype}{fix}")
+        fix = {"f": ": labels.astype(int) makes class numbers of them", "O": ": labels.astype(str) makes names of them"}
+        raise TypeError(f"labels must be integers or names, got dtype {labels.dtype}{fix.get(labels.dtype.kind, '')}")
     return labels
 
 
@@ -96,11 +96,62 @@ def _counted(parts: list[Array], class_names: tuple[str, ...]) -> tuple[list[Arr
                 f"labels must be 0 to {len(class_names) - 1}, one for each class name, got {low} to {high}"
             )
         return parts, class_names
-    if low == 1 and high == len(np.unique(whole)):  # counted from 1
+    classes = len(np.unique(whole))
+    if low == 1 and high == classes:  # counted from 1
         return [part - 1 for part in parts], tuple(map(str, range(1, high + 1)))
-    if low < 0 or high >= len(whole):
+    if low < 0 or high + 1 != classes:
         raise ValueError(
-            f"labels must be class numbers 0 to K - 1, got {low} to {high} on {len(whole)} images: "
+            f"labels must be class numbers 0 to K - 1, got {low} to {high} in {classes} classes: "
             "np.unique(labels, return_inverse=True)[1] renumbers them"
         )
     return parts, tuple(map(str, range(high + 1)))
+
+
+def renumbered(labels: Array, count: int, names: Sequence[str], class_names: Sequence[str]) -> Array:
+    """The labels of other data as numbers of `class_names`: by name where those data have names, else by number.
+
+    Parameters
+    ----------
+    labels : array (N,), (N, 1) or (N, K)
+        Of any kind that `numbered` takes, counted from 0 or from 1.
+    count : int
+        How many images they are of.
+    names : sequence of str
+        Of numbers 0 to K - 1 in `labels`; none where they have no names.
+    class_names : sequence of str
+
+    Returns
+    -------
+    array (N,) of int64
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another kind of labels, or a class that is none of `class_names`.
+
+    Examples
+    --------
+    >>> renumbered(np.array(["dog", "cat"]), 2, (), ("ant", "cat", "dog"))
+    array([2, 1])
+    >>> renumbered(np.array([0, 1]), 2, ("dog", "cat"), ("ant", "cat", "dog"))
+    array([2, 1])
+    >>> renumbered(np.array([2, 1]), 2, (), ("ant", "cat", "dog"))
+    array([2, 1])
+    """
+    flat = _flat(labels, count)
+    if flat.dtype.kind in "US":
+        (numbers,), names = _named([flat])
+    elif names:
+        (numbers,), names = _counted([flat.astype(np.int64)], tuple(names))
+    else:
+        values, numbers = np.unique(flat.astype(np.int64), return_inverse=True)
+        names = tuple(map(str, values))
+        low, high = (int(values[0]), int(values[-1])) if count else (0, 0)
+        if not set(names) <= set(class_names) and low >= 0 and high - (low == 1) < len(class_names):
+            first = 1 if low == 1 and high == len(class_names) else 0
+            names = tuple(class_names[value - first] for value in values)
+    places = {name: place for place, name in enumerate(class_names)}
+    unknown = next((name for name in np.array(names)[np.unique(numbers)] if name not in places), None)
+    if unknown is not None:
+        raise ValueError(f"classes must be among {some(class_names)}, got {str(unknown)!r}")
+    return np.array([places.get(name, -1) for name in names], np.int64)[numbers]

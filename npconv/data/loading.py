@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
 from npconv import files
 from npconv.data.cifar import is_cifar, read_cifar
-from npconv.data.dataset import Dataset, Part, digits, from_source, normalised
+from npconv.data.dataset import Dataset, Part, checked, from_source, normalised, read_digits, white_of
 from npconv.data.folders import read_folder
 from npconv.data.idx import fashion_mnist, is_idx, read_idx
-from npconv.data.labels import numbered
+from npconv.data.labels import numbered, renumbered
 from npconv.data.npz import read_npz
 from npconv.data.source import Labelled, Source
-from npconv.data.storage import planar
+from npconv.data.storage import allocate, chunks, planar
 from npconv.data.tables import read_csv
-from npconv.geometry import Array
+from npconv.geometry import Array, IntOrPair, pair, shown
 from npconv.printable import printable
 
-NAMES = ("digits", "fashion-mnist")
+NAMES: dict[str, Callable[[], Source]] = {"digits": read_digits, "fashion-mnist": fashion_mnist}
 KINDS = (
     "an .npz file, an IDX pair (its images file, or the folder), a CIFAR folder, "
     "a CSV file, or a folder with a folder of pictures for each class"
@@ -36,7 +35,7 @@ def load(
     validation: str | PathLike[str] | None = None,
     test: str | PathLike[str] | None = None,
     seed: int = 0,
-    size: tuple[int, int] | None = None,
+    size: IntOrPair | None = None,
 ) -> Dataset:
     """A data set by its name, or from a file or a folder whose kind shows in its contents.
 
@@ -50,7 +49,7 @@ def load(
         Where these parts are, if not in `data`: of any of these kinds.
     seed : int
         Decides which images are split off for the parts that are nowhere.
-    size : (rows, columns), optional
+    size : int or (rows, columns), optional
         What pictures are scaled and cut to.
 
     Returns
@@ -69,16 +68,20 @@ def load(
     >>> load("digits").classes
     10
     """
-    if isinstance(data, str) and data == "digits":
+    source = read(data, size)
+    try:
         if validation is not None or test is not None:
-            raise ValueError("validation and test must not be given with digits, which are split by the seed")
-        return digits(seed)
-    source = _source(data, size)
-    first = source.parts["train"].images
+            source = _with_names(source)
+            source = source._replace(
+                white=source.white or white_of(checked(part.images) for part in source.parts.values())
+            )
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{printable(data)}: {error}") from None
     for name, path in (("validation", validation), ("test", test)):
         if path is not None:
-            other = _source(path, size or _size(first))
-            source = source._replace(parts={**source.parts, name: _whole(other, source)})
+            channels, *own = planar(source.parts["train"].images).shape[1:]
+            other = _whole(read(path, size or (own[0], own[1]), channels), source.class_names, source.white, path)
+            source = source._replace(parts={**source.parts, name: other})
     try:
         return from_source(source, seed=seed)
     except (ValueError, TypeError) as error:
@@ -91,19 +94,22 @@ def load_all(
     class_names: Sequence[str],
     mean: Array,
     std: Array,
-    size: tuple[int, int] | None = None,
+    white: float | None = None,
+    size: IntOrPair | None = None,
 ) -> Part:
     """All images of a data set, of whatever part, for a network that learned from other data.
 
     Parameters
     ----------
     data : str or path
-        A file or folder, as for `load`, or "fashion-mnist".
+        A name, a file or a folder, as for `load`.
     class_names : sequence of str
         The network's: labels get their numbers by these names, where the data has names.
     mean, std : array (C,)
         The network's, by which the images are normalised.
-    size : (rows, columns), optional
+    white : float, optional
+        What a white pixel was in the images that the network learned from; pictures are scaled to it.
+    size : int or (rows, columns), optional
         The network's, to which pictures are scaled and cut.
 
     Returns
@@ -123,41 +129,70 @@ def load_all(
     ...     load_all(f"{folder}/new.npz", class_names=("a", "b"), mean=np.zeros(1), std=np.ones(1)).images.shape
     (3, 1, 2, 2)
     """
-    source = _source(data, size)
-    images, labels = _whole(source, source)
+    images, labels = _whole(read(data, size, len(mean)), class_names, white, data)
     images = planar(images)
     if images.shape[1] != len(mean):
         raise ValueError(
             f"images must have {len(mean)} channels for this network, got {images.shape[1]} in {printable(data)}"
         )
-    (numbers,), names = numbered([labels], [len(images)], source.class_names)
-    if not set(names) <= set(class_names):
-        if not all(name.isdecimal() for name in names):
-            unknown = next(name for name in names if name not in class_names)
-            raise ValueError(f"classes must be among {', '.join(class_names)}, got {unknown!r} in {printable(data)}")
-        names = tuple(class_names[: len(names)])  # numbers, of which the data has no names
-    places = np.array([class_names.index(name) for name in names])
-    return Part(normalised(images, np.arange(len(images)), mean, std), places[numbers])
+    return Part(normalised(images, np.arange(len(images)), mean, std), labels)
 
 
-def _whole(other: Source, source: Source) -> Labelled:
-    """All images of another file, as one part; its labels are names where those of `source` are."""
-    if source.class_names and other.class_names and source.class_names != other.class_names:
-        raise ValueError(f"{other.name} must have the classes of {source.name}, got others")
+def _with_names(source: Source) -> Source:
+    """The source with labels that are class numbers, and names for all of them."""
+    parts = source.parts
+    counts = [len(part.images) for part in parts.values()]
+    numbers, names = numbered([part.labels for part in parts.values()], counts, source.class_names)
+    made = {name: part._replace(labels=own) for (name, part), own in zip(parts.items(), numbers, strict=True)}
+    return source._replace(parts=made, class_names=names)
+
+
+def _whole(other: Source, class_names: Sequence[str], white: float | None, data: str | PathLike[str]) -> Labelled:
+    """All images of other data as one part, with labels that are numbers of `class_names`.
+
+    Where both are known, what is white in them becomes what is white for the network.
+    """
     parts = list(other.parts.values())
-    if len(parts) == 1:
-        return parts[0]
-    return Labelled(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    images, labels = (
+        parts[0] if len(parts) == 1 else Labelled(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    )
+    try:
+        labels = renumbered(labels, len(images), other.class_names, class_names)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{printable(data)}: {error}") from None
+    if white is None or other.white in (None, white):
+        return Labelled(images, labels)
+    scaled = allocate(images.shape, np.float32)
+    for some in chunks(len(images)):
+        scaled[some] = images[some] * np.float32(white / other.white)
+    return Labelled(scaled, labels)
 
 
-def _size(images: Array) -> tuple[int, int]:
-    """(rows, columns) of pictures (N, C, H, W)."""
-    return images.shape[-2], images.shape[-1]
+def read(data: str | PathLike[str], size: IntOrPair | None = None, channels: int | None = None) -> Source:
+    """What is there by this name, or in this file or folder.
+
+    Pictures get `size` and 1 or 3 `channels`, where these are given; ValueError where other images have not that size.
+
+    >>> read("digits").parts["train"].images.shape
+    (1797, 8, 8)
+    """
+    if not isinstance(data, str | PathLike):
+        raise TypeError(f"the data must be a name, or the path of a file or folder, got {shown(data)}")
+    size = None if size is None else pair("size", size, minimum=1)
+    source = _read_kind(data, size, channels)
+    if size is not None:
+        for part in source.parts.values():
+            rows, columns = planar(part.images).shape[2:]
+            if (rows, columns) != size:
+                raise ValueError(
+                    f"images must be {size[0]}x{size[1]}, got {rows}x{columns} in {printable(data)}: only picture files are scaled"
+                )
+    return source
 
 
-def _source(data: str | PathLike[str], size: tuple[int, int] | None) -> Source:
-    if isinstance(data, str) and data == "fashion-mnist" and not Path(data).exists():
-        return fashion_mnist()
+def _read_kind(data: str | PathLike[str], size: tuple[int, int] | None, channels: int | None) -> Source:
+    if isinstance(data, str) and data in NAMES:
+        return NAMES[data]()
     path = files.as_path("data", data)
     if not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"the data must be {', '.join(NAMES)}, or a file or folder that exists, got {str(data)!r}")
@@ -165,9 +200,9 @@ def _source(data: str | PathLike[str], size: tuple[int, int] | None) -> Source:
         if is_idx(path):
             return read_idx(path)
         if path.is_dir():
-            return read_cifar(path) if is_cifar(path) else read_folder(path, size)
+            return read_cifar(path) if is_cifar(path) else read_folder(path, size, channels)
         if path.suffix.lower() in (".csv", ".tsv"):
-            return read_csv(path, size)
+            return read_csv(path, size, channels)
         if path.suffix.lower() == ".npz" or zipfile.is_zipfile(path):
             return read_npz(path)
     except OSError as error:

@@ -27,7 +27,7 @@ LABELS, FILES, SPLITS = (
 )
 
 
-def read_csv(path: Path, size: tuple[int, int] | None = None) -> Source:
+def read_csv(path: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> Source:
     """The rows of a CSV file.
 
     With a first line of names, the columns are found by them: ``label`` (or class, target, category), ``path`` (or file,
@@ -39,7 +39,7 @@ def read_csv(path: Path, size: tuple[int, int] | None = None) -> Source:
     """
     try:
         with files.opened("the data file", path) as stream:
-            return _parsed(path, csv.reader(_lines(io.TextIOWrapper(stream, "utf-8-sig", newline=""))), size)
+            return _parsed(path, csv.reader(_lines(io.TextIOWrapper(stream, "utf-8-sig", newline=""))), size, channels)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"the data file must be a CSV file in UTF-8, got {printable(path)} ({error})") from None
 
@@ -60,7 +60,7 @@ class _Part(NamedTuple):
     cells: list[Any]
 
 
-def _parsed(path: Path, lines: Any, size: tuple[int, int] | None) -> Source:
+def _parsed(path: Path, lines: Any, size: tuple[int, int] | None, channels: int | None) -> Source:
     """What `read_csv` returns, of the `lines` that a reader gives: of none more is kept than is needed of it."""
     first = next(lines, None)
     if not first:
@@ -87,7 +87,7 @@ def _parsed(path: Path, lines: Any, size: tuple[int, int] | None) -> Source:
     if "train" not in parts:
         raise ValueError(f"split must say train for some rows, got none in {printable(path)}")
     if len(others) == 1:
-        return _of_files(path, parts, size)
+        return _of_files(path, parts, size, channels)
     shape = _shape(path, len(others))
     return Source(path.stem, {name: _of_pixels(part, shape) for name, part in parts.items()})
 
@@ -113,7 +113,7 @@ def _pixels(row: list[str], columns: list[int], where: str) -> Array:
     return pixels
 
 
-def _of_files(path: Path, parts: dict[str, _Part], size: tuple[int, int] | None) -> Source:
+def _of_files(path: Path, parts: dict[str, _Part], size: tuple[int, int] | None, channels: int | None) -> Source:
     found = {name: [path.parent / cell for cell in part.cells] for name, part in parts.items()}
     for name, part in parts.items():
         for number, one in zip(part.lines, found[name], strict=True):
@@ -121,7 +121,7 @@ def _of_files(path: Path, parts: dict[str, _Part], size: tuple[int, int] | None)
                 raise ValueError(
                     f"each path must be a file that exists, got {printable(one)} in line {number} of {printable(path)}"
                 )
-    shape = measured([one for some in found.values() for one in some], size)
+    shape = measured([one for some in found.values() for one in some], size, channels)
     made = {name: _numbers(pictures(found[name], part.labels, shape)) for name, part in parts.items()}
     return Source(path.stem, made, white=255.0)
 

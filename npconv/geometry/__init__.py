@@ -32,6 +32,7 @@ from npconv.geometry.checks import (
     positive,
     shape,
     shown,
+    some,
     word,
 )
 from npconv.geometry.composites import GhostGeometry, SeparableGeometry
@@ -93,5 +94,6 @@ __all__ = [
     "same_padding",
     "shape",
     "shown",
+    "some",
     "word",
 ]

@@ -17,6 +17,7 @@ Pair: TypeAlias = tuple[int, int]
 IntOrPair: TypeAlias = "int | Sequence[int]"
 
 LONGEST_SHOWN = 200  # characters of a value in a message
+MOST_NAMES = 12  # in a message
 LARGEST = 2**31 - 1  # of any size or step: products of two still fit the kernels' 64-bit indices
 FLOAT_DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 _BOOLS = bool, np.bool_
@@ -38,6 +39,17 @@ def shown(value: object) -> str:
     except Exception:  # an integer of too many digits, or whatever a foreign class does
         return type(value).__name__
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def some(names: Iterable[str]) -> str:
+    """The names with commas between, the first of many: a message is no longer than a screen.
+
+    >>> some(["gamma", "beta"]), some(map(str, range(100)))
+    ('gamma, beta', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 more')
+    """
+    listed = list(names)
+    more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
+    return ", ".join(listed[:MOST_NAMES]) + more if listed else "none"
 
 
 def is_word(value: object, words: Container[str]) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import json
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from npconv.geometry import integer, one_of, shown
 from npconv.nn import Sequential
 from npconv.nn.initialization import at_most
 from npconv.printable import printable
+from npconv.weights.files import file_of
 
 LONGEST_NOTE = 1 << 20  # characters
 MOST_PIXELS = 1 << 22  # that a network is asked to look at: 64 channels of that size are 1 GiB
@@ -53,7 +53,7 @@ def load_network(
 
 def no_larger_than(path: str | PathLike[str]) -> contextlib.AbstractContextManager[None]:
     """A block in which no network is made of more numbers than the file has bytes: it could have no weights for them."""
-    return at_most(Path(path).stat().st_size)
+    return at_most(file_of(path).stat().st_size)
 
 
 def check_pixels(name: str, rows: int, columns: int) -> None:
@@ -105,7 +105,7 @@ def noted(path: str | PathLike[str]) -> dict[str, Any] | None:
             and isinstance(found.get("architecture"), dict)
         ):
             raise TypeError("the note must have a model and its architecture")
-        size = Path(path).stat().st_size
+        size = file_of(path).stat().st_size
         for name, value in found["architecture"].items():
             # Each class and channel has a weight in the file, so its size bounds the memory.
             if isinstance(value, int | float) and not abs(value) <= size:

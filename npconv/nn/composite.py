@@ -7,11 +7,9 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
-from npconv.geometry import shown
+from npconv.geometry import shown, some
 from npconv.nn.freezing import FROZEN, is_frozen
 from npconv.nn.layer import AnyLayer, Layer
-
-_SHOWN = 12  # names in a message
 
 
 class Composite(Layer):
@@ -31,10 +29,11 @@ class Composite(Layer):
     def layer_at(self, path: str) -> Layer:
         """The layer at a dotted path of names; KeyError, with the nearest ones, where there is none."""
         layer: Layer = self
-        for name in path.split("."):
+        names = path.split(".")
+        for depth, name in enumerate(names):
             children = layer.children()
             if name not in children:
-                raise KeyError(_no_such(name, path, layer))
+                raise KeyError(_no_such(name, ".".join(names[:depth]), layer))
             layer = children[name]
         return layer
 
@@ -57,7 +56,7 @@ class Composite(Layer):
         parent_path, _, name = path.rpartition(".")
         parent = self.layer_at(parent_path) if parent_path else self
         if name not in parent.children():
-            raise KeyError(_no_such(name, path, parent))
+            raise KeyError(_no_such(name, parent_path, parent))
         if not isinstance(layer, Layer):
             raise TypeError(f"layer must be a Layer, got {shown(layer)}")
         inside = {id(one) for _, one in self.named_layers()}
@@ -93,7 +92,7 @@ class Composite(Layer):
         for pattern in patterns:
             matched = [path for path in named if fnmatch.fnmatchcase(path, pattern)]
             if not matched:
-                raise ValueError(f"a pattern must match a layer, got {pattern!r} for {_listed(list(named))}")
+                raise ValueError(f"a pattern must match a layer, got {pattern!r} for {some(named)}")
             for path in matched:
                 found |= {inner: one for inner, one in named.items() if f"{inner}.".startswith(f"{path}.")}
         return list(found.values())
@@ -104,17 +103,12 @@ class Composite(Layer):
         return self
 
 
-def _no_such(name: str, path: str, layer: Layer) -> str:
+def _no_such(name: str, parent: str, layer: Layer) -> str:
     children = list(layer.children())
     near = difflib.get_close_matches(name, children, 1)
-    where = "" if name == path else f" in {path.rpartition('.')[0]}"
-    hint = f", did you mean {near[0]!r}?" if near else f", which has {_listed(children)}"
+    where = f" in {parent}" if parent else ""
+    hint = f", did you mean {near[0]!r}?" if near else f", which has {some(children)}"
     return f"there is no layer {name!r}{where}{hint}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "none"
 
 
 ERRORS = ValueError, TypeError, RuntimeError  # which say where they arose

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from npconv.backends import call_layer
-from npconv.geometry import Array
+from npconv.geometry import Array, some
 from npconv.ops.order import native_order
 
 AnyLayer = TypeVar("AnyLayer", bound="Layer")
@@ -178,7 +178,7 @@ class Layer(abc.ABC):
             "different": different,
         }
         if any(problems.values()):
-            listed = "; ".join(f"{kind}: {', '.join(map(str, names))}" for kind, names in problems.items() if names)
+            listed = "; ".join(f"{kind}: {some(names)}" for kind, names in problems.items() if names)
             raise ValueError(f"state must have the layer's names, shapes and dtypes, got {listed}")
         for name, array in own.items():
             array[...] = state[name]

@@ -157,7 +157,8 @@ def _sentence(trend: Trend, better: Outcome, worse: Outcome) -> str:
     cost = f"at {better.macs / worse.macs:.2f} times the cost"
     measured = f"by {abs(difference):.4f} +- {error:.4f} {cost}"
     if trend.within is not None:
-        word = "is visible" if difference + error >= -trend.within and count > 1 else "is not visible"
+        beyond = -trend.within - difference  # by so much the loss is more than the trend allows
+        word = "is not visible" if beyond > error else "is not clear" if beyond > 0 or count == 1 else "is visible"
         more = "loses" if difference < 0 else "gains"
         return f"{word}: {trend.better} {more} against {trend.worse} {measured} (a loss of at most {trend.within:g} is the trend)"
     if difference > 2 * error and count > 1:

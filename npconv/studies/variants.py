@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,10 +25,8 @@ class Variant(NamedTuple):
     Attributes
     ----------
     label : str
-    series : str
-        Variants of one series are a line in the picture.
-    x : float
-        Where on that line.
+    points : mapping of str to float
+        The lines of the picture that it is on, by their labels, and where on each.
     make : function (classes, channels, size, rng) -> layer
     prepare : function (Dataset) -> Dataset
         What is done to the images first.
@@ -37,8 +35,7 @@ class Variant(NamedTuple):
     """
 
     label: str
-    series: str
-    x: float
+    points: Mapping[str, float]
     make: Callable[[int, int, tuple[int, int], np.random.Generator], Sequential]
     prepare: Callable[[Dataset], Dataset] = lambda dataset: dataset
     after_step: Callable[[Layer], None] = lambda network: None
@@ -87,7 +84,7 @@ def _width(width: float) -> Variant:
     def make(classes: int, channels: int, size: tuple[int, int], rng: np.random.Generator) -> Sequential:
         return tiny_mobilenet(classes, channels, width=width, rng=rng)
 
-    return Variant(f"width {width:g}", "width", width, make)
+    return Variant(f"width {width:g}", {"width": width}, make)
 
 
 def _resolution(rho: float) -> Variant:
@@ -99,7 +96,7 @@ def _resolution(rho: float) -> Variant:
         parts = [Part(resized(part.images, (rows, columns)), part.labels) for part in dataset[2:5]]
         return dataset._replace(train=parts[0], validation=parts[1], test=parts[2])
 
-    return Variant(f"resolution {rho:g}", "resolution", rho, make, prepare)
+    return Variant(f"resolution {rho:g}", {"resolution": rho}, make, prepare)
 
 
 def resized(images: Array, size: tuple[int, int]) -> Array:
@@ -158,14 +155,15 @@ def _shuffle(groups: int, shuffle: bool) -> Variant:
     def make(classes: int, channels: int, size: tuple[int, int], rng: np.random.Generator) -> Sequential:
         return shuffle_network(equal_channels(groups, channels, size), groups, shuffle, classes, channels, rng)
 
-    series = "with shuffle" if shuffle else "without shuffle"
-    return Variant(f"g = {groups}, {series}", series, groups, make)
+    ways = {True: "with shuffle", False: "without shuffle"}
+    lines = ways.values() if groups == 1 else [ways[shuffle]]  # one group has nothing to shuffle
+    return Variant(f"g = {groups}, {ways[shuffle]}", dict.fromkeys(lines, groups), make)
 
 
 # --- GhostNet: ratio and cheap kernel ----------------------------------------------------------------------------
 
 
-def _ghost(ratio: int, kernel: int, series: str) -> Variant:
+def _ghost(ratio: int, kernel: int) -> Variant:
     def make(classes: int, channels: int, size: tuple[int, int], rng: np.random.Generator) -> Sequential:
         network = tiny_resnet(classes, channels, rng=rng)
         if ratio == 1:
@@ -173,7 +171,12 @@ def _ghost(ratio: int, kernel: int, series: str) -> Variant:
         return replace_convs(network, "ghost", ratio=ratio, cheap_kernel=kernel, keep=("*shortcut*",), rng=rng)
 
     label = "s = 1, plain" if ratio == 1 else f"s = {ratio}, d = {kernel}"
-    return Variant(label, series, ratio if series == "over s" else kernel, make)
+    points = {}
+    if kernel == 3:
+        points["over s, with d = 3"] = ratio
+    if ratio == 2:
+        points["over d, with s = 2"] = kernel
+    return Variant(label, points, make)
 
 
 # --- OctConv: alpha, and the paths between frequencies -----------------------------------------------------------
@@ -183,10 +186,10 @@ def _octave(alpha: float, joined: bool = True) -> Variant:
     def make(classes: int, channels: int, size: tuple[int, int], rng: np.random.Generator) -> Sequential:
         return tiny_octave(classes, channels, alpha=alpha, rng=rng)
 
-    series = "all paths" if joined else "without paths between frequencies"
-    return Variant(
-        f"alpha = {alpha:g}, {series}", series, alpha, make, after_step=(lambda network: None) if joined else cut_paths
-    )
+    ways = {True: "all paths", False: "without paths between frequencies"}
+    lines = ways.values() if alpha == 0 else [ways[joined]]  # one frequency has no such path
+    after_step = (lambda network: None) if joined else cut_paths
+    return Variant(f"alpha = {alpha:g}, {ways[joined]}", dict.fromkeys(lines, alpha), make, after_step=after_step)
 
 
 def cut_paths(network: Layer) -> None:
@@ -213,7 +216,7 @@ def _separable(separable: bool, width: float) -> Variant:
         return Sequential(**blocks, head=classifier(sizes[-1], classes, rng=rng, dtype=np.float32))
 
     series = "separable" if separable else "standard"
-    return Variant(f"{series}, width {width:g}", series, width, make)
+    return Variant(f"{series}, width {width:g}", {series: width}, make)
 
 
 STUDIES: dict[str, Study] = {
@@ -247,8 +250,8 @@ STUDIES: dict[str, Study] = {
         "GhostNet (arXiv 1911.11907), tables 1, 3 and 4",
         "ratio s, or cheap kernel d",
         (
-            *(_ghost(ratio, 3, "over s") for ratio in (1, 2, 3, 4)),
-            *(_ghost(2, kernel, "over d") for kernel in (1, 5)),
+            *(_ghost(ratio, 3) for ratio in (1, 2, 3, 4)),
+            *(_ghost(2, kernel) for kernel in (1, 5)),
         ),
         (
             Trend("s = 2, d = 3", "s = 1, plain", within=0.02),

@@ -14,8 +14,9 @@
 from npconv.training.checkpoint import resume, save
 from npconv.training.diagnosis import first_nonfinite
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
-from npconv.training.loop import Batch, Epoch, Interrupted, Plan, Progress, best_epoch, check_batch, train
+from npconv.training.loop import check_batch, train
 from npconv.training.parallel import Processes, alone, world
+from npconv.training.progress import Batch, Epoch, Interrupted, Plan, Progress, best_epoch
 from npconv.training.recipe import Recipe, read_recipe
 from npconv.training.run import Run
 

@@ -23,7 +23,7 @@ from npconv.geometry import Array, integer, shown
 from npconv.nn import Layer
 from npconv.optim import Average, Optimizer
 from npconv.printable import printable
-from npconv.training.loop import Epoch, Progress, checked_epoch
+from npconv.training.progress import Epoch, Progress, checked_epoch
 
 FORMAT = 1
 ASIDE = ".writing-"  # and the process that writes, and a random number

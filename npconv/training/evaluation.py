@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npconv.data import batches
-from npconv.geometry import Array, check_array, check_shape, integer
+from npconv.geometry import Array, check_array, check_shape, integer, shown
 from npconv.nn import Layer
 from npconv.ops import softmax_cross_entropy
 
@@ -69,6 +69,8 @@ def evaluate(model: Layer, images: Array, labels: Array, batch: int) -> Evaluati
     >>> evaluate(net, np.zeros((4, 1, 8, 8), np.float32), np.arange(4), 2).logits.shape
     (4, 10)
     """
+    if not isinstance(model, Layer):
+        raise TypeError(f"model must be of the type Layer, got {shown(model)}")
     count = check_array("images", images, "NCHW")[0]
     check_shape("labels", labels, (count,), "one class number per image")
     if count == 0:

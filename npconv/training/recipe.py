@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import shlex
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -14,14 +16,15 @@ import numpy as np
 from npconv import backends, files, optim
 from npconv.data import Augmentation, parse_augmentation
 from npconv.data.augmentation import AUGMENTATIONS
-from npconv.geometry import Array, fraction, integer, nearest, one_of, positive
+from npconv.data.loading import NAMES
+from npconv.geometry import Array, fraction, integer, nearest, one_of, positive, shown
 from npconv.models import MODELS, NETWORKS
 from npconv.optim import Optimizer
 from npconv.printable import printable
-from npconv.training.loop import Plan
+from npconv.training.options import parse_options, parse_size
+from npconv.training.progress import Plan
 
-# The learning rate where none is given. `npconv sweep --batch 16 --epochs 4 --seeds 1` on 200 patches of 96x96 pixels of two
-# photographs: tiny_mobilenet and tiny_resnet have a validation accuracy of 1.00 at 0.05, 0.1, 0.2 and 0.4, tiny_shufflenet 1.00, 1.00, 0.95, 0.95.
+# The learning rate where none is given: of `npconv sweep --epochs 4` on the digits, whose table is in examples/site/train.rst.
 RATES: dict[str, dict[str, float]] = {"sgd": {"tiny_shufflenet": 0.1}, "adam": {}, "adamw": {}}
 OTHER_RATES = {"sgd": 0.2, "adam": 0.005, "adamw": 0.005}
 DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.01}
@@ -96,7 +99,8 @@ class Recipe:
     ema: Annotated[float | None, Choice("Keep a moving average of the weights, as 0.99.", default="none")] = None
     early_stop: Annotated[int | None, Choice("End after so many epochs without a better one.", default="never")] = None
     weights: Annotated[
-        str | None, Choice("Begin with these of a file; another number of classes gets a new head.", default="random")
+        str | None,
+        Choice("Begin with these of a file, or of a run; another number of classes gets a new head.", default="random"),
     ] = None
     freeze: Annotated[
         tuple[str, ...],
@@ -112,6 +116,11 @@ class Recipe:
         Raises ValueError or TypeError, naming the option as the command line does.
         """
         one_of("--model", self.model, sorted(NETWORKS))
+        known = inspect.signature(NETWORKS[self.model]).parameters
+        for name in parse_options(self.option):
+            one_of("--option", name, [one for one in known if one not in ("rng", "dtype")])
+        if self.size is not None:
+            parse_size(self.size)
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
@@ -124,6 +133,8 @@ class Recipe:
         integer("--seed", self.seed, minimum=0)
         fraction("--warmup", self.warmup, below_one=True)
         fraction("--momentum", self.momentum, below_one=True)
+        if self.optimizer != "sgd" and self.momentum != Recipe.momentum:
+            raise ValueError(f"--momentum must come with --optimizer sgd, got --optimizer {self.optimizer}")
         fraction("--label-smoothing", self.label_smoothing)
         if self.early_stop is not None:
             integer("--early-stop", self.early_stop, minimum=1)
@@ -178,6 +189,18 @@ class Recipe:
             return optim.SGD(schedule, momentum=self.momentum, nesterov=self.momentum > 0, **shared)
         return (optim.Adam if self.optimizer == "adam" else optim.AdamW)(schedule, **shared)
 
+    def anywhere(self) -> Recipe:
+        """The recipe with paths that are whole, where they are paths: a run goes on from anywhere."""
+        given = {name: getattr(self, name) for name in ("data", "validation", "test", "weights")}
+        paths = {name: Path(path) for name, path in given.items() if path is not None and path not in NAMES}
+        whole = {name: str(path.absolute()) for name, path in paths.items() if path.exists()}
+        for name, path in {**given, **whole}.items():
+            if path is not None and not files.is_unicode(path):
+                raise ValueError(
+                    f"{option_name(name)} must be a path in UTF-8, which the run's file keeps, got {shown(path)}"
+                )
+        return self.changed(whole)
+
     def to_toml(self) -> str:
         """The recipe as `read_recipe` reads it."""
         lines = [f"{name} = {_toml(value)}" for name, value in dataclasses.asdict(self).items() if value is not None]
@@ -217,7 +240,7 @@ _HINTS = get_type_hints(Recipe, include_extras=True)
 FIELDS: dict[str, Kind] = {field.name: _kind(_HINTS[field.name], field.default) for field in dataclasses.fields(Recipe)}
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: str | PathLike[str]) -> Recipe:
     """The recipe in a TOML file: its keys are the options of `npconv train`, with - or _ between words.
 
     Parameters
@@ -244,6 +267,7 @@ def read_recipe(path: Path) -> Recipe:
     ...     read_recipe(file).epochs
     3
     """
+    path = Path(path)
     try:
         import tomllib
     except ImportError:

@@ -11,13 +11,13 @@ import numpy as np
 
 from npconv import files, models
 from npconv.data import Part, load, load_all
-from npconv.geometry import integer, shown
+from npconv.geometry import integer, positive, shown
 from npconv.nn import Sequential
 from npconv.printable import printable
-from npconv.training.loop import Epoch, checked_epoch
 from npconv.training.options import parse_size
+from npconv.training.progress import Epoch, checked_epoch
 from npconv.training.recipe import Recipe, read_recipe
-from npconv.training.run import CONFIG, METRICS, SUMMARY, WEIGHTS
+from npconv.training.run import CONFIG, METRICS, SUMMARY
 
 
 class Results(NamedTuple):
@@ -72,30 +72,38 @@ def _check_summary(about: dict[str, Any]) -> None:
         raise ValueError("confusion must have a row and a column for each class")
 
 
-def find_runs(folder: str | PathLike[str]) -> list[Results]:
-    """All runs below `folder`, by name."""
-    return [read_results(path.parent) for path in sorted(Path(folder).glob(f"**/{CONFIG}"))]
+def find_runs(folder: str | PathLike[str]) -> tuple[list[Results], list[str]]:
+    """All runs below `folder`, by name, and what is wrong with those that cannot be read."""
+    found, wrong = [], []
+    for path in sorted(Path(folder).glob(f"**/{CONFIG}")):
+        try:
+            found.append(read_results(path.parent))
+        except ValueError as error:
+            wrong.append(str(error))
+    return found, wrong
 
 
 class Trained(NamedTuple):
-    """The best network of a run, what its images were normalised by, its classes' names, and (rows, columns)."""
+    """The best network of a run, what its images were normalised by, what was white, its classes' names, (rows, columns)."""
 
     network: Sequential
     mean: np.ndarray[Any, Any]
     std: np.ndarray[Any, Any]
+    white: float
     class_names: list[str]
     size: tuple[int, int]
 
 
 def load_trained(results: Results) -> Trained:
     """The best network of a run. Raises ValueError where it has no weights yet."""
-    path = results.folder / WEIGHTS
+    path = results.folder
     noted = models.noted(path)
     if noted is None:
         raise ValueError(f"the weights must say what `npconv train` notes, got {printable(path)}")
     try:
         with np.errstate(over="ignore"):  # it is found below
             mean, std = (np.array(noted[name], np.float32) for name in ("mean", "std"))
+        white = positive("white", noted["white"])
         classes = list(map(str, noted["classes"]))
         rows, columns = (integer("image", side, minimum=1) for side in noted["image"][1:])
         if mean.ndim != 1 or mean.shape != std.shape:
@@ -104,7 +112,7 @@ def load_trained(results: Results) -> Trained:
             raise ValueError("mean and std must be finite, and std above 0")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the weights must say what `npconv train` notes, got {printable(path)} ({error!r})") from None
-    return Trained(models.load(path), mean, std, classes, (rows, columns))
+    return Trained(models.load(path), mean, std, white, classes, (rows, columns))
 
 
 def images_of(results: Results, trained: Trained, data: str | None, part: str = "test") -> Part:
@@ -114,4 +122,11 @@ def images_of(results: Results, trained: Trained, data: str | None, part: str = 
         size = None if recipe.size is None else parse_size(recipe.size)
         dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
         return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[part]
-    return load_all(data, class_names=trained.class_names, mean=trained.mean, std=trained.std, size=trained.size)
+    return load_all(
+        data,
+        class_names=trained.class_names,
+        mean=trained.mean,
+        std=trained.std,
+        white=trained.white,
+        size=trained.size,
+    )

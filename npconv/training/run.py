@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,17 @@ from npconv.optim import Average
 from npconv.printable import printable
 from npconv.training import checkpoint
 from npconv.training.evaluation import Evaluation, confusion_matrix, evaluate
-from npconv.training.loop import Batch, Epoch, Progress, best_epoch, check_batch, train
+from npconv.training.loop import check_batch, train
 from npconv.training.options import parse_options, parse_size
 from npconv.training.parallel import Processes, alone
+from npconv.training.progress import Batch, Epoch, Progress, best_epoch
 from npconv.training.recipe import Recipe, as_dtype, read_recipe, transferred
 from npconv.version import __version__
+from npconv.weights.files import RUN_WEIGHTS
 
 LARGE = 32  # from so many pixels on, the first convolution halves the image
 SAVE_SECONDS = 120.0  # between checkpoints inside an epoch
-CONFIG, METRICS, SUMMARY, WEIGHTS, CHECKPOINTS = (
-    "config.toml", "metrics.jsonl", "summary.json", "weights.safetensors", "checkpoints",
-)  # fmt: skip
-PATHS = "data", "validation", "test", "weights"
+CONFIG, METRICS, SUMMARY, CHECKPOINTS = "config.toml", "metrics.jsonl", "summary.json", "checkpoints"
 
 
 class Run:
@@ -68,12 +68,14 @@ class Run:
     True
     """
 
-    def __init__(self, recipe: Recipe, out: Path | None = None, *, processes: Processes | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, out: str | PathLike[str] | None = None, *, processes: Processes | None = None
+    ) -> None:
         """Make everything ready, the folder last: what is wrong is found before there is anything on disk."""
         self._prepare(recipe, processes)
         name = f"{self.recipe.model}-{self.dataset.name}-seed{self.recipe.seed}"
         try:
-            self.folder = _new_folder(out, name) if self.writes else Path(out or "runs")
+            self.folder = _new_folder(None if out is None else Path(out), name) if self.writes else Path(out or "runs")
             if self.writes:
                 files.write(self.folder / CONFIG, f"# {printable(self.recipe.command())}\n{self.recipe.to_toml()}")
             self.save()
@@ -83,12 +85,13 @@ class Run:
             raise _unwritable(error) from None
 
     @classmethod
-    def resume(cls, folder: Path, *, processes: Processes | None = None) -> Run:
+    def resume(cls, folder: str | PathLike[str], *, processes: Processes | None = None) -> Run:
         """The run in `folder`, where its last checkpoint was.
 
         Raises ValueError where there is no run, or where its data are no longer what they were, and OSError where the folder
         can no longer be written.
         """
+        folder = Path(folder)
         if not (folder / CONFIG).is_file():
             raise ValueError(f"--resume must be the folder of a run, got {printable(folder)} without {CONFIG}")
         run = cls.__new__(cls)
@@ -117,32 +120,13 @@ class Run:
         self.recipe = recipe = recipe.checked()
         self.processes = processes or alone()
         self.writes = self.processes.rank == 0
-        options = parse_options(recipe.option)
         size = None if recipe.size is None else parse_size(recipe.size)
         self.dataset = load(recipe.data, validation=recipe.validation, test=recipe.test, size=size)
-        kept = {name: _whole_path(name, value) for name in PATHS if (value := getattr(recipe, name)) is not None}
-        self.recipe = recipe.changed(kept)
+        self.recipe = recipe.anywhere()
         rng = np.random.default_rng(recipe.seed)
-        image = self.image = self.dataset.train.images.shape[1:]
-        self.architecture = {"num_classes": self.dataset.classes, "in_channels": image[0]}
-        make = models.NETWORKS[recipe.model]
-        if make in models.MODELS.values():
-            self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
-        self.architecture |= options
-        try:
-            self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-            raise ValueError(f"--option must be one of {recipe.model}'s, got {', '.join(options)} ({error})") from None
-        self.new_head: list[str] = []
-        if recipe.weights is not None:
-            arrays = weights.read(recipe.weights)[1]
-            state, self.new_head = transferred(self.network.state(), arrays, recipe.weights)
-            self.network.load_state(state)
-        if recipe.freeze:
-            self.network.freeze(*recipe.freeze)
-        self.macs = costs.count(self.network, (1, *image)).macs
+        self.image = self.dataset.train.images.shape[1:]
+        self._make_network(recipe, rng)
+        self.macs = costs.count(self.network, (1, *self.image)).macs
         try:
             check_batch(self.network, self.dataset, recipe.batch, self.processes)
         except ValueError as error:
@@ -154,6 +138,23 @@ class Run:
         self.test_accuracy: float | None = None
         self.started = self.saved = time.perf_counter()
         self.before = 0.0  # seconds of earlier parts of the run
+
+    def _make_network(self, recipe: Recipe, rng: np.random.Generator) -> None:
+        """The network for these images, with new weights or those of a file, and frozen where it is to be."""
+        image = self.image
+        self.architecture = {"num_classes": self.dataset.classes, "in_channels": image[0]}
+        make = models.NETWORKS[recipe.model]
+        if make in models.MODELS.values():
+            self.architecture["stem_stride"] = 1 if max(image[1:]) < LARGE else 2
+        self.architecture |= parse_options(recipe.option)
+        self.network = make(**self.architecture, rng=rng, dtype=as_dtype(recipe))
+        self.new_head: list[str] = []
+        if recipe.weights is not None:
+            arrays = weights.read(recipe.weights)[1]
+            state, self.new_head = transferred(self.network.state(), arrays, recipe.weights)
+            self.network.load_state(state)
+        if recipe.freeze:
+            self.network.freeze(*recipe.freeze)
 
     def _meet(self) -> None:
         """Wait until all processes are here."""
@@ -264,12 +265,12 @@ class Run:
             else {name: array.astype(own[name].dtype) for name, array in self.average.arrays.items()}
         )
         # One entry, since safetensors writes several in random order, and equal runs would differ.
-        weights.save(state, self.folder / WEIGHTS, {"npconv": json.dumps(about)})
+        weights.save(state, self.folder / RUN_WEIGHTS, {"npconv": json.dumps(about)})
 
     def finish(self) -> Evaluation:
         """Try the best weights, read back from their file, on the test images, which nothing has seen so far."""
         self._meet()
-        weights.load(self.network, self.folder / WEIGHTS)
+        weights.load(self.network, self.folder / RUN_WEIGHTS)
         test = evaluate(self.network, *self.dataset.test, self.recipe.batch)
         self.test_accuracy = test.accuracy
         self.summarize(interrupted=False, confusion=self.confusion(test))
@@ -282,7 +283,7 @@ class Run:
     def interrupt(self) -> None:
         """Keep what there is."""
         self.save()
-        if self.writes and not (self.folder / WEIGHTS).exists():
+        if self.writes and not (self.folder / RUN_WEIGHTS).exists():
             self.save_weights()
         self.summarize(interrupted=True)
 
@@ -326,14 +327,6 @@ class Run:
 def _unwritable(error: OSError) -> OSError:
     """What a user is told of an error while a file of the run is written."""
     return OSError(f"the run folder must be writable, got {error.filename} ({error.strerror})")
-
-
-def _whole_path(name: str, path: str) -> str:
-    """An absolute path, where it is one: a run goes on from anywhere."""
-    whole = str(Path(path).absolute()) if Path(path).exists() else path
-    if not files.is_unicode(whole):
-        raise ValueError(f"--{name} must be a path in UTF-8, which {CONFIG} keeps, got {shown(whole)}")
-    return whole
 
 
 def _new_folder(out: Path | None, name: str) -> Path:

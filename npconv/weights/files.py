@@ -18,6 +18,7 @@ from npconv.weights.sources import check_numbers, load_state_dict
 
 LARGEST_HEADER = 1 << 24  # bytes, of JSON that describes a hundred thousand arrays
 NUMPY_DTYPES = "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"
+RUN_WEIGHTS = "weights.safetensors"  # what `npconv train` calls the weights in a run's folder
 STORED = {np.dtype(kind) for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")}
 _MISSING = "weights are safetensors files, got no such package: pip install 'npconv[train]'"
 
@@ -92,7 +93,7 @@ def load(model: Layer, path: str | PathLike[str], source: str | Mapping[str, str
     ----------
     model : layer
     path : path
-        A file that `save` wrote or, where `source` is given, one with the arrays of another package's model. Such packages
+        A file that `save` wrote, or the folder of a run of `npconv train`; or, where `source` is given, one with the arrays of another package's model. Such packages
         write it by ``safetensors.torch.save_file(model.state_dict(), path)``.
     source : str or mapping, optional
         Whose names the file has: one of `SOURCES`, or names there by names here, see `load_state_dict`. Not needed for names
@@ -195,13 +196,18 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         from safetensors import SafetensorError, safe_open
     except ImportError:
         raise ImportError(_MISSING) from None
-    path = files.as_path("path", path)
+    path = file_of(files.as_path("path", path))
     if not os.path.isfile(path):
         raise ValueError(f"the weights must be a file that exists, got {printable(path)}")
     try:
         with files.opened("the weights", path) as start:
-            header = int.from_bytes(start.read(8), "little")
+            first = start.read(8)
+        header = int.from_bytes(first, "little")
         if header > LARGEST_HEADER:
+            if first.startswith((b"PK", b"\x80")):  # a zip as torch.save makes it, or a pickle
+                raise OSError(
+                    "torch.save writes pickles, which can run code; safetensors.torch.save_file(model.state_dict(), path) does not"
+                )
             raise OSError(f"its header must have at most {LARGEST_HEADER} bytes, got {header}")
         with safe_open(path, framework="numpy") as file:  # it has found that the arrays lie inside the file
             about, found = file.metadata() or {}, {}
@@ -220,6 +226,16 @@ def read(path: str | PathLike[str], *, arrays: bool = True) -> tuple[dict[str, s
         raise ValueError(
             f"the weights file must be a whole safetensors file, got {printable(path)} ({error})"
         ) from None
+
+
+def file_of(path: str | PathLike[str]) -> Path:
+    """`path` itself, or where it is a folder the weights of a run in it.
+
+    >>> file_of("weights.safetensors").name
+    'weights.safetensors'
+    """
+    path = Path(path)
+    return path / RUN_WEIGHTS if path.is_dir() else path
 
 
 class _KindError(Exception):

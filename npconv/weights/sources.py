@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.geometry import FLOAT_DTYPES, Array, shown
+from npconv.geometry import FLOAT_DTYPES, Array, shown, some
 from npconv.nn import ChannelShuffle, Layer, PointwiseConv2d
 
 
@@ -211,7 +211,7 @@ def load_state_dict(
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
+        listed = "; ".join(f"{kind}: {some(keys)}" for kind, keys in problems.items() if keys)
         raise ValueError(f"the arrays must be those of {table.network}, got {listed}")
     shuffles = {name: _inverse_shuffle(model, name) for name in own if re.search(table.shuffled, name)}
     with np.errstate(over="ignore"):  # it is found below
@@ -237,7 +237,6 @@ def check_numbers(state: Mapping[str, Array]) -> None:
 
 _OWN = Source("this network", ())
 _AS_PYTORCH = Source("this network", _PYTORCH)
-_SHOWN = 5  # names of one kind in a message
 
 
 def _table(source: str | Mapping[str, str] | None, own: Mapping[str, Array], state: Mapping[str, Any]) -> Source:
@@ -274,12 +273,6 @@ def _as_array(key: str, array: Any) -> Array:
     if array.dtype not in FLOAT_DTYPES:
         raise TypeError(f"{key} must be an array of floats, got {array.dtype}")
     return array
-
-
-def _some(keys: list[str]) -> str:
-    """Some of the keys, so that a message is no longer than a screen."""
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
 
 
 def _inverse_shuffle(model: Layer, name: str) -> int:

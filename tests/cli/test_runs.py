@@ -11,6 +11,7 @@ import pytest
 from commands import call
 from PIL import Image
 
+from npconv.cli import console
 from npconv.cli.pictures import worst_mistakes
 
 
@@ -42,6 +43,31 @@ def test_runs_are_listed(folder: Path) -> None:
     accuracy = json.loads((folder / "all" / "long" / "summary.json").read_text())["test_accuracy"]
     assert float(lines[0][6]) == pytest.approx(accuracy, abs=1e-4)
     assert "FOLDER must be a folder that exists" in call("runs", folder / "no")[2]
+    assert "FOLDER must hold a run of npconv train, got none in " in call("runs", folder / "data")[2]
+    told = json.loads(call("runs", folder / "all", "--json", "-o", folder / "runs.json")[1])
+    assert told == json.loads((folder / "runs.json").read_text())
+    assert [run["run"] for run in told] == ["long", "short"]
+    assert told[0]["test_accuracy"] == accuracy
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_cell_is_cut_off_in_a_narrow_window(folder: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "WIDE", width)
+    out = call("runs", folder / "all")[1]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
+    assert out.count("finished") == 2
+    assert ("(a wider window shows seconds" in out) == (width == 60)
+    assert max(map(len, out.splitlines())) <= width
+
+
+def test_a_damaged_run_hides_no_other(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "all", tmp_path / "all")
+    (tmp_path / "all" / "short" / "metrics.jsonl").write_text("{")
+    code, out, err = call("runs", tmp_path / "all")
+    assert code == 1
+    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["run", "long"]
+    assert err.startswith("npconv: RUN must be the folder of a run, got ")
+    assert err.count("\n") == 1
 
 
 def test_evaluation_on_its_own_and_on_other_images(folder: Path) -> None:
@@ -60,6 +86,13 @@ def test_evaluation_on_its_own_and_on_other_images(folder: Path) -> None:
         for part in ("train", "validation", "test")
     )
     assert f"({right} of 60)" in out
+    told = json.loads(call("evaluate", run, "--data", folder / "data", "--json")[1])
+    assert [one["class"] for one in told["classes"]] == ["left", "middle", "right"]
+    assert sum(one["right"] for one in told["classes"]) == right == round(60 * told["accuracy"])
+    code, _, err = call("evaluate", run, "--data", folder / "data", "--part", "train")
+    assert (code, err) == (
+        2, "npconv: --part must not come with --data, all of which is looked at, got --part train\n"
+    )  # fmt: skip
 
 
 def test_other_classes_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -110,7 +143,7 @@ def test_a_value_of_another_kind_is_refused(folder: Path, tmp_path: Path, file: 
     (tmp_path / "run" / file).write_text(json.dumps(text | {key: value}))
     for words in (("runs", tmp_path), ("plot", tmp_path / "run", "--out", tmp_path / "p.png", "--mistakes", 0)):
         code, _, err = call(*words)
-        assert code == 2
+        assert code == (1 if words[0] == "runs" else 2)
         assert err.startswith("npconv: RUN must be the folder of a run, got ")
         assert err.count("\n") == 1
 

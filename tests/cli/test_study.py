@@ -41,6 +41,29 @@ def test_every_study_runs(name: str, data: Path, tmp_path: Path) -> None:
     assert (numbers["found"] is not None) == (name in ("ghost", "octave"))
 
 
+def test_a_study_as_json(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    width = STUDIES["width"]
+    monkeypatch.setitem(STUDIES, "width", width._replace(variants=width.variants[:1], trends=()))
+    out = tmp_path / "study.json"
+    words = (
+        "--data",
+        data,
+        "--seeds",
+        1,
+        "--epochs",
+        1,
+        "--backend",
+        "numpy",
+        "--out",
+        out,
+        "--plot",
+        tmp_path / "a.png",
+    )
+    code, stdout, err = call("study", "width", *words, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(stdout) == json.loads(out.read_text())
+
+
 def test_what_is_no_study(tmp_path: Path) -> None:
     for words, message in (
         (

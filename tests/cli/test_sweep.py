@@ -27,9 +27,14 @@ def test_a_sweep_finds_the_rate_that_does_not_diverge(data: Path, tmp_path: Path
     assert "2 of 2 diverged" in row
     assert row.split()[-1] == "0.1"
 
+    assert json.loads(call(*words, "--json")[1]) == rows
     before = {path: path.stat().st_mtime_ns for path in out.glob("*seed*/weights.safetensors")}
     assert call(*words)[:2] == (0, stdout)  # what is there is not made again
     assert {path: path.stat().st_mtime_ns for path in out.glob("*seed*/weights.safetensors")} == before
+    code, _, err = call(*words, "--epochs", 3)
+    assert code == 1
+    assert err.startswith("npconv: --out must hold runs by the same choices, got --epochs 2 in ")
+    assert err.endswith("mobilenet-0.1-seed0, not 3\n")
 
 
 @pytest.mark.parametrize(

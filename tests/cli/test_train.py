@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from trainings import EPOCH_KEYS, FILES, SUMMARY_KEYS, lines, refused, results, 
 
 import npconv
 from npconv import training, weights
+from npconv.cli.console import PlainConsole
 from npconv.data import load
 from npconv.models import NETWORKS
 from npconv.training.recipe import TINY
@@ -128,6 +131,7 @@ def test_every_model(data: Path, tmp_path: Path, model: str) -> None:
 @pytest.mark.slow
 def test_digits_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("digits").mkdir()  # is another thing
     code, stdout, _ = run("--epochs", 1)
     assert code == 0
     summary = json.loads(Path("runs/tiny_mobilenet-digits-seed0/summary.json").read_text())
@@ -188,7 +192,7 @@ def test_weights_of_other_classes(data: Path, tmp_path: Path) -> None:
     np.savez(
         tmp_path / "two.npz", images=rng.integers(0, 255, (40, 6, 6), dtype=np.uint8), labels=np.array(["a", "b"] * 20)
     )
-    first = tmp_path / "first" / "weights.safetensors"
+    first = tmp_path / "first"  # the folder of a run stands for its weights
     code, stdout, _ = run(
         "--data", tmp_path / "two.npz", "--epochs", 1, "--weights", first, "--freeze", "stem", "--freeze", "block*",
         "--out", tmp_path / "second",
@@ -208,7 +212,13 @@ def test_options_of_the_network(data: Path, tmp_path: Path) -> None:
     )
     assert json.loads((tmp_path / "o" / "summary.json").read_text())["architecture"]["alpha"] == 0.5
     refused(
-        "--option must be one of tiny_octave's, got beta", "--data", data, "--model", "tiny_octave", "-O", "beta=0.5"
+        "--option must be one of num_classes, in_channels, alpha, stem_stride, got 'beta'",
+        "--data",
+        data,
+        "--model",
+        "tiny_octave",
+        "-O",
+        "beta=0.5",
     )
 
 
@@ -231,3 +241,18 @@ def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     code, _, stderr = run("--data", data, "--epochs", 1, "--out", tmp_path / "other", "--tensorboard")
     assert (code, "pip install 'npconv[tensorboard]'" in stderr) == (2, True)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_progress_fits_its_window(data: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        "npconv.cli.train.line_console",
+        lambda quiet: PlainConsole(file=screen, force_terminal=True, color_system=None, width=width, soft_wrap=True),
+    )
+    assert run("--data", data, "--epochs", 1, "--out", tmp_path / "run")[0] == 0
+    told = [line for line in re.split("[\\r\\n]", screen.getvalue()) if "images/s" in line]
+    assert re.search(r"epoch 1  loss \d\.\d{3}  .*\d images/s 0:00:0\d left (-:--:--|0:00:0\d)", told[-1])
+    assert max(map(len, told)) <= width + len("\x1b[2K")
+    assert ("accuracy" in told[-1]) == (width > 100)

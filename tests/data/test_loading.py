@@ -2,190 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import os
-import pickle
 import resource
 import struct
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from labelled import COLOUR, GREY, LABELS, assert_labelled, sizes
 from PIL import Image
 
-from npconv.data import Dataset, load, storage
-from npconv.data import idx as idx_files
-
-LABELS = np.arange(30, dtype=np.uint8) % 3
-RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 200, (30, 8, 8), dtype=np.uint8)
-GREY[:, 0, 0] = 10 * LABELS + 3  # each image says what it is
-COLOUR = RNG.integers(0, 200, (30, 3, 32, 32), dtype=np.uint8)
-COLOUR[:, 0, 0, 0] = 10 * LABELS + 3
-
-
-def assert_labelled(data: Dataset, step: float = 10.0, first: float = 3.0) -> None:
-    """Each image has the label that its first pixel says."""
-    for part in (data.train, data.validation, data.test):
-        pixel = part.images[:, 0, 0, 0] * data.std[0] + data.mean[0]
-        np.testing.assert_allclose(pixel, step * part.labels + first, atol=1e-3)
-
-
-def sizes(data: Dataset) -> list[int]:
-    return [len(part.labels) for part in (data.train, data.validation, data.test)]
-
-
-# --- IDX ---
-
-
-def idx(array: np.ndarray, kind: int = 8) -> bytes:
-    head = bytes([0, 0, kind, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return head + array.astype(idx_files.TYPES[kind]).tobytes()
-
-
-def write_mnist(folder: Path, pack: Callable[[bytes], bytes] = bytes, suffix: str = "") -> Path:
-    folder.mkdir()
-    for part, images, labels in (("train", GREY, LABELS), ("t10k", GREY[:6], LABELS[:6])):
-        (folder / f"{part}-images-idx3-ubyte{suffix}").write_bytes(pack(idx(images)))
-        (folder / f"{part}-labels-idx1-ubyte{suffix}").write_bytes(pack(idx(labels)))
-    return folder
-
-
-@pytest.mark.parametrize(("pack", "suffix"), [(bytes, ""), (gzip.compress, ".gz")])
-def test_an_idx_folder_and_a_pair(tmp_path: Path, pack: Callable[[bytes], bytes], suffix: str) -> None:
-    folder = write_mnist(tmp_path / "mnist", pack, suffix)
-    data = load(folder)
-    assert (data.name, data.classes, sizes(data), data.white) == ("mnist", 3, [27, 3, 6], 255)
-    assert_labelled(data)
-    pair = load(folder / f"train-images-idx3-ubyte{suffix}")
-    assert sizes(pair) == [21, 3, 6]
-    assert_labelled(pair)
-
-
-def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idx_files.fashion_mnist, "__defaults__", (tmp_path / "fashion-mnist",))
-    with pytest.raises(ValueError, match=r"fashion-mnist must be installed, .*apt install dataset-fashion-mnist"):
-        load("fashion-mnist")
-    folder = write_mnist(tmp_path / "fashion-mnist", gzip.compress, ".gz")
-    monkeypatch.setattr(idx_files, "FASHION_MNIST_CLASSES", ("shirt", "shoe", "hat"))
-    data = load("fashion-mnist")
-    assert (data.name, data.class_names) == ("fashion-mnist", ("shirt", "shoe", "hat"))
-    assert sizes(load(folder)) == sizes(data)
-
-
-@pytest.mark.parametrize(
-    ("name", "contents", "message"),
-    [
-        ("train-images-idx3-ubyte", idx(GREY)[:-1], "it ends after 1919 of 1920 bytes"),
-        ("train-images-idx3-ubyte", idx(GREY) + b"x", "it goes on after its 1920 bytes"),
-        ("train-images-idx3-ubyte", idx(LABELS), "it does not begin as one with 3 axes"),
-        ("train-images-idx3-ubyte", b"", "it does not begin as one"),
-        ("train-images-idx3-ubyte", gzip.compress(idx(GREY))[:-20], "whole IDX file"),
-        ("train-labels-idx1-ubyte", idx(LABELS[:-1]), "images and labels must be equally many, got 30"),
-        ("train-images-idx3-ubyte", b"\0\0\x08\x03" + b"\x7f\xff\xff\xff" * 3, "GB: the variable TMPDIR|it ends after"),
-    ],
-)
-def test_damaged_idx_files(tmp_path: Path, name: str, contents: bytes, message: str) -> None:
-    folder = write_mnist(tmp_path / "mnist")
-    (folder / name).write_bytes(contents)
-    with pytest.raises(ValueError, match=message):
-        load(folder)
-    (folder / name).unlink()
-    with pytest.raises(ValueError, match=r"the data|the labels must lie beside the images, got no train-labels-idx1"):
-        load(folder)
-
-
-# --- CIFAR ---
-
-
-def write_cifar(folder: Path, form: str, labels: int = 1) -> Path:
-    folder.mkdir()
-    rows = COLOUR.reshape(30, -1)
-    names = [f"data_batch_{number}" for number in range(1, 6)] if labels == 1 else ["train"]
-    parts = list(zip(names, np.array_split(np.arange(30), len(names)), strict=True))
-    parts.append(("test_batch" if labels == 1 else "test", np.arange(6)))
-    for name, index in parts:
-        if form == "binary":
-            head = [LABELS[index, None]] * labels
-            np.concatenate([*head, rows[index]], axis=1).tofile(folder / f"{name}.bin")
-        else:
-            key = b"labels" if labels == 1 else b"fine_labels"
-            batch = {b"data": rows[index], key: LABELS[index].tolist(), b"filenames": [b"x.png"] * len(index)}
-            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-    words = ["plane", "car", "bird"]
-    if form == "binary":
-        text = "batches.meta.txt" if labels == 1 else "fine_label_names.txt"
-        (folder / text).write_text("\n".join(words) + "\n\n")
-    else:
-        key = b"label_names" if labels == 1 else b"fine_label_names"
-        meta = pickle.dumps({key: [word.encode() for word in words]}, protocol=2)
-        (folder / ("batches.meta" if labels == 1 else "meta")).write_bytes(meta)
-    return folder
-
-
-@pytest.mark.parametrize("labels", [1, 2])
-@pytest.mark.parametrize("form", ["binary", "pickled"])
-def test_cifar(tmp_path: Path, form: str, labels: int) -> None:
-    data = load(write_cifar(tmp_path / "cifar", form, labels))
-    assert (data.name, data.class_names) == (("cifar10", "cifar100")[labels - 1], ("plane", "car", "bird"))
-    assert sizes(data) == [27, 3, 6]
-    assert data.train.images.shape[1:] == (3, 32, 32)
-    assert_labelled(data)
-
-
-class Attack:
-    """What unpickles to a call of anything that Python has."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_a_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
-    folder = write_cifar(tmp_path / "cifar", "pickled")
-    attack = {b"data": Attack(tmp_path / "owned"), b"labels": [0]}
-    (folder / "data_batch_2").write_bytes(pickle.dumps(attack, protocol=protocol))
-    with pytest.raises(ValueError, match=r"must be a batch of CIFAR, got .*data_batch_2 \(it asks for posix.mkdir"):
-        load(folder)
-    assert not (tmp_path / "owned").exists()
-
-
-PICKLES = [
-    b"",
-    b"\x80\x02}.",
-    pickle.dumps([1, 2]),
-    pickle.dumps({b"data": 5, b"labels": [1]}),
-    pickle.dumps({b"data": COLOUR.reshape(30, -1)[:, :9], b"labels": [0] * 30}, protocol=2),
-    pickle.dumps({b"data": COLOUR.reshape(30, -1).astype(np.float32), b"labels": [0] * 30}, protocol=2),
-    pickle.dumps({b"data": COLOUR.reshape(30, -1), b"labels": ["x"] * 30}, protocol=2),
-    b"\x80\x02K\x01r\xff\xff\xff\x7f0.",  # a memo of 2 ** 31 places
-    b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x0f.",  # a bytearray of 2 ** 60 bytes
-]
-
-
-@pytest.mark.parametrize("contents", PICKLES)
-def test_pickles_of_other_things(tmp_path: Path, contents: bytes) -> None:
-    folder = write_cifar(tmp_path / "cifar", "pickled")
-    (folder / "data_batch_1").write_bytes(contents)
-    with pytest.raises(ValueError, match=r"the data file must be a batch of CIFAR, got .*data_batch_1"):
-        load(folder)
-
-
-def test_a_cut_binary_batch(tmp_path: Path) -> None:
-    folder = write_cifar(tmp_path / "cifar", "binary")
-    whole = (folder / "data_batch_1.bin").read_bytes()
-    (folder / "data_batch_1.bin").write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"whole records of 3073 bytes, got .*data_batch_1.bin with 18437 bytes"):
-        load(folder)
-
+from npconv.data import from_arrays, load, load_all, storage
 
 # --- .npz ---
 
@@ -369,8 +199,94 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
         load(tmp_path / "a.txt")
     with pytest.raises(ValueError, match="the data must be digits, fashion-mnist, or a file or folder that exists"):
         load("mnist")
-    with pytest.raises(ValueError, match="must not be given with digits"):
-        load("digits", test=tmp_path)
+    with pytest.raises(ValueError, match=r"images must be 4x4, got 8x8 in digits: only picture files are scaled"):
+        load("digits", size=(4, 4))
+
+
+def test_arguments_of_another_type(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="the data must be a name, or the path of a file or folder, got None"):
+        load(None)  # type: ignore[arg-type]
+    folder = write_folder(tmp_path / "pets")
+    with pytest.raises(TypeError, match="size must be an integer, got '12'"):
+        load(folder, size="12")  # type: ignore[arg-type]
+    assert load(folder, size=12).train.images.shape[1:] == (1, 12, 12)
+    with pytest.raises(TypeError, match=r"validation must be \(images, labels\), got ndarray"):
+        from_arrays(GREY, LABELS, validation=GREY)
+
+
+def test_names_go_before_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert load("digits").classes == 10
+    assert load("./digits").classes == 3
+
+
+# --- other data for a network that has learned, and for the parts of a data set ---
+
+NAMED = {"class_names": ("ant", "cat", "dog", "eel"), "mean": np.zeros(1), "std": np.ones(1)}
+KINDS = {
+    "names": {"labels": np.array(["cat", "dog", "eel"])[LABELS]},
+    "numbers with names": {"labels": LABELS, "class_names": np.array(["cat", "dog", "eel"])},
+    "numbers": {"labels": LABELS + 1},
+    "rows": {"labels": np.eye(4)[LABELS + 1]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_images_with_the_labels_of_a_network(tmp_path: Path, kind: str) -> None:
+    np.savez(tmp_path / "new.npz", images=GREY, **KINDS[kind])
+    part = load_all(tmp_path / "new.npz", **NAMED)
+    np.testing.assert_array_equal(part.labels, LABELS + 1)
+    np.testing.assert_array_equal(part.images[:, 0], GREY)
+
+
+def test_pictures_become_what_a_network_learned_from(tmp_path: Path) -> None:
+    """White is what it was, colours become grey and grey becomes colours, and the size is the network's."""
+    folder = write_folder(tmp_path / "pets")
+    part = load_all(folder, **NAMED, white=16.0)
+    order = [int(path.stem) for name in ("cat", "dog", "eel") for path in sorted((folder / name).iterdir())]
+    np.testing.assert_allclose(part.images[:, 0], GREY[order] * (16 / 255), rtol=1e-6)
+    three = {"mean": np.zeros(3), "std": np.ones(3)}
+    assert load_all(folder, **NAMED | three, size=(4, 5)).images.shape == (30, 3, 4, 5)
+
+
+def test_all_digits() -> None:
+    part = load_all("digits", class_names=tuple("0123456789"), mean=np.zeros(1), std=np.ones(1), size=(8, 8))
+    assert part.images.shape == (1797, 1, 8, 8)
+    assert np.bincount(part.labels).min() == 174
+
+
+@pytest.mark.parametrize(
+    ("labels", "own", "message"),
+    [
+        (LABELS % 2 + 2, "012", "classes must be among 0, 1, 2, got '3'"),
+        (LABELS + 4, "012", "classes must be among 0, 1, 2, got '4'"),
+        (LABELS.astype(int) - 1, "abc", "classes must be among a, b, c, got '-1'"),
+        (np.array(["a", "b", "z"])[LABELS], "abc", "classes must be among a, b, c, got 'z'"),
+    ],
+)
+def test_classes_that_a_network_has_not(tmp_path: Path, labels: np.ndarray, own: str, message: str) -> None:
+    np.savez(tmp_path / "new.npz", images=GREY, labels=labels)
+    with pytest.raises(ValueError, match=rf"new.npz: {message}"):
+        load_all(tmp_path / "new.npz", class_names=tuple(own), mean=np.zeros(1), std=np.ones(1))
+
+
+def test_parts_of_other_kinds(tmp_path: Path) -> None:
+    """A folder and arrays with names of the same classes, in another order: they go together, bright as they are."""
+    folder = write_folder(tmp_path / "pets")
+    np.savez(tmp_path / "new.npz", images=GREY, labels=2 - LABELS, class_names=np.array(["eel", "dog", "cat"]))
+    data = load(folder, test=tmp_path / "new.npz")
+    np.testing.assert_array_equal(data.test.labels, LABELS)
+    assert data.class_names == ("cat", "dog", "eel")
+    data = load(tmp_path / "new.npz", test=folder)
+    assert data.class_names == ("eel", "dog", "cat")
+    assert_labelled(data, -10.0, 23.0)
+    np.savez(tmp_path / "dim.npz", images=GREY / np.float32(255), **KINDS["names"])
+    bright, dim = load(folder), load(tmp_path / "dim.npz", test=folder)
+    assert np.abs(dim.test.images).max() < 2 * np.abs(bright.test.images).max()
+    np.savez(tmp_path / "small.npz", images=GREY[:, :4, :4], labels=LABELS)
+    with pytest.raises(ValueError, match=r"images must be 8x8, got 4x4 in .*small.npz"):
+        load(folder, test=tmp_path / "small.npz")
 
 
 def test_large_arrays_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

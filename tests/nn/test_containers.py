@@ -212,6 +212,8 @@ def test_what_cannot_be_set_raises():
         net.replace("haed", nn.ReLU())
     with pytest.raises(KeyError, match=r"there is no layer 'bm' in block\.main, which has conv, bn"):
         net["block.main.bm"]
+    with pytest.raises(KeyError, match="there is no layer 'blok', did you mean 'block'"):
+        net["blok.main.bn"]
     with pytest.raises(AttributeError, match="Sequential has no attribute or layer 'haed'"):
         net.haed  # noqa: B018
     net.note = "mine"  # what is no layer may be set

@@ -50,7 +50,7 @@ def test_after_each_step_something_may_be_done() -> None:
 
 
 def outcome(label: str, *accuracies: float) -> Outcome:
-    return Outcome(Variant(label, "s", 0, lambda *_: Sequential()), 100, 10, accuracies)
+    return Outcome(Variant(label, {"s": 0}, lambda *_: Sequential()), 100, 10, accuracies)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,13 @@ def outcome(label: str, *accuracies: float) -> Outcome:
         (Trend("a", "b"), (0.9,), (0.1,), "is not visible at this scale"),  # one seed has no spread
         (Trend("a", "b", within=0.02), (0.90, 0.90), (0.91, 0.91), "is visible: a loses against b by 0.0100"),
         (Trend("a", "b", within=0.02), (0.80, 0.80), (0.91, 0.91), "is not visible: a loses against b"),
+        (
+            Trend("a", "b", within=0.02),
+            (0.90, 0.82),
+            (0.90, 0.90),
+            "is not clear: a loses against b by 0.0400 +- 0.0400",
+        ),
+        (Trend("a", "b", within=0.02), (0.90,), (0.90,), "is not clear: a gains against b by 0.0000"),
         (Trend("a", "b", within=0.02), (0.95, 0.95), (0.91, 0.91), "is visible: a gains against b"),
     ],
 )

@@ -42,6 +42,22 @@ def test_ghost_modules_have_the_ratio_and_the_kernel() -> None:
             assert variant.label == f"s = {module.ratio}, d = {module.cheap_kernel}"
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "points"),
+    [
+        ("ghost", "over s, with d = 3", [1, 2, 3, 4]),
+        ("ghost", "over d, with s = 2", [1, 3, 5]),
+        ("shuffle", "with shuffle", [1, 2, 3, 4, 8]),
+        ("shuffle", "without shuffle", [1, 2, 3, 4, 8]),
+        ("octave", "all paths", [0, 0.25, 0.5, 0.75]),
+        ("octave", "without paths between frequencies", [0, 0.25, 0.5]),
+    ],
+)
+def test_a_network_that_two_lines_share_is_on_both(name: str, line: str, points: list[float]) -> None:
+    found = [variant.points[line] for variant in STUDIES[name].variants if line in variant.points]
+    assert sorted(found) == points
+
+
 def test_paths_are_cut_where_there_are_two_frequencies_on_both_sides() -> None:
     variant = STUDIES["octave"].variants[-1]
     network = variant.make(10, 1, (8, 8), np.random.default_rng(0))

@@ -171,6 +171,7 @@ def test_an_absurd_learning_rate_is_one_error_and_no_warning() -> None:
         ({"batch": 0}, ValueError, "batch must be at least 1, got batch=0"),
         ({"rng": None}, TypeError, "rng must be a numpy.random.Generator, got NoneType"),
         ({"label_smoothing": 2.0}, ValueError, "label_smoothing must be in"),
+        ({"augment": "flip"}, TypeError, "augment must be a function of images and rng, as .*, got 'flip'"),
     ],
 )
 def test_bad_arguments(options: dict[str, object], error: type, message: str) -> None:
@@ -178,8 +179,19 @@ def test_bad_arguments(options: dict[str, object], error: type, message: str) ->
         learn(**options)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("model", "Layer"), ("dataset", "Dataset"), ("optimizer", "Optimizer"), ("plan", "Plan")]
+)
+def test_arguments_of_another_type(name: str, kind: str) -> None:
+    given = {"model": network(), "dataset": dots(), "optimizer": optim.SGD(0.1), "plan": Plan(1, 8)} | {name: "a.npz"}
+    with pytest.raises(TypeError, match=f"{name} must be of the type {kind}, got 'a.npz'"):
+        train(**given, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+
+
 def test_bad_evaluations() -> None:
     images, labels = dots().test
+    with pytest.raises(TypeError, match="model must be of the type Layer, got 'net'"):
+        evaluate("net", images, labels, 2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"labels must have the shape \(12,\)"):
         evaluate(network(), images, labels[:-1], 4)
     with pytest.raises(ValueError, match="images must hold at least one image"):

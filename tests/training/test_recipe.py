@@ -74,6 +74,7 @@ def test_a_wrong_file(tmp_path: Path, text: str, message: str) -> None:
         ({"batch": 0}, "--batch must be at least 1, got --batch=0"),
         ({"lr": -1.0}, "--lr must be finite and above 0, got --lr=-1.0"),
         ({"warmup": 1.0}, r"--warmup must be in \[0, 1\)"),
+        ({"momentum": 0.5, "optimizer": "adamw"}, "--momentum must come with --optimizer sgd, got --optimizer adamw"),
         ({"clip": 0.0}, "--clip must be finite and above 0"),
         ({"ema": 1.0}, r"--ema must be in \[0, 1\)"),
         ({"augment": "mirror"}, "--augment: augment must be none or some of"),

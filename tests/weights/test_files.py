@@ -109,6 +109,23 @@ def longer(contents: bytes) -> bytes:
     return contents + b"\0"
 
 
+@pytest.mark.parametrize("first", [b"PK\x03\x04\0\0\x08\0", b"\x80\x02\x8a\nl\xfc\x9cF"])
+def test_what_torch_saves_is_refused_with_the_fix(tmp_path: Path, first: bytes) -> None:
+    (tmp_path / "w.pt").write_bytes(first + bytes(100))
+    with pytest.raises(ValueError, match=r"w.pt \(torch.save writes pickles, .* safetensors.torch.save_file\("):
+        weights.load(network(0), tmp_path / "w.pt")
+
+
+def test_the_folder_of_a_run_stands_for_its_weights(tmp_path: Path) -> None:
+    model, other = network(0), network(1)
+    weights.save(other, tmp_path / "weights.safetensors")
+    weights.load(model, tmp_path)
+    assert_same(arrays(model), arrays(other))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"the weights must be a file that exists, got .*empty.weights.safetensors"):
+        weights.read(tmp_path / "empty")
+
+
 @pytest.mark.parametrize("damage", [truncated, headless, empty, garbage, longer])
 def test_a_damaged_file(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     model, path = network(0), tmp_path / "w.safetensors"
