@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any, Literal
@@ -64,6 +65,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._errors: IO[bytes] | None = None
+        self._calls = 0
 
     def call(self, function: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """The value of ``function(*args, **kwargs)``; `function` is "package.module:name", arguments and value are pickled.
@@ -73,11 +75,9 @@ class Worker:
         connection = self._started()
         seconds = self.timeout if timeout is None else timeout
         try:
-            connection.send((function, args, kwargs))
-            if not connection.poll(min(seconds, LONGEST_WAIT)):
-                self.close()
-                raise WorkerError("hang", f"{function} was not done after {seconds:g} s")
-            succeeded, answer = connection.recv()
+            self._calls += 1
+            connection.send((self._calls, function, args, kwargs))
+            succeeded, answer = self._answer(connection, function, seconds)
         except (EOFError, OSError) as lost:  # the other end is gone
             raise self._death(function) from lost
         except KeyboardInterrupt:
@@ -87,6 +87,16 @@ class Worker:
             return answer
         name, message, details = answer
         raise WorkerError("exception", message, name, details)
+
+    def _answer(self, connection: Connection[Any, Any], function: str, seconds: float) -> tuple[bool, Any]:
+        """The answer to the last call; a copy of the process, made by the function, may have answered earlier ones, too."""
+        deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
+        while connection.poll(max(0.0, deadline - time.monotonic())):
+            number, succeeded, answer = connection.recv()
+            if number == self._calls:
+                return succeeded, answer
+        self.close()
+        raise WorkerError("hang", f"{function} was not done after {seconds:g} s")
 
     def close(self) -> None:
         """End the process, whatever it is doing. The next call starts a new one."""
@@ -162,8 +172,8 @@ def serve() -> None:
     key = bytes.fromhex(os.environ.pop(_KEY))
     with Client(os.environ.pop(_ADDRESS), authkey=key) as connection, contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
-            function, args, kwargs = connection.recv()
-            connection.send(_answer(function, args, kwargs))
+            number, function, args, kwargs = connection.recv()
+            connection.send((number, *_answer(function, args, kwargs)))
 
 
 def _answer(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
@@ -177,7 +187,10 @@ def _answer(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return False, (type(error).__name__, str(error), traceback.format_exc())
+        try:
+            return False, (type(error).__name__, str(error), traceback.format_exc())
+        except Exception:
+            return False, (type(error).__name__, "(whose message cannot be printed)", "")
 
 
 def find(name: str) -> Callable[..., Any]:

@@ -133,6 +133,9 @@ def lacking(name, value):
     if not docstring or is_word(value):
         return [] if docstring else ["a docstring"]
     parts, signature = sections(docstring), inspect.signature(value)
+    glued = re.search(r"\n *\S.*\n(?=(.+)\n-{3,}(\n|$))", docstring)
+    if glued:  # Sphinx takes the title for a part of what stands before it
+        return [f"a blank line before {glued[1]}"]
     parameters = signature.parameters
     if is_record(value):
         wanted = [field for field in parameters if not field.startswith("_")]

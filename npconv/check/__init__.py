@@ -3,13 +3,14 @@
     report = npconv.check.run("conv2d", forward=my_conv, backward=my_conv_backward)
     print(report)
 
-needs Hypothesis, which draws the cases: ``pip install "npconv[check]"``.
+needs NumPy alone; the frameworks that adapters are for come with ``pip install "npconv[check]"``.
 """
 
 from npconv.check.adapters import Unsupported
 from npconv.check.arithmetic import Arithmetic, fingerprint
 from npconv.check.case import Case
 from npconv.check.comparison import DIRECTIONS, MODES, Direction, Failure, Mode
+from npconv.check.coverage import Coverage
 from npconv.check.examination import Checked
 from npconv.check.generation import cases_for
 from npconv.check.report import HISTOGRAM_EDGES, BorderMap, Report, Result
@@ -23,6 +24,7 @@ __all__ = [
     "BorderMap",
     "Case",
     "Checked",
+    "Coverage",
     "Direction",
     "Failure",
     "Mode",

@@ -128,7 +128,7 @@ def measure(algorithms: Sequence[str], *, seed: int = 0, only: str = "") -> Iter
             if only not in problem.op:
                 continue
             exact = [*exact_forward(problem), *exact_backward(problem, dy)]
-        rows = [Accuracy(problem.op, sizes, row.name, row.terms, {}, {}) for row in exact]
+        rows = [Accuracy(problem.op, sizes, row.name, int(np.max(row.terms, initial=0)), {}, {}) for row in exact]
         for name, way in ways.items():
             if name == "winograd" and problem.op not in WINOGRAD_OPS:
                 continue

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from npconv.check import memory
+from npconv.check.features import NONFINITE
+from npconv.check.numbers import scaled
 from npconv.geometry import Array, octave_paths, pair
 from npconv.testing import Problem, Tree, map_arrays, named_arrays
 from npconv.testing.rounding import INEXACT
@@ -30,6 +34,12 @@ class Case(NamedTuple):
         Where the case comes from: "random", "hard: floor case", "mobilenet_v1: block1.depthwise".
     unit : int
         What the numbers of a case of whole numbers are multiples of, where the operator divides.
+    numbers : str or None
+        "x: NaN" where an array has other numbers than small whole ones: see `npconv.check.numbers`.
+    exponents : dict of str to int
+        The arrays that are given multiplied by such a power of two.
+    orders : dict of str to str
+        How arrays lie in memory, where that is not C order: see `npconv.check.memory`.
     """
 
     op: str
@@ -38,11 +48,51 @@ class Case(NamedTuple):
     dy: Tree
     label: str
     unit: int = 1
+    numbers: str | None = None
+    exponents: Mapping[str, int] = {}
+    orders: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, problem: Problem, dy: Tree, label: str) -> Case:
         """The case of a problem."""
         return cls(problem.op, problem.args, problem.options, dy, label, problem.unit)
+
+    def with_arrays(self, arrays: Mapping[str, Tree]) -> Case:
+        """The same case with other numbers: those of an array with zero strides repeat."""
+        fitted = {
+            name: map_arrays(functools.partial(memory.repeated, order=self.order(name)), tree)
+            for name, tree in arrays.items()
+        }
+        args = tuple(fitted[name] for name in self.problem.names)
+        return self._replace(args=args, dy=fitted["dy"])
+
+    def order(self, name: str) -> str:
+        """How the array of that name lies in memory."""
+        return self.orders.get(name, memory.C_ORDER)
+
+    def given(self) -> dict[str, Tree]:
+        """The arguments and dy by name as a subject gets them: multiplied, and laid out in memory. New at every call."""
+        return {
+            name: map_arrays(functools.partial(memory.lay_out, order=self.order(name)), tree)
+            for name, tree in self.multiplied().arrays.items()
+        }
+
+    def multiplied(self) -> Case:
+        """The case with its powers of two in the numbers."""
+        if not self.exponents:
+            return self
+        arrays = {name: scaled(tree, self.exponents.get(name, 0)) for name, tree in self.arrays.items()}
+        return self.with_arrays(arrays)._replace(exponents={})
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a rounding bound says anything of its real numbers: not where products are below all normal numbers."""
+        return self.is_finite and (self.numbers or "").partition(": ")[2] != "denormal"
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it has neither NaN nor infinity."""
+        return self.numbers is None or self.numbers.partition(": ")[2] not in NONFINITE
 
     @property
     def problem(self) -> Problem:
@@ -86,18 +136,23 @@ class Case(NamedTuple):
         return self.op not in INEXACT
 
     def real(self) -> Case:
-        """The same case with real numbers near the whole ones, which need all digits that the dtype has."""
+        """The same case with real numbers near the whole ones, which need all digits that the dtype has. Zeros stay."""
         rng = np.random.default_rng(0)
 
         def near(array: Array) -> Array:
-            return np.asarray(array / self.unit + rng.uniform(-0.4, 0.4, array.shape), array.dtype)
+            noise = rng.uniform(-0.4, 0.4, array.shape)
+            if array.size > 1 and (array == array.flat[0]).all():  # and stays all equal
+                noise = np.full(array.shape, noise.flat[0])
+            return np.asarray(np.where(array == 0, array, array / self.unit + noise), array.dtype)
 
-        return self._replace(args=map_arrays(near, self.args), dy=map_arrays(near, self.dy))
+        return self.with_arrays({name: map_arrays(near, tree) for name, tree in self.arrays.items()})
 
     def __str__(self) -> str:
         shapes = [f"{name} {array.shape}" for name, array in named_trees(self.arrays)]
         options = [f"{name}={describe(value)}" for name, value in self.options.items()]
-        return f"{self.op} of {', '.join([*shapes, *options])} [{self.label}]"
+        shapes += [f"{name} in {order}" for name, order in self.orders.items() if order != memory.C_ORDER]
+        numbers = [] if self.numbers is None else [self.numbers]
+        return f"{self.op} of {', '.join([*shapes, *options, *numbers])} [{self.label}]"
 
 
 def divisible(problem: Problem) -> Problem:

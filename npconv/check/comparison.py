@@ -13,6 +13,7 @@ import numpy as np
 from npconv.check.case import Case
 from npconv.geometry import Array
 from npconv.testing import Exact, Tree, error_in_bounds, map_arrays, named_arrays
+from npconv.testing.bounds import unit_roundoff
 from npconv.testing.rounding import LINEAR_IN
 
 Direction: TypeAlias = Literal["forward", "backward"]
@@ -20,8 +21,8 @@ Mode: TypeAlias = Literal["exact", "bound", "adjoint"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 MODES: tuple[Mode, ...] = ("exact", "bound", "adjoint")
 
-VALUE_KINDS = ("value", "rounding", "nan")
-"""Kinds of failures of single numbers: a wrong one, a rounded one where every sum is exact, one that is not finite."""
+VALUE_KINDS = ("value", "rounding", "nan", "denormal")
+"""Kinds of failures of single numbers: see `Failure.kind`."""
 
 
 class Failure(NamedTuple):
@@ -37,8 +38,10 @@ class Failure(NamedTuple):
         What was asked when it showed.
     kind : str
         "value", a wrong number; "rounding", a number that is within the rounding bound, but every sum was exact; "nan", a
-        number that is not finite. Or what is wrong with the whole call: "shape", "dtype", "type" (no array, or none
-        where there must be one), "count" (of results), "mutation" (an argument was changed), "exception", "hang" or "death".
+        number that is not finite where it should be; "denormal", 0 instead of a denormal number. Or what is wrong with the
+        whole call: "shape", "dtype", "type" (no array, or none where there must be one), "count" (of results), "mutation"
+        (an argument was changed), "alias" (a result shares memory with an argument), "overwritten" (a result was changed by
+        the next call), "unrepeatable" (the same call gave other bits), "exception", "hang" or "death".
     argument : str
         The array: "y", "y.high", "dx", "dw.hh"; "" where it is the whole call.
     message : str
@@ -53,6 +56,8 @@ class Failure(NamedTuple):
         So many cases of the run failed in this way.
     shrunk : bool
         Whether `case` was made small.
+    also : tuple of str
+        What else the same case shows: one cause often makes several results wrong.
     reproduction : str
         A Python program that shows the failure without npconv.
     """
@@ -71,6 +76,7 @@ class Failure(NamedTuple):
     size: int = 0
     occurrences: int = 1
     shrunk: bool = False
+    also: tuple[str, ...] = ()
     reproduction: str = ""
 
     @property
@@ -109,6 +115,11 @@ class Comparison(NamedTuple):
         """The largest error in units of the bound."""
         return float(self.errors.max(initial=0.0))
 
+    def _flushed(self, case: Case) -> bool:
+        """Whether all that is wrong is 0 instead of a number below the smallest normal one."""
+        wrong = np.abs(self.exact.value[self.wrong])
+        return bool((wrong < np.finfo(case.dtype).tiny).all() and not self.got[self.wrong].any())
+
     def failure(self, case: Case, direction: Direction, mode: Mode) -> Failure | None:
         """The failure that its worst element is, or None where nothing is wrong."""
         if not self.wrong.any():
@@ -116,6 +127,8 @@ class Comparison(NamedTuple):
         index = _worst(np.where(self.wrong, self.errors, -1.0))
         expected, got, error = float(self.exact.value[index]), float(self.got[index]), float(self.errors[index])
         kind = "nan" if not np.isfinite(got) else "rounding" if error <= 1 else "value"
+        if self._flushed(case):
+            kind = "denormal"
         where = f"{self.exact.name}[{', '.join(map(str, index))}]" if index else self.exact.name
         return Failure(
             case,
@@ -123,7 +136,7 @@ class Comparison(NamedTuple):
             mode,
             kind,
             self.exact.name,
-            f"{where} must be {_shown(expected, case)}, got {_shown(got, case)}, an error of {error:.3g} rounding bounds",
+            f"{where} must be {_shown(expected, case)}, got {_shown(got, case)}{_in_bounds(error)}",
             index,
             expected,
             got,
@@ -148,27 +161,31 @@ def compare(mode: Mode, got: Array, exact: Exact) -> Comparison:
     """`got` beside `exact`: equal in the mode "exact", within the bound in the mode "bound"."""
     bound = exact.bound(got.dtype)
     errors = error_in_bounds(got, exact.value, bound)
+    if exact.other is not None:
+        errors = np.where((got == exact.other) | (np.isnan(got) & np.isnan(exact.other)), 0.0, errors)
     if mode == "exact":
-        wrong, suspicious = got != exact.value, False
+        with np.errstate(invalid="ignore"):
+            wrong, suspicious = (got != exact.value) & (errors > 0), False
     else:
         wrong = errors > 1
         beyond = error_in_bounds(got, exact.value, exact.probable_bound(got.dtype)) > 1
         suspicious = bool(beyond.any()) and not wrong.any()
-    relative = error_in_bounds(got, exact.value, exact.magnitude)
+    normal = exact.magnitude > np.finfo(got.dtype).tiny / unit_roundoff(
+        got.dtype
+    )  # else bits are lost to no arithmetic
+    relative = np.where(normal, np.minimum(errors, error_in_bounds(got, exact.value, exact.magnitude)), 0.0)
     return Comparison(exact, got, errors, wrong, float(relative.max(initial=0.0)), suspicious)
 
 
-def is_exact(rows: Sequence[Exact], case: Case) -> bool:
-    """Whether every partial sum of whole numbers is representable: then each order of summation gives the same."""
-    if not case.has_exact_result:
-        return False
-    largest = 2.0 ** (np.finfo(case.dtype).nmant + 1)
-    return all(row.magnitude.max(initial=0.0) * case.divisor <= largest for row in rows)
-
-
 def is_bounded(rows: Sequence[Exact], case: Case) -> bool:
-    """Whether the bounds say anything: sums must be shorter than 1/u terms."""
-    return all(np.isfinite(row.bound(case.dtype)).all() for row in rows)
+    """Whether the bounds say anything: sums must be shorter than 1/u terms, and overflow in no order."""
+    return all(np.isfinite(row.bound(case.dtype)).all() and not _overflows(row, case) for row in rows)
+
+
+def _overflows(row: Exact, case: Case) -> bool:
+    """Whether a sum of the absolute terms is beyond the largest number; of a formula, whether the result is."""
+    sums = row.magnitude if case.has_exact_result else np.abs(row.value)
+    return bool(sums.max(initial=0.0, where=np.isfinite(sums)) > np.finfo(case.dtype).max)
 
 
 # --- what a call must return -------------------------------------------------------------------------------------
@@ -250,6 +267,7 @@ def adjoint_failures(
 
     `y_at` has the y of each of `origins`.
     """
+    case = case.multiplied()
     dy = [array for _, array in named_arrays(case.dy)]
     without = {name: _inner(dy, arrays) for name, arrays in y_at.items()}
     whole, from_bias = _inner(dy, y), without.get(case.problem.names[0], 0.0)
@@ -269,11 +287,17 @@ def adjoint_failures(
 
 def _inner(left: Sequence[Array], right: Sequence[Array]) -> float:
     """The inner product in float64 of two lists of arrays of the same shapes."""
-    return float(sum((a.astype(np.float64) * b).sum() for a, b in zip(left, right, strict=True)))
+    with np.errstate(all="ignore"):  # whatever a checked function gives: infinity times 0 is no equality either
+        return float(sum((a.astype(np.float64) * b).sum() for a, b in zip(left, right, strict=True)))
 
 
 def _worst(errors: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
+
+
+def _in_bounds(error: float) -> str:
+    """An error in rounding bounds, where that says anything."""
+    return f", an error of {error:.3g} rounding bounds" if 0.01 <= error < 1000 else ""
 
 
 def _shown(number: float, case: Case) -> Any:

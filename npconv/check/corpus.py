@@ -1,38 +1,55 @@
-"""The cases of a run: hand-picked hard ones, the layers of the papers' networks, and random ones that shrink."""
+"""The cases of a run: hand-picked hard ones, layers of the papers' networks, and others chosen to cover every feature."""
 
 from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable
-from random import Random
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.backends import backend, current_backend, divert
+from npconv.backends import backend, divert
+from npconv.check import numbers
+from npconv.check.adapters.definitions import arguments
+from npconv.check.building import Values, build, completed, is_posed, smallest
 from npconv.check.case import Case
+from npconv.check.covering import choose
+from npconv.check.features import NONFINITE, Feature, features
 from npconv.check.hard import hard
 from npconv.check.layers import layers
+from npconv.check.measuring import measure
+from npconv.check.memory import C_ORDER
 from npconv.costs import zeros_of
-from npconv.geometry import Array
-from npconv.testing import Problem, map_arrays
+from npconv.testing import Problem, named_arrays
 
 LARGE = 100_000  # numbers in the arrays of a case
+KNOWN = 4  # one case in so many is a known one, as long as there are enough
 
 
-def cases(op: str, count: int, *, seed: int = 0, dtype: DTypeLike = np.float32) -> list[Case]:
-    """`count` cases of `op`: up to half of them known ones, the rest random. Whoever gets them leaves them as they are.
+def cases(
+    op: str, count: int, *, seed: int = 0, dtype: DTypeLike = np.float32, fixed: frozenset[str] = frozenset()
+) -> list[Case]:
+    """`count` cases of `op`: some of them known, the rest chosen to cover its features. The seed alone decides which.
 
-    Where there are more known ones than that, the large ones are left out, and of the others some are chosen evenly.
+    The features in `fixed` have their smallest value in all of them. Whoever gets the cases leaves them as they are.
     """
-    known = known_cases(op, dtype)
-    if len(known) > count // 2:
-        known = [case for case in known if case.size < LARGE]
-    kept = min(len(known), count // 2)
-    chosen = [known[number * len(known) // kept] for number in range(kept)]
-    return [*chosen, *random_cases(op, count - kept, seed=seed, dtype=dtype)]
+    return list(_cases(op, count, seed, np.dtype(dtype), fixed))
+
+
+@functools.lru_cache(maxsize=32)  # several implementations are often checked one after another
+def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any], fixed: frozenset[str]) -> tuple[Case, ...]:
+    known, least = known_cases(op, dtype), smallest(op)
+    if fixed:
+        known = [case for case in known if all(values_of(case).get(name) == least.get(name) for name in fixed)]
+    few = count // KNOWN
+    if len(known) > few:  # the large ones are left out, and of the others some are chosen evenly
+        known = [case for case in known if case.size < LARGE or few > 60]
+    kept = min(len(known), few)
+    taken = [known[number * len(known) // kept] for number in range(kept)]
+    return (*taken, *chosen_cases(op, count - kept, seed=seed, dtype=dtype, beside=taken, fixed=fixed))
 
 
 def known_cases(op: str, dtype: DTypeLike = np.float32) -> list[Case]:
@@ -40,85 +57,90 @@ def known_cases(op: str, dtype: DTypeLike = np.float32) -> list[Case]:
     return _known(op, np.dtype(dtype))
 
 
-@functools.lru_cache(maxsize=8)  # several implementations are often checked one after another
+@functools.lru_cache(maxsize=8)
 def _known(op: str, dtype: np.dtype[Any]) -> list[Case]:
-    named = [*((f"hard: {label}", problem) for label, problem in hard(op)), *layers(op)]
-    return [filled(problem, label, dtype) for label, problem in named]
+    named = [*((f"hard: {label}", problem, kind) for label, problem, kind in hard(op))]
+    named += [(label, problem, None) for label, problem in layers(op)]
+    return [filled(problem, label, dtype, kind=kind) for label, problem, kind in named]
 
 
-def filled(problem: Problem, label: str, dtype: DTypeLike = np.float32) -> Case:
-    """The case of a problem of these shapes, with whole numbers that depend on the label alone."""
-    rng = np.random.default_rng(seed_of(label))
+def chosen_cases(
+    op: str,
+    count: int,
+    *,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+    beside: Sequence[Case] = (),
+    fixed: frozenset[str] = frozenset(),
+) -> list[Case]:
+    """Cases in which, together with those of `beside`, every level of every feature of `op` occurs, as far as `count` goes.
 
-    def whole(array: Array) -> Array:
-        return np.asarray(rng.integers(-4, 4, array.shape, endpoint=True) * problem.unit, dtype)
-
-    with backend("numpy"), divert(zeros_of):
-        y = problem.forward()
-    numbers = problem.map(whole)
-    if problem.op == "batch_norm2d" and numbers.args[4] is not None:
-        numbers = numbers._replace(args=(*numbers.args[:4], np.abs(numbers.args[4]) + 1))  # a variance is above 0
-    return Case.of(numbers, map_arrays(whole, y), label)
-
-
-def seed_of(label: str) -> int:
-    """The seed of a known case's numbers."""
-    return zlib.crc32(label.encode())
-
-
-def random_cases(op: str, count: int, *, seed: int = 0, dtype: DTypeLike = np.float32) -> list[Case]:
-    """Cases of small whole numbers, drawn by `npconv.testing.strategies`: the same for the same seed."""
-    return _drawn(op, count, seed, np.dtype(dtype))
-
-
-@functools.lru_cache(maxsize=32)
-def _drawn(op: str, count: int, seed: int, dtype: np.dtype[Any]) -> list[Case]:
-    drawn: list[Case] = []
-    _search(op, drawn.append, count, seed, dtype, shrink=False)
-    return drawn
-
-
-def smallest(
-    op: str, fails: Callable[[Case], bool], *, most: int, seed: int = 0, dtype: DTypeLike = np.float32
-) -> Case | None:
-    """The smallest random case that `fails`, as far as Hypothesis gets, or None where none of `most` does.
-
-    The search begins with the cases that `random_cases` draws for the same seed.
+    The features in `fixed` have their smallest value.
     """
-    return _search(op, fails, most, seed, dtype, shrink=True)
+    least = smallest(op)
+    table = {
+        name: Feature({str(least[name]): (least[name],)}) if name in fixed else feature
+        for name, feature in features(op).items()
+    }
+    chosen = choose(
+        table,
+        lambda values: fits(op, values),
+        lambda values: fits(op, values, small=True),
+        count,
+        seed=seed,
+        seen=Counter(place for case in beside for place in levels_of(case)),
+        is_plain=lambda values: (values["numbers"] or "").partition(": ")[2] not in NONFINITE,
+    )
+    return [case_of(op, values, f"case {number}", seed, dtype) for number, values in enumerate(chosen)]
 
 
-def _search(
-    op: str, wanted: Callable[[Case], Any], most: int, seed: int, dtype: DTypeLike, *, shrink: bool
-) -> Case | None:
-    try:
-        import hypothesis
-    except ImportError:
-        raise ImportError('npconv.check draws its cases with Hypothesis: pip install "npconv[check]"') from None
-    from npconv.testing.strategies import problems_with_dy
+def case_of(op: str, values: Values, label: str, seed: int = 0, dtype: DTypeLike = np.float32) -> Case:
+    """The case with these values of the features of `op`."""
+    orders = {name: values.get(f"memory of {name}", C_ORDER) for name in (*arguments(op), "dy")}
+    orders = {name: order for name, order in orders.items() if order not in (C_ORDER, "absent")}
+    return filled(build(op, values), label, dtype, kind=values.get("numbers"), orders=orders, seed=seed)
 
-    outside = current_backend()
 
-    def judged(case: Case) -> bool:
-        with backend(outside):
-            return bool(wanted(case))
+def fits(op: str, values: Values, *, small: bool = False) -> bool:
+    """Whether there is such a problem, of a size for one of hundreds, with such numbers in it."""
+    return is_posed(op, values, small=small or numbers.is_small(values)) and numbers.fits(op, completed(op, values))
 
-    phases = [hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else [])]
-    with backend("numpy"):  # for the shape of dy
-        strategy = problems_with_dy(op, dtype).map(lambda drawn: Case.of(*drawn, "random"))
-        try:
-            return hypothesis.find(
-                strategy,
-                judged,
-                settings=hypothesis.settings(
-                    max_examples=most,
-                    database=None,
-                    deadline=None,
-                    derandomize=False,
-                    phases=phases,
-                    suppress_health_check=list(hypothesis.HealthCheck),
-                ),
-                random=Random(seed),
-            )
-        except hypothesis.errors.NoSuchExample:
-            return None
+
+def filled(
+    problem: Problem,
+    label: str,
+    dtype: DTypeLike = np.float32,
+    *,
+    kind: str | None = None,
+    orders: dict[str, str] | None = None,
+    seed: int = 0,
+) -> Case:
+    """The case of a problem of these shapes, with numbers that depend on the label and the seed alone."""
+    rng = np.random.default_rng([zlib.crc32(label.encode()), seed])
+    with backend("numpy"):
+        with divert(zeros_of):
+            y = problem.forward()
+        made = numbers.fill(problem, y, kind, rng, dtype)
+    case = Case.of(problem._replace(args=made.args), made.dy, label)
+    case = case._replace(numbers=kind, exponents=made.exponents, orders=orders or {})
+    return case.with_arrays(case.arrays) if orders else case
+
+
+def values_of(case: Case) -> Values:
+    """The values of a case's features."""
+    found = measure(case.problem) | {"numbers": case.numbers}
+    for name, tree in case.arrays.items():
+        if tree is not None:
+            found[f"memory of {name}"] = case.order(name)
+        elif name in ("b", "w_cheap"):
+            found[f"memory of {name}"] = "absent"
+    return found
+
+
+def levels_of(case: Case) -> list[tuple[str, str]]:
+    """(feature, level) of all levels that a case has; none where there is no number that could be wrong."""
+    if not any(array.size for _, array in named_arrays(case.dy)):
+        return []
+    values, table = values_of(case), features(case.op)
+    found = ((name, feature.level(values[name])) for name, feature in table.items() if name in values)
+    return [(name, level) for name, level in found if level is not None]

@@ -76,9 +76,25 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 
 
-def hard(op: str) -> list[tuple[str, Problem]]:
-    """(label, problem) of every hard problem that `op` has; all numbers are 0."""
-    return [(label, divisible(Problem(op, args, options))) for label, args, options in _PROBLEMS[op](op)]
+def hard(op: str) -> list[tuple[str, Problem, str | None]]:
+    """(label, problem, kind of numbers) of every hard problem that `op` has; all numbers are 0 here."""
+    rows = [(label, divisible(Problem(op, args, options)), None) for label, args, options in _PROBLEMS[op](op)]
+    return [*rows, *_long_sums(op)]
+
+
+def _long_sums(op: str) -> Iterator[tuple[str, Problem, str | None]]:
+    """Sums of thousands of terms, of which few are not 0 and need many digits."""
+    for channels in (512, 1024):
+        if op == "conv2d":
+            args, options = (_z(1, channels, 4, 4), _z(6, channels, 3, 3), None), {"padding": 1}
+        elif op == "pointwise_conv2d":
+            args, options = (_z(1, 9 * channels, 2, 3), _z(4, 9 * channels, 1, 1), None), {}
+        elif op == "linear":
+            args, options = (_z(2, 9 * channels), _z(4, 9 * channels), None), {}
+        else:
+            return
+        for kind in ("x: 12 bits", "w: 12 bits", "dy: 12 bits"):
+            yield f"{9 * channels} terms, {kind}", Problem(op, args, options), kind
 
 
 _Rows: TypeAlias = Iterator[tuple[str, tuple[Tree, ...], dict[str, Any]]]
@@ -149,7 +165,8 @@ def _octave_conv2d(op: str) -> _Rows:
         if op == "octave_conv2d":
             w = OctaveWeight(*(_z(o, i, 3, 3) if i and o else None for i in ins for o in outs))
         else:
-            high, low = (i * max(1, o // i) if i else 0 for i, o in zip(ins, outs, strict=True))
+            multiplier = max(o // i for i, o in zip(ins, outs, strict=True) if i) or 1
+            high, low = (i * multiplier for i in ins)
             w = OctaveWeight(hh=_z(high, 1, 3, 3) if high else None, ll=_z(low, 1, 3, 3) if low else None)
             outs = high, low
         b = OctaveBias(*(_z(count) if count else None for count in outs)) if number % 2 else None

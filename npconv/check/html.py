@@ -38,6 +38,8 @@ tr.first td { border-top: 1px solid var(--line); }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto;
       font: 13px/1.45 ui-monospace, monospace; }
 details { margin: .75rem 0; border-left: 3px solid var(--bad); padding-left: 1rem; }
+details.coverage { border-color: var(--line); }
+details.coverage td { white-space: normal; vertical-align: top; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 figure { margin: .5rem 0; }
@@ -98,12 +100,12 @@ def page(reports: Sequence[Report], *, heading: str = "npconv check", notes: Seq
 
 
 def verdict(reports: Iterable[Report]) -> str:
-    """ "equal", "different", or "not judged" where there was nothing to judge."""
-    reports = list(reports)
-    if any(not report.ok for report in reports):
-        return "different"
-    judged = any(result.cases for report in reports for result in report.results)
-    return "equal" if judged else "not judged"
+    """What `Report.verdict` says of all of them together: equal only where each is, or where what was examined is."""
+    told = {report.verdict for report in reports}
+    for worst in ("different", "interrupted", "equal"):
+        if worst in told:
+            return worst
+    return "nothing examined"
 
 
 def bits_text(result: Result) -> str:
@@ -151,8 +153,7 @@ def _verdict_cell(reports: list[Report]) -> str:
         return '<td class="faint">–</td>'
     told = verdict(reports)
     kind = {"equal": "good", "different": "bad"}.get(told, "faint")
-    interrupted = " (interrupted)" if any(report.interrupted for report in reports) else ""
-    return f'<td class="{kind}">{told}{interrupted}</td>'
+    return f'<td class="{kind}">{told}</td>'
 
 
 def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
@@ -163,6 +164,7 @@ def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
         f'<p class="faint">{cases:,} cases in {sum(report.seconds for report in reports):,.0f} s</p>',
         *(_arithmetic(report.op, report.arithmetic) for report in reports if report.arithmetic is not None),
         _results(reports),
+        _coverage(reports),
         _figures(reports),
         _failures([failure for report in reports for failure in report.failures]),
         _unsupported(reports),
@@ -197,6 +199,30 @@ def _results(reports: list[Report]) -> str:
     return (
         '<h3>Results</h3><div class="scroll"><table><tr><th>operator</th><th>direction</th><th>mode</th>'
         f"{heads}</tr>{''.join(rows)}</table></div>"
+    )
+
+
+def _coverage(reports: list[Report]) -> str:
+    """What was examined of each operator: a sentence, and a table by feature and level."""
+    parts = []
+    for report in reports:
+        coverage = report.coverage
+        if coverage is None:
+            continue
+        rows = "".join(
+            f"<tr><td>{_escape(name)}</td><td>{_levels(levels)}</td></tr>" for name, levels in coverage.counts.items()
+        )
+        parts.append(
+            f'<details class="coverage"><summary>{_escape(report.op)}: {_escape(coverage.sentence())}</summary>'
+            f'<div class="scroll"><table><tr><th>feature</th><th>level: cases</th></tr>{rows}</table></div></details>'
+        )
+    return f"<h3>What was examined</h3>{''.join(parts)}" if parts else ""
+
+
+def _levels(levels: dict[str, int]) -> str:
+    return ", ".join(
+        f'<span class="{"level" if count else "bad"}">{_escape(level)}: {count}</span>'
+        for level, count in levels.items()
     )
 
 
@@ -240,6 +266,7 @@ def _failures(failures: list[Failure]) -> str:
             f'<details open><summary><span class="bad">{_escape(failure.case.op)}, {failure.direction}, {failure.mode}, '
             f"{_escape(failure.kind)}</span>: {_escape(failure.message)}</summary>"
             f'<p class="faint">{times}; {smallest}: {_escape(str(failure.case))}</p>'
+            + "".join(f'<p class="faint">It also shows {_escape(other)}</p>' for other in failure.also)
             + (f"<pre>{_escape(failure.reproduction.rstrip())}</pre>" if failure.reproduction else "")
             + "</details>"
         )

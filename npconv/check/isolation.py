@@ -17,11 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.check.adapters import ADAPTERS, Unsupported, load
+from npconv.check.adapters import Unsupported, known, load
+from npconv.check.arrays import library_of, use_device
+from npconv.check.contract import Contract
+from npconv.check.hard import OPERATORS
+from npconv.check.memory import Packed
+from npconv.check.observation import Observed, observe
 from npconv.check.report import Report
 from npconv.check.running import run
-from npconv.geometry import Array
-from npconv.testing import Tree, named_arrays
+from npconv.testing import Tree, map_arrays
 from npconv.workers import Worker, WorkerError, find
 
 LOADING_TIMEOUT = 300.0  # seconds: TensorFlow's import alone may take half a minute on a busy machine
@@ -39,6 +43,8 @@ class Description(NamedTuple):
     """Of its arithmetic, such as the number of threads."""
     threads: tuple[int, ...] = ()
     """Numbers of threads that it can be told to use; none where it cannot be told."""
+    contracts: dict[str, Contract] = {}  # noqa: RUF012
+    """Direction -> what a user's function takes."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".rstrip()
@@ -53,13 +59,15 @@ class Isolated:
     Parameters
     ----------
     name : str
-        One of `npconv.check.adapters.ADAPTERS`, or "module:function", which is looked for in the current folder too.
+        One of `npconv.check.adapters.known`, or "module:function", which is looked for in the current folder too.
     op : str, optional
         The operator that a user's function is; it is called as npconv's own is. Adapters know theirs.
     backward : str, optional
         "module:function" of its gradients, called as npconv's own backward is.
     timeout : float
         Seconds that a call may take. Importing the framework or the user's module does not count.
+    device : str, optional
+        Where an adapter computes, or where a function that asks for another library's arrays gets them: "cuda:0".
 
     Raises
     ------
@@ -67,23 +75,29 @@ class Isolated:
         `name` is neither, or `op` and `backward` do not fit to what it is.
     """
 
-    def __init__(self, name: str, *, op: str | None = None, backward: str | None = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        op: str | None = None,
+        backward: str | None = None,
+        timeout: float = 30.0,
+        device: str | None = None,
+    ) -> None:
         self.is_adapter = ":" not in name
         if self.is_adapter:
-            if name not in ADAPTERS:
-                raise ValueError(f"a subject must be one of {', '.join(ADAPTERS)}, or module:function, got {name!r}")
+            if name not in known():
+                raise ValueError(f"a subject must be one of {', '.join(known())}, or module:function, got {name!r}")
             if backward is not None:
                 raise ValueError(f"backward goes with a function of yours, got {backward!r} for {name}")
         else:
-            from npconv.testing.strategies import OPERATORS  # here: the other process needs no Hypothesis
-
             if op not in OPERATORS:
                 raise ValueError(f"op must say which of {', '.join(OPERATORS)} {name} is, got {op!r}")
             for function in (name, backward or name):
                 if not all(function.partition(":")):
                     raise ValueError(f"a function is named as module:function, got {function!r}")
         self.name = name
-        self._op = op
+        self._op, self._device = op, device
         self._functions = {"forward": name, "backward": name if self.is_adapter else backward}
         self._worker = Worker(timeout=timeout)
         self._description: Description | None = None
@@ -97,7 +111,9 @@ class Isolated:
         if self._description is None:
             functions = [function for function in self._functions.values() if function is not None]
             try:
-                told = self._worker.call(f"{__name__}:described", functions, self._op, timeout=LOADING_TIMEOUT)
+                told = self._worker.call(
+                    f"{__name__}:described", functions, self._op, self._device, timeout=LOADING_TIMEOUT
+                )
             except WorkerError as error:
                 reason = str(error).partition("\n")[0]
                 raise ImportError(f"{self.name} cannot be loaded: {error.name or error.kind}: {reason}") from None
@@ -147,53 +163,91 @@ class Isolated:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _caller(self, op: str, direction: str, threads: int | None = None) -> Callable[..., Tree]:
+    def _caller(self, op: str, direction: str, threads: int | None = None) -> _Caller:
         function = self._functions[direction]
         assert function is not None
+        return _Caller(self, function, op, direction, threads)
 
-        def call(*args: Tree, **options: Any) -> Tree:
-            for kind, most in PATIENCE.items():
-                if self._lost[op, direction, kind] >= most:
-                    raise Unsupported(f"not called any more: {most} calls ended in a {kind}")
-            self.describe()
-            try:
-                asked = function, op, direction, args, options, threads
-                value, changes = self._worker.call(f"{__name__}:called", *asked)
-            except WorkerError as error:
-                if error.name == Unsupported.__name__:
-                    raise Unsupported(str(error)) from None
-                if error.kind == "exception":
-                    raise
-                self._description = None
-                self._lost[op, direction, error.kind] += 1
-                message = str(error).replace(f"{__name__}:called", function)
-                raise WorkerError(error.kind, message, details=error.details) from None
-            for array, change in zip(_arrays(args, options), changes, strict=True):
-                if change is not None:
-                    array[...] = change
-            return value
+    def _observed(self, asked: tuple[Any, ...], *, again: bool) -> Observed:
+        """What the function named by the first three of `asked` does in the other process."""
+        function, op, direction = asked[:3]
+        for kind, most in PATIENCE.items():
+            if self._lost[op, direction, kind] >= most:
+                raise Unsupported(f"not called any more: {most} calls ended in a {kind}")
+        self.describe()
+        try:
+            seen: Observed = self._worker.call(f"{__name__}:called", *asked, again=again)
+        except WorkerError as error:
+            if error.name in (Unsupported.__name__, NotImplementedError.__name__):
+                raise Unsupported(str(error)) from None
+            if error.kind == "exception":
+                raise
+            self._description = None
+            self._lost[op, direction, error.kind] += 1
+            message = str(error).replace(f"{__name__}:called", function)
+            raise WorkerError(error.kind, message, details=error.details) from None
+        return seen
 
+
+class _Caller:
+    """A function in the other process: to call, or to observe as `npconv.check.observation.observe` does."""
+
+    def __init__(self, subject: Isolated, function: str, op: str, direction: str, threads: int | None) -> None:
+        self._subject, self._asked = subject, (function, op, direction)
+        self._threads = threads
         # For reproductions: it is to be imported from where the user's function is.
-        call.__module__, _, call.__qualname__ = function.partition(":")
-        return call
+        self.__module__, _, self.__qualname__ = function.partition(":")
+
+    @property
+    def contract(self) -> Contract:
+        """What it takes; an adapter takes everything."""
+        return self._subject.describe().contracts.get(self._asked[2], Contract())
+
+    def __call__(self, *args: Tree, **options: Any) -> Tree:
+        return self.observe(args, options).value
+
+    def observe(self, args: tuple[Tree, ...], options: dict[str, Any], *, again: bool = False) -> Observed:
+        packed = map_arrays(Packed.of, args)
+        return self._subject._observed((*self._asked, packed, options, self._threads), again=again)
 
 
 # --- in the other process ----------------------------------------------------------------------------------------
 
 
-def described(functions: list[str], op: str) -> tuple[Any, ...]:
-    """The fields of a `Description`; what they are of is imported."""
+def described(functions: list[str], op: str, device: str | None = None) -> tuple[Any, ...]:
+    """The fields of a `Description`; what they are of is imported, and told its device."""
     first = functions[0]
     if ":" in first:
         for function in functions:
             if not callable(find(function)):
                 raise TypeError(f"{function} is not callable")
-        return first, {op: ("forward", "backward")[: len(functions)]}
+            _place(function, device)
+        both = ("forward", "backward")[: len(functions)]
+        contracts = {
+            direction: Contract.of(find(function), op, direction)
+            for direction, function in zip(both, functions, strict=True)
+        }
+        return first, {op: both}, "", {}, (), contracts
     adapter = load(first)
+    if device is not None:
+        if not hasattr(adapter, "use_device"):
+            raise ValueError(f"--device goes with what has devices, got {device} for {first}")
+        adapter.use_device(device)
     settings = adapter.arithmetic_settings() if hasattr(adapter, "arithmetic_settings") else {}
-    threads = sorted({1, 2, _cores()}) if hasattr(adapter, "on_threads") and _cores() > 1 else ()
+    most = getattr(adapter, "most_threads", _cores)() if hasattr(adapter, "on_threads") else 1
+    threads = sorted({1, 2, most}) if most > 1 else ()
     directions = {name: adapter.DIRECTIONS[name] for name in adapter.OPERATORS}
     return adapter.NAME, directions, adapter.version(), settings, tuple(threads)
+
+
+def _place(function: str, device: str | None) -> None:
+    """Give `function` its arrays on that device."""
+    if device is None:
+        return
+    library = library_of(find(function))
+    if library is None:
+        raise ValueError(f"--device goes with a function that asks for tensors, got {device} for {function}")
+    use_device(library, device)
 
 
 def _cores() -> int:
@@ -205,24 +259,37 @@ def called(
     function: str,
     op: str,
     direction: str,
-    args: tuple[Tree, ...],
+    packed: tuple[Tree, ...],
     options: dict[str, Any],
     threads: int | None = None,
-) -> tuple[Tree, list[Array | None]]:
-    """The value of one call, and for each array that it was given the new numbers, or None where they are as before."""
-    arrays = [array.view() for array in _arrays(args, options)]  # keep their shape whatever is done to the originals'
-    before = [array.copy() for array in arrays]
+    *,
+    again: bool = False,
+) -> Observed:
+    """One call, observed, of arrays that lie in memory as they do in the checking process."""
+    args = _unpacked(packed)
     if ":" in function:
-        value = find(function)(*args, **options)
+        seen = observe(find(function), args, options, again=again)
     else:
         adapter = load(function)
-        with contextlib.nullcontext() if threads is None else adapter.on_threads(threads):
+
+        def call(*args: Tree, **options: Any) -> Tree:
             if direction == "forward":
-                value = adapter.forward(op, args, options)
-            else:
-                value = adapter.backward(op, args[0], args[1:], options)
-    changes = [None if now.tobytes() == old.tobytes() else now for now, old in zip(arrays, before, strict=True)]
-    return _sendable(value), changes
+                return adapter.forward(op, args, options)
+            return adapter.backward(op, args[0], args[1:], options)
+
+        with contextlib.nullcontext() if threads is None else adapter.on_threads(threads):
+            seen = observe(call, args, options, again=again)
+    return seen._replace(value=_sendable(seen.value))
+
+
+def _unpacked(tree: Any) -> Tree:
+    """The arrays of a tree of `Packed`."""
+    if isinstance(tree, Packed):
+        return tree.array()
+    if isinstance(tree, tuple):
+        parts = map(_unpacked, tree)
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return tree
 
 
 def sourced(adapter: str, op: str, options: dict[str, Any], direction: str) -> str:
@@ -241,7 +308,3 @@ def _sendable(value: Tree) -> Tree:
     if isinstance(value, list):
         return list(map(_sendable, value))
     raise TypeError(f"the result must be of NumPy arrays, got {type(value).__module__}.{type(value).__qualname__}")
-
-
-def _arrays(args: tuple[Tree, ...], options: dict[str, Any]) -> list[Array]:
-    return [array for _, array in named_arrays((args, tuple(options.values())))]

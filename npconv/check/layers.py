@@ -38,7 +38,11 @@ _NETWORKS: dict[str, Callable[..., Layer]] = {
 
 def layers(op: str) -> list[tuple[str, Problem]]:
     """(network and path, problem) of every kind of layer that calls `op`; all numbers are 0."""
-    return [(label, problem) for label, problem in _every_layer() if problem.op == op]
+    return [
+        (label, problem)
+        for label, problem in _every_layer()
+        if problem.op == op and (op != "conv2d" or problem.args[1].shape[2:] != (1, 1))  # these are pointwise ones
+    ]
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.check.arithmetic import Arithmetic
-from npconv.check.case import describe, named_trees
+from npconv.check.case import Case, describe, named_trees
 from npconv.check.comparison import Comparison, Direction, Failure, Finding, Mode
+from npconv.check.coverage import Counting, Coverage
 from npconv.costs.text import html_table
 from npconv.geometry import Array
 
@@ -96,6 +97,8 @@ class Report:
         One for each way of failing, worst first, each with its reproduction.
     unsupported : dict of str to int
         The messages of what the checked function cannot do, each with its number of calls.
+    coverage : Coverage or None
+        What was examined, and what was not.
     histogram : dict of str to list of int
         "forward" and "backward": how many numbers had an error in each bin of `HISTOGRAM_EDGES`, in the mode "bound".
     maps : dict of str to BorderMap
@@ -106,6 +109,8 @@ class Report:
         That the run took.
     interrupted : bool
         Whether it was ended by Ctrl-C, so that there may be more to find.
+    declared : str or None
+        The arithmetic by which it was judged, where that is another one than `dtype`.
     """
 
     subject: str
@@ -119,14 +124,30 @@ class Report:
     unsupported: dict[str, int] = field(default_factory=dict)
     histogram: dict[str, list[int]] = field(default_factory=dict)
     maps: dict[str, BorderMap] = field(default_factory=dict)
+    coverage: Coverage | None = None
     arithmetic: Arithmetic | None = None
     seconds: float = 0.0
     interrupted: bool = False
+    declared: str | None = None
+
+    @property
+    def judged(self) -> int:
+        """How many results were judged."""
+        return sum(result.cases for result in self.results)
+
+    @property
+    def verdict(self) -> str:
+        """ "different"; "interrupted", so that there may be more to find; "nothing examined"; or "equal"."""
+        if self.failures:
+            return "different"
+        if self.interrupted:
+            return "interrupted"
+        return "equal" if self.judged else "nothing examined"
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that was judged differs."""
-        return not self.failures
+        """Whether the run came to its end, something was judged, and nothing of it differs."""
+        return self.verdict == "equal"
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """Everything as JSON; arrays of more than 256 numbers by their shape alone, numbers that are not finite as text."""
@@ -138,15 +159,18 @@ class Report:
             "subject": self.subject,
             "op": self.op,
             "dtype": self.dtype,
+            "declared": self.declared,
             "seed": self.seed,
             "modes": list(self.modes),
             "cases": self.cases,
             "ok": self.ok,
+            "verdict": self.verdict,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
             "results": [result._asdict() for result in self.results],
             "failures": [_failure_dict(failure) for failure in self.failures],
             "unsupported": self.unsupported,
+            "coverage": None if self.coverage is None else self.coverage.as_dict(),
             "histogram": {"edges": HISTOGRAM_EDGES.tolist(), **self.histogram},
             "maps": {
                 name: {part: array.tolist() for part, array in cells._asdict().items()}
@@ -156,11 +180,12 @@ class Report:
         }
 
     def __str__(self) -> str:
-        judged = sum(result.cases for result in self.results)
-        verdict = "nothing was judged" if not judged else "equal" if self.ok else "DIFFERENT"
+        verdict = "DIFFERENT" if self.failures else self.verdict
+        judged = f" judged as {self.declared}" if self.declared else ""
+        interrupted = " (interrupted)" if self.interrupted and self.failures else ""
         lines = [
-            f"{self.subject}: {self.op} in {self.dtype}, {self.cases} cases: {verdict}"
-            + (" (interrupted)" if self.interrupted else ""),
+            f"{self.subject}: {self.op} in {self.dtype}{judged}, {self.cases} cases: {verdict}{interrupted}",
+            *([] if self.coverage is None else [self.coverage.sentence()]),
             *(
                 f"{row[0]:<10}{row[1]:<9}{row[2]:>7}{row[3]:>8}{row[4]:>13}{row[5]:>12}{row[6]:>10}{row[7]:>7}"
                 for row in _rows(self)
@@ -172,6 +197,7 @@ class Report:
                 "",
                 f"{failure.direction}, {failure.mode}, {failure.kind}: {failure.message}",
                 f"  {failure.occurrences} cases, the smallest: {failure.case}",
+                *(f"  it also shows {other}" for other in failure.also),
                 *(f"    {line}" for line in failure.reproduction.splitlines()),
             ]
         if self.arithmetic is not None:
@@ -205,15 +231,27 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
 class Recorder:
     """Adds up what a run finds."""
 
-    def __init__(self) -> None:
+    def __init__(self, op: str) -> None:
+        self._counting = Counting(op)
         self._results: dict[tuple[Direction, Mode], Result] = {}
         self._relative: dict[Direction, float] = {}
         self.unsupported: dict[str, int] = {}
         self.histogram: dict[str, list[int]] = {}
         self.maps: dict[str, BorderMap] = {}
 
-    def add(self, finding: Finding) -> None:
-        """What one case has shown in one direction and mode."""
+    @property
+    def coverage(self) -> Coverage:
+        """What was examined so far."""
+        return self._counting.coverage()
+
+    def add_case(self, case: Case, findings: Sequence[Finding]) -> None:
+        """What one case has shown."""
+        self._counting.add(case, findings)
+        for finding in findings:
+            self.add(finding, plain=case.numbers is None)
+
+    def add(self, finding: Finding, *, plain: bool = True) -> None:
+        """What one case has shown in one direction and mode; effective bits are told by `plain` numbers."""
         direction, mode = finding.direction, finding.mode
         result = self._results.get((direction, mode), Result(direction, mode))
         if finding.unsupported is not None:
@@ -232,10 +270,11 @@ class Recorder:
         for comparison in finding.comparisons:
             self._add_to_map(comparison)
             if mode == "bound":
-                self._add_errors(direction, comparison)
+                self._add_errors(direction, comparison, plain)
 
-    def _add_errors(self, direction: Direction, comparison: Comparison) -> None:
-        self._relative[direction] = max(self._relative.get(direction, 0.0), comparison.relative)
+    def _add_errors(self, direction: Direction, comparison: Comparison, plain: bool) -> None:
+        if plain:
+            self._relative[direction] = max(self._relative.get(direction, 0.0), comparison.relative)
         bins = np.searchsorted(HISTOGRAM_EDGES[1:], comparison.errors.ravel())
         counts = np.bincount(bins, minlength=len(HISTOGRAM_EDGES) - 1)
         before = self.histogram.get(direction, [0] * len(counts))
@@ -278,10 +317,12 @@ def _failure_dict(failure: Failure) -> dict[str, Any]:
     case = failure.case
     arrays = {
         name: {"shape": list(array.shape), **({"values": array.tolist()} if array.size <= 256 else {})}
-        for name, array in named_trees(case.arrays)
+        for name, array in named_trees(case.multiplied().arrays)
     }
     described = {
         "label": case.label,
+        "numbers": case.numbers,
+        "memory": dict(case.orders),
         "arrays": arrays,
         "options": {name: describe(value) for name, value in case.options.items()},
     }

@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npconv import ops
-from npconv.check import corpus
+from npconv.check import arrays, memory
+from npconv.check.adapters.definitions import definitions
 from npconv.check.case import Case
 from npconv.check.comparison import VALUE_KINDS, Failure, origins
+from npconv.check.contract import Contract
 from npconv.geometry import Array
 from npconv.testing import Tree, named_arrays
 
@@ -22,7 +24,8 @@ Source: TypeAlias = Callable[[str, dict[str, Any], str], str]
 
 They find these arrays defined, with `args`, a tuple of all but dy, and `options`, if these words are in them."""
 
-LONGEST_LIST = 256  # numbers: arrays of more are compressed, unless a few lines can draw them again
+LONGEST_LIST = 256  # numbers: arrays of more are compressed
+SHORT_LIST = 24  # numbers that are not 0, in an array of more
 
 
 def imported(forward: object, backward: object) -> Source:
@@ -38,10 +41,22 @@ def imported(forward: object, backward: object) -> Source:
             for parameter in inspect.signature(getattr(ops, op)).parameters.values()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in options
         ]
-        given += [f"{key}={written(key, value)}" for key, value in options.items()]
+        contract = Contract.of(function, op, direction) if callable(function) else Contract()
+        if contract.arrays is not None:
+            given = given[: contract.arrays + (direction == "backward")]
+        helpers: list[str] = []
+        form = "{}"
+        if contract.library is not None:
+            helpers, form = arrays.source_lines(contract.library, contract.device), "given({})"
+            given = [form.format(name) for name in given]
+        for key, value in options.items():
+            text = written(key, value)
+            given.append(f"{key}={form.format(text) if isinstance(value, np.ndarray) else text}")
+        line = f"from {module} import {name.partition('.')[0]}\n"
         if not all(part.isidentifier() for part in name.split(".")):  # it can be reached by nobody else
-            return f"# checked_function is {module}.{name}\ngot = checked_function({', '.join(given)})"
-        return f"from {module} import {name.partition('.')[0]}\n\ngot = {name}({', '.join(given)})"
+            line, name = f"# checked_function is {module}.{name}", "checked_function"
+        call = f"{name}({', '.join(given)})"
+        return "\n".join([*helpers, line, f"got = taken({call})" if helpers else f"got = {call}"])
 
     return source
 
@@ -182,18 +197,41 @@ def written(name: str, value: Any) -> str:
 
 
 def _array_lines(case: Case, *, with_dy: bool) -> list[str]:
-    """The arguments and dy, written out; the numbers of a large known case are drawn again instead."""
-    trees = {name: tree for name, tree in case.arrays.items() if with_dy or name != "dy"}
-    arrays = [array for _, array in named_arrays(tuple(trees.values()))]
-    if max((array.size for array in arrays), default=0) > LONGEST_LIST:
-        whole = corpus.filled(case.problem, case.label, case.dtype)
-        for drawn, real in ((whole, False), (whole.real(), True)):
-            if _same(drawn, case):
-                return _drawn_lines(case, trees, real)
+    """The arguments and dy, written out, and laid out in memory."""
+    multiplied = case.multiplied()
+    trees = {name: tree for name, tree in multiplied.arrays.items() if with_dy or name != "dy"}
     tuples = {type(tree) for tree in trees.values() if hasattr(tree, "_fields")}
     named = [f"{kind.__name__} = namedtuple({kind.__name__!r}, {' '.join(kind._fields)!r})" for kind in tuples]
     imports = ["from collections import namedtuple"] if named else []
-    return [*imports, *sorted(named), *(f"{name} = {_tree_literal(tree)}" for name, tree in trees.items())]
+    lines = [*imports, *sorted(named)]
+    for name, tree in trees.items():
+        lines += _tree_lines(name, tree)
+    orders = {name: order for name, order in case.orders.items() if name in trees}
+    for order in dict.fromkeys(orders.values()):
+        lines += ["", definitions(memory.ORDERS[order]), ""]
+    return lines + [
+        f"{name} = {_laid_out(trees[name], name, memory.ORDERS[order].__name__)}" for name, order in orders.items()
+    ]
+
+
+def _laid_out(tree: Tree, name: str, function: str) -> str:
+    """A call of `function` for each array of `tree`."""
+    if isinstance(tree, tuple):
+        kind = type(tree).__name__ if hasattr(tree, "_fields") else ""
+        parts = [_laid_out(leaf, f"{name}[{number}]", function) for number, leaf in enumerate(tree)]
+        return f"{kind}({', '.join(parts)}{'' if kind or len(parts) > 1 else ','})"
+    return "None" if tree is None else f"{function}({name})"
+
+
+def _tree_lines(name: str, tree: Tree) -> list[str]:
+    """An argument written out: of a large array that is 0 nearly everywhere, the other numbers one by one."""
+    if isinstance(tree, np.ndarray) and tree.size > SHORT_LIST:
+        others = np.argwhere((tree != 0) | np.isnan(tree))
+        if len(others) <= SHORT_LIST:
+            zeros = f"{name} = np.zeros({tree.shape}, np.{tree.dtype.name})"
+            rows = (tuple(int(i) for i in row) for row in others)
+            return [zeros, *(f"{name}[{', '.join(map(str, row))}] = {_number(tree[row])}" for row in rows)]
+    return [f"{name} = {_tree_literal(tree)}"]
 
 
 def _tree_literal(tree: Tree) -> str:
@@ -213,43 +251,13 @@ def _literal(array: Array) -> str:
     if not array.size:
         return f"np.zeros({array.shape}, {dtype})"
     for value, function in ((0, "zeros"), (1, "ones")):
-        if (array == value).all():
+        if (array == value).all() and not np.signbit(array).any():
             return f"np.{function}({array.shape}, {dtype})"
-    numbers = [str(number).removesuffix(".0") for number in array.ravel()]
+    numbers = [_number(number) for number in array.ravel()]
     flat = f"np.array([{', '.join(numbers)}], {dtype})"
     return flat if array.ndim == 1 else f"{flat}.reshape({array.shape})"
 
 
-def _drawn_lines(case: Case, trees: dict[str, Tree], real: bool) -> list[str]:
-    """What `npconv.check.corpus.filled` and `Case.real` do, for these shapes."""
-    dtype, times = f"np.{case.dtype.name}", f" * {case.unit}" if case.unit > 1 else ""
-    divided = f" / {case.unit}" if case.unit > 1 else ""
-    lines = [
-        f"rng = np.random.default_rng({corpus.seed_of(case.label)})",
-        f"def whole(*shape): return np.asarray(rng.integers(-4, 4, shape, endpoint=True){times}, {dtype})",
-        *(f"{name} = {_each_array(tree, 'whole')}" for name, tree in trees.items()),
-    ]
-    if case.op == "batch_norm2d" and case.args[4] is not None:
-        lines.append("var = np.abs(var) + 1")
-    if real:
-        lines += [
-            "noise = np.random.default_rng(0)",
-            f"def near(a): return np.asarray(a{divided} + noise.uniform(-0.4, 0.4, a.shape), {dtype})",
-            *(f"{name} = {_each_array(tree, 'near', name)}" for name, tree in trees.items()),
-        ]
-    return lines
-
-
-def _each_array(tree: Tree, function: str, name: str = "") -> str:
-    """A call of `function` for each array of `tree`: with the array, if that is called `name`, else with its shape."""
-    if isinstance(tree, tuple):
-        parts = [_each_array(leaf, function, name and f"{name}[{number}]") for number, leaf in enumerate(tree)]
-        return f"({', '.join(parts)}{'' if len(parts) > 1 else ','})"
-    if tree is None:
-        return "None"
-    return f"{function}({name or ', '.join(map(str, tree.shape))})"
-
-
-def _same(drawn: Case, case: Case) -> bool:
-    pairs = zip(named_arrays((drawn.args, drawn.dy)), named_arrays((case.args, case.dy)), strict=True)
-    return all(np.array_equal(a, b) for (_, a), (_, b) in pairs)
+def _number(number: Any) -> str:
+    """A number as the shortest code that gives it again."""
+    return str(number).removesuffix(".0") if np.isfinite(number) else f"np.{number}".replace("np.-inf", "-np.inf")

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from npconv.check import corpus
 from npconv.check.arithmetic import Arithmetic, fingerprint
 from npconv.check.comparison import MODES, Mode
+from npconv.check.contract import Contract
 from npconv.check.examination import Checked, Function, examine
 from npconv.check.hard import OPERATORS
 from npconv.check.report import Recorder, Report
@@ -18,6 +19,7 @@ from npconv.check.reproduction import Source, imported, reproduction
 from npconv.check.shrinking import Shrinker
 from npconv.check.subject import OPERATORS as FINGERPRINTED
 from npconv.geometry import FLOAT_DTYPES, integer
+from npconv.testing.precision import precision
 
 
 def run(
@@ -34,6 +36,7 @@ def run(
     progress: Callable[[int, int], object] | None = None,
     shrinking: float = 30.0,
     arithmetic: bool = False,
+    declared: str | None = None,
 ) -> Report:
     """Check another implementation of an operator against npconv's, case by case.
 
@@ -42,7 +45,8 @@ def run(
     op : str
         One of `npconv.testing.strategies.OPERATORS`.
     forward : callable, optional
-        ``forward(*args, **options)`` with the signature of ``npconv.<op>``, from NumPy arrays to NumPy arrays.
+        ``forward(*args, **options)`` with the signature of ``npconv.<op>``, from NumPy arrays to NumPy arrays. It is asked
+        only for what it has parameters for: see `npconv.check.contract`.
     backward : callable, optional
         ``backward(dy, *args, **options)``, as ``npconv.<op>_backward``: one gradient per array argument, None for None.
         Either may be missing, not both.
@@ -67,6 +71,9 @@ def run(
         Seconds that may be spent on making failing cases smaller.
     arithmetic : bool
         Whether to take the `npconv.check.fingerprint` of the forward, too, where `op` is a convolution that has one.
+    declared : "float16", "bfloat16", "tf32", "float32" or "float64", optional
+        The arithmetic that the functions say they use, by whose rounding they are judged: see `npconv.testing.precision`. By
+        default all roundings are to `dtype`.
 
     Returns
     -------
@@ -77,9 +84,7 @@ def run(
     Raises
     ------
     ValueError, TypeError
-        `op`, `modes` or `dtype` is none of the above, `cases` is below 1, both functions are missing.
-    ImportError
-        Hypothesis is not installed.
+        `op`, `modes`, `dtype` or `declared` is none of the above, `cases` is below 1, both functions are missing.
 
     Examples
     --------
@@ -87,8 +92,8 @@ def run(
     >>> run("relu", forward=npconv.relu, backward=npconv.relu_backward, cases=20).ok
     True
     >>> report = run("relu", forward=np.abs, cases=20)
-    >>> report.failures[0].message
-    'y[3] must be 0.0, got 1.0, an error of inf rounding bounds'
+    >>> report.verdict, report.failures[0].kind
+    ('different', 'value')
     """
     started = time.monotonic()
     if op not in OPERATORS:
@@ -99,20 +104,22 @@ def run(
         raise ValueError("forward or backward must be given, got None for both")
     if np.dtype(dtype) not in FLOAT_DTYPES:
         raise TypeError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
-    checked = Checked(forward, backward)
+    contract = _contract(op, forward, backward)
+    checked = Checked(forward, backward, contract, precision(declared, op))
     questions = checked.questions(modes)
-    recorder, shrinker, done, interrupted = Recorder(), Shrinker(checked, questions), 0, False
+    recorder, shrinker, done, interrupted = Recorder(op), Shrinker(checked, questions), 0, False
     try:
-        every = corpus.cases(op, cases, seed=seed, dtype=dtype)
+        chosen = corpus.cases(op, cases, seed=seed, dtype=dtype, fixed=contract.lacks(op))
+        every = [contract.adapted(case) for case in chosen]
         for case in every:
             findings = list(examine(checked, case, questions))
-            for finding in findings:
-                recorder.add(finding)
+            recorder.add_case(case, findings)
             shrinker.add(case, findings)
             done += 1
             if progress is not None:
                 progress(done, len(every))
-        shrinker.shrink(seconds=shrinking, most=len(every), seed=seed)
+        if shrinking > 0:
+            shrinker.shrink(seconds=shrinking)
     except KeyboardInterrupt:
         interrupted = True
     lines = source or imported(forward, backward)
@@ -128,10 +135,22 @@ def run(
         unsupported=recorder.unsupported,
         histogram=recorder.histogram,
         maps=recorder.maps,
+        coverage=recorder.coverage,
         arithmetic=_arithmetic(op, forward, dtype) if arithmetic and not interrupted else None,
         seconds=time.monotonic() - started,
         interrupted=interrupted,
+        declared=declared,
     )
+
+
+def _contract(op: str, forward: Function | None, backward: Function | None) -> Contract:
+    """What both functions take."""
+    contracts = [
+        Contract.of(function, op, direction)
+        for function, direction in ((forward, "forward"), (backward, "backward"))
+        if function is not None
+    ]
+    return contracts[0].both(contracts[1] if len(contracts) > 1 else None)
 
 
 def _arithmetic(op: str, forward: Function | None, dtype: DTypeLike) -> Arithmetic | None:

@@ -10,6 +10,7 @@ import typer
 from npconv import __version__
 from npconv.cli import accuracy
 from npconv.cli.bench import bench
+from npconv.cli.cases import cases
 from npconv.cli.check import check
 from npconv.cli.compile import compile_kernels
 from npconv.cli.config import config
@@ -36,6 +37,7 @@ app.command()(tables)
 app.command()(explain)
 app.command()(show)
 app.command()(check)
+app.command()(cases)
 app.command("compile")(compile_kernels)
 app.command()(config)
 assert accuracy  # a command of `bench`

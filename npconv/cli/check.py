@@ -25,7 +25,7 @@ from npconv.cli.output import AsJson, OutFile, write_json
 from npconv.geometry import integer, nearest, positive
 from npconv.printable import printable
 
-if TYPE_CHECKING:  # they load Hypothesis and half of npconv, which no other command needs
+if TYPE_CHECKING:  # they load half of npconv, which no other command needs
     from npconv.check import Report
     from npconv.check.isolation import Description, Isolated
 
@@ -46,27 +46,66 @@ def check(
     cases: Annotated[int, typer.Option(help="How many problems for each operator.")] = 300,
     seed: Annotated[int, typer.Option(help="Of the random problems.")] = 0,
     dtype: Annotated[str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.")] = "float32",
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Judge by float16, bfloat16, tf32, float32 or float64.", show_default="as --dtype"
+        ),
+    ] = None,
     modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where it computes, such as cuda:0: torch, jax, functions of tensors."),
+    ] = None,
     fingerprint: Annotated[bool, typer.Option(help="Find out which arithmetic the convolution uses.")] = True,
     as_json: AsJson = False,
     out: OutFile = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with tables and pictures.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit file, for continuous integration.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge what a program wrote for the files of npconv cases.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Print a function of --op to fill in: numpy, torch, jax or c.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
 ) -> None:
     """Check other implementations of the operators against npconv, each in a process of its own.
 
     exact: whole numbers, whose sums are the same in any order, must be equal. bound: real numbers may be off by what
-    rounding explains. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
+    rounding explains: that of --dtype, or of the --arithmetic that is declared, whose factors and results are rounded to its
+    format and whose sums are in float32 or better. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
 
     suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
     those that a result can be relied on for.
 
-    The exit status is 0 where all is equal, 1 where anything differs, and 2 where the command cannot be carried out.
+    A function of yours is called as that of npconv, forward(x, w, b, stride=..., ...) and backward(dy, x, w, b, ...), on NumPy
+    arrays. It is asked only for what it has parameters for; padding comes as ((top, bottom), (left, right)) unless its default
+    is a word; what raises NotImplementedError is declined. --template prints one to fill in.
+
+    What was examined is said with each verdict, by feature and level; the page has it as a table.
+
+    The exit status is 0 where all is equal, 1 where anything differs or nothing could be examined of an operator, and 2 where the
+    command cannot be carried out.
     """
     console = table_console(quiet=as_json)
     if list_:
         _print_adapters(console)
+        return
+    if template is not None:
+        with _bad_usage():
+            from npconv.check.templates import template as filled_in
+
+            print(filled_in(template, (op or ["conv2d"])[0]))
+        return
+    if results is not None:
+        with _bad_usage():
+            if subjects:
+                raise ValueError(f"--results goes without SUBJECT, got {subjects[0]}")
+            _judge_files(console, results, as_json, out, html, junit)
         return
     with contextlib.ExitStack() as stack:
         with _bad_usage():
@@ -74,14 +113,21 @@ def check(
 
             chosen = _one_of("--modes", modes.split(","), MODES)
             _one_of("--dtype", [dtype], DTYPES)
+            if arithmetic is not None:
+                from npconv.testing.precision import PRECISIONS
+
+                _one_of("--arithmetic", [arithmetic], list(PRECISIONS))
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
             files.check_target("--out", out)
             files.check_target("--html", html)
+            files.check_target("--junit", junit)
             current_backend()  # which a word in the environment may have made impossible
-            isolated = [stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout)]
-        settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen}
+            isolated = [
+                stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout, device)
+            ]
+        settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen, "declared": arithmetic}
         checking = Checking(console, isolated, op or [], settings, fingerprint=fingerprint)
         try:
             with _bad_usage():
@@ -94,10 +140,38 @@ def check(
             write_json(checking.as_dict(), as_json, out)
             if html is not None:
                 files.write(html, checking.as_html())
+            _write_junit(junit, checking.reports)
     if checking.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(report.ok for report in checking.reports):
         raise typer.Exit(FAILED)
+
+
+def _judge_files(
+    console: Console, folder: Path, as_json: bool, out: Path | None, html: Path | None, junit: Path | None
+) -> None:
+    """Print the report on golden files, and end as the verdict says."""
+    from npconv.check.golden import judge
+    from npconv.check.html import page
+
+    files.check_target("--out", out)
+    files.check_target("--html", html)
+    files.check_target("--junit", junit)
+    report = judge(folder)
+    console.print(str(report), soft_wrap=True, markup=False, highlight=False)
+    write_json(json.loads(report.to_json()), as_json, out)
+    if html is not None:
+        files.write(html, page([report]))
+    _write_junit(junit, [report])
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+def _write_junit(file: Path | None, reports: Sequence[Report]) -> None:
+    if file is not None:
+        from npconv.check.junit import junit
+
+        files.write(file, junit(reports))
 
 
 class Checking:
@@ -194,10 +268,14 @@ class Checking:
                     style="bold red" if result.failed else "",
                 )
         if reports:
-            print_table(self.console, table, spare=("bits", "suspect", "mode"))
+            print_table(self.console, table, spare=("bits", "suspect", "unsupported"))
         for report in reports:
+            if report.coverage is not None:
+                self._line(
+                    f"{report.op} {report.verdict} in {report.coverage.cases} cases; {report.coverage.sentence()}"
+                )
             for message, count in report.unsupported.items():
-                self._line(f"{report.op} unsupported, {count} times: {message}")
+                self._line(f"{report.op} declined, {count} times: {message}")
         for report in reports:
             if report.arithmetic is not None:
                 self._line(f"{report.op} arithmetic: {report.arithmetic}")
@@ -207,6 +285,8 @@ class Checking:
                 f"{failure.case.op} {failure.direction}, {failure.mode}, {failure.kind}: {failure.message}", "red"
             )
             self._line(f"in {failure.occurrences} cases, such as {failure.case}")
+            for other in failure.also:
+                self._line(f"it also shows {other}")
             self._line(failure.reproduction.rstrip())
         for op in self._ops:
             if op not in told.directions:
@@ -218,11 +298,12 @@ class Checking:
 
     def conclude(self) -> None:
         """Say in a line how it went."""
-        different = [f"{report.subject} {report.op}" for report in self.reports if not report.ok]
+        cases, found = sum(report.cases for report in self.reports), []
+        for verdict in ("different", "nothing examined"):
+            named = [f"{report.subject} {report.op}" for report in self.reports if report.verdict == verdict]
+            found += [f"{verdict}: {', '.join(named)}"] if named else []
         ended = "interrupted; " if self.interrupted else ""
-        cases = sum(report.cases for report in self.reports)
-        found = f"different: {', '.join(different)}" if different else "nothing differs"
-        self._line(f"{ended}{cases} cases, {found}")
+        self._line(f"{ended}{cases} cases, {'; '.join(found) or 'nothing differs'}")
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for other programs."""
@@ -230,7 +311,7 @@ class Checking:
             "npconv": __version__,
             **self.settings,
             "interrupted": self.interrupted,
-            "ok": all(report.ok for report in self.reports),
+            "ok": not self.interrupted and bool(self.reports) and all(report.ok for report in self.reports),
             "subjects": [
                 {
                     "name": told.name,
@@ -256,14 +337,16 @@ class Checking:
         return page(self.reports, notes=notes)
 
 
-def _isolated(subjects: list[str], ops: list[str], backward: str | None, timeout: float) -> Iterator[Isolated]:
+def _isolated(
+    subjects: list[str], ops: list[str], backward: str | None, timeout: float, device: str | None
+) -> Iterator[Isolated]:
     """The subjects, none of them started."""
-    from npconv.check.adapters import ADAPTERS
+    from npconv.check.adapters import known
     from npconv.check.isolation import Isolated
     from npconv.testing.strategies import OPERATORS
 
     if not subjects:
-        raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(ADAPTERS)}")
+        raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(known())}")
     _one_of("--op", ops, OPERATORS)
     functions = [name for name in subjects if ":" in name]
     if functions and len(ops) != 1:
@@ -272,9 +355,9 @@ def _isolated(subjects: list[str], ops: list[str], backward: str | None, timeout
         raise ValueError(f"--backward goes with one function of yours, got {len(functions)}")
     for name in dict.fromkeys(subjects):
         if name in functions:
-            yield Isolated(name, op=ops[0], backward=backward, timeout=timeout)
+            yield Isolated(name, op=ops[0], backward=backward, timeout=timeout, device=device)
         else:
-            yield Isolated(name, timeout=timeout)
+            yield Isolated(name, timeout=timeout, device=device)
 
 
 def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -287,11 +370,11 @@ def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str
 
 def _print_adapters(console: Console) -> None:
     """Every adapter with its framework's version, or why there is none."""
-    from npconv.check.adapters import ADAPTERS
+    from npconv.check.adapters import known
     from npconv.check.isolation import Isolated
 
     table = Table("name", "framework", "version", "operators", box=None, pad_edge=False)
-    for name in ADAPTERS:
+    for name in known():
         with console.status(escape(printable(f"loading {name}"))), Isolated(name) as subject:
             try:
                 told = subject.describe()

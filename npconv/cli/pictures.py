@@ -50,7 +50,7 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    names = [drawable(name) for name in run_names([run.folder for run in runs])]
+    names = run_names([run.folder for run in runs])
     confusions = [
         (run, name) for run, name in zip(runs, names, strict=True) if run.summary.get("confusion") is not None
     ]
@@ -69,7 +69,7 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
                 [getattr(epoch, field) for epoch in run.epochs] for field in (what, f"validation_{what}")
             )
             axes.plot(numbers, training, ":", color=colour)
-            axes.plot(numbers, validation, ".-", color=colour, label=name)
+            axes.plot(numbers, validation, ".-", color=colour, label=drawable(name))
         axes.set(title=f"{what}: validation, training dotted", xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -79,11 +79,11 @@ def draw_runs(path: Path, runs: Sequence[Results], mistakes: Sequence[Mistake] |
         places = parts[1 + row].subplots(1, 3)
         for axes, (run, name) in zip(places, confusions[3 * row : 3 * row + 3], strict=False):
             draw_confusion(axes, np.array(run.summary["confusion"]), run.summary["class_names"])
-            axes.set_title(f"{name}: test accuracy {run.summary['test_accuracy']:.4f}", fontsize="medium")
+            axes.set_title(f"{drawable(name)}: test accuracy {run.summary['test_accuracy']:.4f}", fontsize="medium")
         for axes in places[len(confusions[3 * row : 3 * row + 3]) :]:
             axes.set_axis_off()
     if mistakes:
-        parts[-1].suptitle(f"the worst mistakes of {names[0]}")
+        parts[-1].suptitle(f"the worst mistakes of {drawable(names[0])}")
         _mistakes(parts[-1], mistakes)
     write_figure(path, figure)
 

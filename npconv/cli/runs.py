@@ -36,49 +36,49 @@ def runs(
         found, wrong = find_runs(folder)
         if not found and not wrong:
             raise ValueError(f"FOLDER must hold a run of npconv train, got none in {printable(folder)}")
-        told = [_told(run, str(run.folder.relative_to(folder))) for run in found]
-        write_json(told, as_json, out)
+        listed = [_listed(run, folder) for run in found]
+        write_json(listed, as_json, out)
     if not as_json:
-        _print_runs(told)
+        _print_runs(listed)
     if wrong:
         with one_line(ValueError, status=FAILED):
             raise ValueError("; ".join(wrong))
 
 
-def _told(run: Results, name: str) -> dict[str, Any]:
+def _print_runs(listed: Sequence[dict[str, Any]]) -> None:
+    table = Table("run", "model", "data", "state", box=None, pad_edge=False)
+    for heading in ("epochs", "validation\naccuracy", "test\naccuracy", "seconds"):
+        table.add_column(heading, justify="right")
+    for run in listed:
+        table.add_row(
+            printable(run["run"]),
+            run["model"],
+            printable(Path(run["data"]).name),
+            run["state"],
+            f"{run['epochs']}/{run['of_epochs']}",
+            _number(run["validation_accuracy"]),
+            _number(run["test_accuracy"]),
+            f"{run['seconds']:.1f}",
+        )
+    print_table(table_console(), table, spare=("seconds", "data", "epochs", "model"))
+
+
+def _listed(run: Results, folder: Path) -> dict[str, Any]:
     """A run as JSON has it; the validation accuracy is the best epoch's."""
     best = best_epoch(run.epochs)
     return {
-        "run": name,
+        "run": str(run.folder.relative_to(folder)),
         "model": run.recipe.model,
         "data": run.recipe.data,
         "state": run.state,
         "epochs": len(run.epochs),
-        "epochs_wanted": run.recipe.epochs,
+        "of_epochs": run.recipe.epochs,
         "validation_accuracy": None if best is None else best.validation_accuracy,
         "test_accuracy": run.summary.get("test_accuracy"),
         "seconds": run.summary.get("seconds", sum(epoch.seconds for epoch in run.epochs)),
         "seed": run.recipe.seed,
         "lr": run.recipe.lr,
     }
-
-
-def _print_runs(told: Sequence[dict[str, Any]]) -> None:
-    table = Table("run", "model", "data", "state", box=None, pad_edge=False)
-    for heading in ("epochs", "validation\naccuracy", "test\naccuracy", "seconds"):
-        table.add_column(heading, justify="right")
-    for run in told:
-        table.add_row(
-            printable(run["run"]),
-            run["model"],
-            printable(Path(run["data"]).name),
-            run["state"],
-            f"{run['epochs']}/{run['epochs_wanted']}",
-            _number(run["validation_accuracy"]),
-            _number(run["test_accuracy"]),
-            f"{run['seconds']:.1f}",
-        )
-    print_table(table_console(), table, spare=("seconds", "data", "epochs", "model"))
 
 
 def evaluate_run(
@@ -107,7 +107,7 @@ def evaluate_run(
         confusion = confusion_matrix(labels, result.predictions, len(names))
         if picture is not None:
             pictures.draw_mistakes(picture, str(run), confusion, names, images, labels, result.logits)
-        classes = [_class(confusion, number, name) for number, name in enumerate(names)]
+        classes = [_class(number, name, confusion) for number, name in enumerate(names)]
         told = {"accuracy": result.accuracy, "loss": result.loss, "classes": classes, "confusion": confusion.tolist()}
         write_json(told, as_json, out)
     if as_json:
@@ -116,20 +116,25 @@ def evaluate_run(
     for heading in ("images", "right", "precision", "recall"):
         table.add_column(heading, justify="right")
     for one in classes:
-        counts = str(one["images"]), str(one["right"])
-        table.add_row(printable(one["class"]), *counts, _number(one["precision"]), _number(one["recall"]))
+        table.add_row(
+            printable(one["class"]),
+            str(one["images"]),
+            str(one["right"]),
+            _number(one["precision"]),
+            _number(one["recall"]),
+        )
     console = table_console()
     print_table(console, table, spare=("images", "right"))
     console.print(f"accuracy {result.accuracy:.4f} ({confusion.trace()} of {confusion.sum()}), loss {result.loss:.4f}")
 
 
-def _class(confusion: Array, number: int, name: str) -> dict[str, Any]:
-    """How a network does on one class: None where a share is one of nothing."""
+def _class(number: int, name: str, confusion: Array) -> dict[str, Any]:
+    """How one class does; what is a share of no images is None."""
     right, count, taken = (
-        int(part) for part in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
+        int(n) for n in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
     )
-    shares = {"precision": right / taken if taken else None, "recall": right / count if count else None}
-    return {"class": name, "images": count, "right": right, **shares}
+    precision, recall = (right / whole if whole else None for whole in (taken, count))
+    return {"class": name, "images": count, "right": right, "precision": precision, "recall": recall}
 
 
 def plot(

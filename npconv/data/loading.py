@@ -19,7 +19,7 @@ from npconv.data.npz import read_npz
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, chunks, planar
 from npconv.data.tables import read_csv
-from npconv.geometry import Array, IntOrPair, pair
+from npconv.geometry import Array, IntOrPair, pair, shown
 from npconv.printable import printable
 
 NAMES: dict[str, Callable[[], Source]] = {"digits": read_digits, "fashion-mnist": fashion_mnist}
@@ -176,6 +176,8 @@ def read(data: str | PathLike[str], size: IntOrPair | None = None, channels: int
     >>> read("digits").parts["train"].images.shape
     (1797, 8, 8)
     """
+    if not isinstance(data, str | PathLike):
+        raise TypeError(f"the data must be a name, or the path of a file or folder, got {shown(data)}")
     size = None if size is None else pair("size", size, minimum=1)
     source = _read_kind(data, size, channels)
     if size is not None:

@@ -116,17 +116,17 @@ class Conv2dGeometry(NamedTuple):
         )
 
     def numbers(self, laid_out: bool) -> int:
-        """How many numbers the largest array has that the convolution and its gradients work on.
+        """How many numbers the convolution and its gradients need room for: those of the largest array, and what is made beside it.
 
-        Where it is `laid_out`, as by the reference, windows are regular in a larger map, and each has its own pixels, but for
-        a depthwise convolution's, which are looked at where they are.
+        Where it is `laid_out`, as by the reference, windows are regular in a larger map, and beside it each has its own pixels, but
+        for a depthwise convolution's, which are looked at where they are.
         """
         largest = max(map(math.prod, (self.x_shape, self.w_shape, self.y_shape)))
         if not laid_out:
             return largest
         windows = self.out_height * self.out_width * self.kernel_height * self.kernel_width
         plane = math.prod(axis.length for axis in self.axes)
-        pixels = max(plane, windows if self.in_channels_per_group > 1 else 0)
+        pixels = plane + (0 if self.groups == self.in_channels > 1 else windows)
         return max(largest, self.batch * self.in_channels * pixels)
 
     def check_bias(self, b: object) -> None:

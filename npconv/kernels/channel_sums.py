@@ -35,7 +35,9 @@ def folded(x: Array, parts: int) -> Array:
 def repeated(vector: Array, lanes: int) -> Array:
     """Numbers of the channels, (C,) or (N, C), as often as `folded` puts pixels beside each other."""
     times = lanes // vector.shape[-1]
-    return contiguous(vector) if times == 1 else np.tile(vector, times)
+    return (
+        contiguous(vector) if times == 1 else np.concatenate([vector] * times, axis=-1)
+    )  # np.tile takes 3 times as long
 
 
 def chunk_of(lanes: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from npconv.kernels.vectors import Bit, Code, Int, Mask, Pointer, Registers, emitted, fma
+from npconv.kernels.vectors import Bit, Code, Counter, Int, Mask, Pointer, Registers, emitted, fma
 
 WIDE, REST = 8, 4  # outputs of a row in a tile, and in those of what is left
 NEIGHBOURS = 3  # columns of a kernel whose tiles are unrolled
@@ -47,7 +47,7 @@ def fill_rows(
 
     def each(fill: Callable[[Pointer, Pointer], None]) -> None:
         with code.loop(rows) as h:
-            row, place = reads[h], code.counter()
+            row, place = reads[h], Counter(code)
             with code.loop(run_count) as run:
                 column, step, vectors = (runs[run * 3 + part] for part in range(3))
                 first = x + (row * row_pitch + column * pitch)

@@ -110,7 +110,7 @@ def batch_norm2d(
     y = empty_channels_last(x.shape, x.dtype)
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
     rows = folded(x, 1)[0]
-    line = repeated(np.stack([mean, scale, beta]), rows.shape[1])
+    line = repeated(np.array([mean, scale, beta]), rows.shape[1])
     _batch_norm2d(rows, line, _limits(activation, x.dtype), folded(y, 1)[0])
     return y
 
@@ -179,12 +179,12 @@ def _grad(
 ) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta; `from_batch` where x moves the statistics."""
     dx, std = empty_channels_last(x.shape, x.dtype), np.sqrt(variance)
-    line, limits = np.stack([mean, gamma / std, beta]), _limits(activation, x.dtype)
+    line, limits = np.array([mean, gamma / std, beta]), _limits(activation, x.dtype)
     (dbeta,), (product,) = gradient_sums(dy, x, line, limits, 1)
     # a sum of nothing is 0, also where std is NaN
     dgamma = product / std if len(x) else product
     count = max(1, x.size // x.shape[1])
-    along = np.stack([dbeta / count, product / count / np.square(std, dtype=np.float64)])
+    along = np.array([dbeta / count, product / count / np.square(std, dtype=np.float64)])
     rows = folded(x, 1)[0]
     line, along = (repeated(v.astype(x.dtype, copy=False), rows.shape[1]) for v in (line, along))
     _batch_norm2d_grad(folded(dy, 1)[0], rows, line, limits, along, from_batch, folded(dx, 1)[0])

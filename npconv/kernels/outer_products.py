@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
-from npconv.geometry import Array, Conv2dGeometry
+from npconv.geometry import Array, Conv2dGeometry, check_fits
 from npconv.kernels.indirection import blocks_of, forward_axes, shares
 from npconv.kernels.jit import compiled, scratch, thread_count
 from npconv.kernels.orders import pitch_of, pixels_from
@@ -51,11 +51,14 @@ class Plan(NamedTuple):
 
 def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     """dw in C order, (O, C/groups, R, S). Maps are channels-last, or slices of channels of such maps."""
+    threads = thread_count()
+    taps = geometry.kernel_height * geometry.kernel_width
+    check_fits("the addresses of a weight gradient's taps", threads * CHUNK * (taps + 1), 8)
     dw = empty(geometry.w_shape, x.dtype)
     if dy.size == 0:
         dw[...] = 0
         return dw
-    plan = _plan(geometry, LANES[x.dtype.itemsize * 8], thread_count())
+    plan = _plan(geometry, LANES[x.dtype.itemsize * 8], threads)
     sizes = plan.sizes
     in_place = plan.swapped and plan.parts == 1
     sums = dw.reshape(sizes.groups, -1) if in_place else empty((plan.parts * sizes.groups, plan.size), x.dtype)

@@ -2,10 +2,7 @@
 
 LLVM does not turn a register tile into vector instructions by itself (4 GF/s instead of 200 on one core), so tiles say
 them. A function decorated with `emitted` is called by compiled loops like any other. Its body runs once, while the loop is
-compiled, and every operator in it adds instructions to the loop:
-
-    total[i, j] = fma(weight, x[j], total[i, j])
-
+compiled, and every operator in it adds instructions to the loop: ``total[i, j] = fma(weight, x[j], total[i, j])``.
 The values are `Int` (64 bits), `Pointer` (to numbers, counted in numbers), `Scalar`, `Vector` (of `lanes` numbers) and
 `Mask`; Python numbers are constants of the code, and Python loops are unrolled. Nothing here checks anything, and nothing
 here knows what a convolution is.
@@ -149,17 +146,15 @@ class Pointer(_Value):
     def prefetch(self) -> None:
         """Ask for the cache line of this place, which need not be in any array."""
         code = self.code
-        kind = ir.FunctionType(ir.VoidType(), [self.value.type, _INT32, _INT32, _INT32])
-        function = cgutils.get_or_insert_function(code.builder.module, kind, "llvm.prefetch.p0")
-        code.builder.call(function, [self.value, _INT32(0), _INT32(2), _INT32(1)])
+        code.call("llvm.prefetch.p0", ir.VoidType(), self, *(_Value(code, _INT32(number)) for number in (0, 2, 1)))
 
 
 class Mask(_Value):
     """Which lanes of a vector are meant: the first ones, `full` where that is all."""
 
-    def __init__(self, code: Code, value: Any, full: Bit) -> None:
+    def __init__(self, code: Code, value: Any, count: Int) -> None:
         super().__init__(code, value)
-        self.full = full
+        self.count, self.full = count, count >= code.lanes
 
 
 class Vector(_Value):
@@ -274,15 +269,27 @@ class Code:
         def plain() -> None:
             self.builder.store(vector.value, address, align=self.bytes)
 
-        def masked(mask: Mask) -> None:
-            arguments = vector, _Value(self, address), _Value(self, _INT32(self.bytes)), mask
-            self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), *arguments)
-
         # Without AVX-512 a masked store takes as long as twelve others: 20 % of a pointwise convolution.
         if mask is None:
             plain()
+        elif REGISTERS == 32:
+            arguments = vector, _Value(self, address), _Value(self, _INT32(self.bytes)), mask
+            name = f"llvm.masked.store.{self.suffix}.p0"
+            self.either(mask.full, plain, lambda: self.call(name, ir.VoidType(), *arguments))
         else:
-            self.either(mask.full, plain, lambda: masked(mask))
+            self.either(mask.full, plain, lambda: self._store_halves(vector, Pointer(self, place), mask.count))
+
+    def _store_halves(self, vector: Vector, place: Pointer, count: Int) -> None:
+        """Store the first `count` lanes, fewer than all: as many halves, quarters and so on as that has."""
+        lanes = self.lanes
+        while lanes > 1:
+            lanes //= 2
+            low, high = (vector.lanes_of(vector, list(range(i, i + lanes))) for i in (0, lanes))
+            has = Bit(self, self.builder.trunc((count // lanes).value, ir.IntType(1)))
+            with self.when(has):
+                address = self.builder.bitcast(place.value, low.value.type.as_pointer())
+                self.builder.store(low.value, address, align=self.bytes)
+            vector, place = has.choose(high, low), has.choose(place + lanes, place)
 
     def first_lanes(self, count: Int) -> Mask:
         """The lanes below `count`, of any value that fits 32 bits."""
@@ -291,7 +298,7 @@ class Code:
         one = self.builder.insert_element(undefined, self.builder.trunc(count.value, _INT32), _INT32(0))
         splat = self.builder.shuffle_vector(one, undefined, ir.Constant(kind, [0] * self.lanes))
         value = self.builder.icmp_signed("<", ir.Constant(kind, list(range(self.lanes))), splat)
-        return Mask(self, value, count >= self.lanes)
+        return Mask(self, value, count)
 
     @contextmanager
     def loop(self, count: Int) -> Iterator[Int]:
@@ -313,15 +320,13 @@ class Code:
             with otherwise:
                 no()
 
-    def first_of(
-        self, cases: list[tuple[Bit, Any]], otherwise: Callable[[], None], body: Callable[[Any], None]
-    ) -> None:
-        """The code of ``body(case)`` for the first (bit, case) whose bit is true, and of ``otherwise()`` where none is."""
+    def first_of(self, cases: list[tuple[Bit, Any]], none: Callable[[], None], body: Callable[[Any], None]) -> None:
+        """The code of ``body(case)`` for the first (bit, case) whose bit is true, and of ``none()`` where none is."""
         if not cases:
-            otherwise()
+            none()
             return
         (bit, case), *others = cases
-        self.either(bit, lambda: body(case), lambda: self.first_of(others, otherwise, body))
+        self.either(bit, lambda: body(case), lambda: self.first_of(others, none, body))
 
     def vectors(self, count: Int, body: Callable[[Int, Mask | None], None]) -> None:
         """``body(first, mask)`` for each vector of `count` numbers; the mask is None, for no mask, where it is full."""
@@ -335,10 +340,6 @@ class Code:
     def constant(self, number: float) -> Vector:
         """A vector of this number."""
         return Vector(self, ir.Constant(self.vector, [number] * self.lanes))
-
-    def counter(self) -> Counter:
-        """An Int that changes, from 0 on."""
-        return Counter(self)
 
     def pointer_at(self, address: Int) -> Pointer:
         """The place in memory with that address."""

@@ -101,8 +101,9 @@ class _Container(Composite):
 class Sequential(_Container):
     """Layers one after the other: ``y = last(...(second(first(x))))``; without any, the identity.
 
-    A `Residual`, a `Concat`, in training a `BatchNorm2d`, in evaluation a `Conv2d`, `DepthwiseConv2d` or `PointwiseConv2d`,
-    and a `ReLU` or `ReLU6` directly behind it run as one, to the same numbers: the former by its `forward_activated`, the latter not at all. So do those of a `PerFrequency`.
+    A `ReLU` or `ReLU6` directly after certain layers is computed by these layers, with the same result and one sweep over memory
+    less: after a `Residual` or a `Concat`, in training after a `BatchNorm2d`, and in evaluation after a `Conv2d`, `DepthwiseConv2d` or
+    `PointwiseConv2d`. The same holds in a `PerFrequency`.
 
     Parameters
     ----------
@@ -170,14 +171,14 @@ class Sequential(_Container):
 
 
 def _steps(named: dict[str, Layer]) -> Iterator[tuple[str, Any, Epilogue | None]]:
-    """The layers that run, each with the activation that it runs too, which stands behind it and does not."""
+    """The layers that run, each with the activation that it computes too; the layer of that activation is left out."""
     taken: Layer | None = None
     layers = list(named.values())
-    for name, layer, behind in itertools.zip_longest(named, layers, layers[1:]):
+    for name, layer, following in itertools.zip_longest(named, layers, layers[1:]):
         if layer is taken:
             continue
-        activation = layer.taken_over(behind) if behind else None
-        taken = behind if activation else None
+        activation = layer.taken_over(following) if following else None
+        taken = following if activation else None
         yield name, layer, activation
 
 
@@ -227,9 +228,9 @@ class Residual(Composite):
         self._keep(activation, total if activation else None)
         return total
 
-    def taken_over(self, behind: Layer) -> Epilogue | None:
-        """The activation that `behind` is."""
-        activation: Epilogue | None = behind.as_activation()
+    def taken_over(self, following: Layer) -> Epilogue | None:
+        """The activation that `following` is."""
+        activation: Epilogue | None = following.as_activation()
         return activation if type(self) is Residual else None
 
     def backward(self, dy: Any) -> Any:
@@ -284,9 +285,9 @@ class Concat(_Container):
         self._keep(shapes, _each(np.shape, y), activation, y if activation else None)
         return y
 
-    def taken_over(self, behind: Layer) -> Epilogue | None:
-        """The activation that `behind` is."""
-        activation: Epilogue | None = behind.as_activation()
+    def taken_over(self, following: Layer) -> Epilogue | None:
+        """The activation that `following` is."""
+        activation: Epilogue | None = following.as_activation()
         return activation if type(self) is Concat else None
 
     def backward(self, dy: Any) -> Any:

@@ -39,16 +39,16 @@ class _Convolution(OperatorLayer):
         return self.forward_activated(x, None)
 
     def forward_activated(self, x: Array, activation: Epilogue | None) -> Array:
-        """``activation(forward(x))`` in one go over memory; `backward` then takes dy behind the activation."""
+        """``activation(forward(x))`` in one sweep over memory; `backward` then takes dy after the activation."""
         x = native_order(x)  # the first layer turns the images, and all maps after it have their order
         epilogue = {} if activation is None else {"activation": activation}
         y: Array = self.operator(x, **self.params, **self._options(), **epilogue)
         self._keep(x, activation, y if activation else None)
         return y
 
-    def taken_over(self, behind: Layer) -> Epilogue | None:
-        """The activation that `behind` is, in evaluation: in training there is a batch norm between the two."""
-        activation: Epilogue | None = behind.as_activation()
+    def taken_over(self, following: Layer) -> Epilogue | None:
+        """The activation that `following` is, in evaluation: in training there is a batch norm between the two."""
+        activation: Epilogue | None = following.as_activation()
         return activation if not self.training and type(self) in (Conv2d, DepthwiseConv2d, PointwiseConv2d) else None
 
     def backward(self, dy: Array) -> Array:

@@ -38,14 +38,14 @@ class _Place(NamedTuple):
 
 
 def fold_batch_norm(model: AnyLayer) -> AnyLayer:
-    """A copy of `model` in evaluation mode, each batch norm behind a convolution folded into the convolution's kernel and bias.
+    """A copy of `model` in evaluation mode, each batch norm after a convolution folded into the convolution's kernel and bias.
 
     ``bn(conv(x)) = conv'(x)`` with ``scale = gamma / sqrt(running_var + eps)``, ``w' = scale * w`` per output channel and
     ``b' = beta + scale * (b - running_mean)``
 
-    A batch norm is behind a convolution where a `Sequential`, however nested, runs one after the other with nothing but
-    identities between; octave convolutions fold per frequency. It leaves its `Sequential`, so the other layers keep their
-    names. A batch norm behind anything else stays.
+    This needs a `Sequential`, however nested, that runs the batch norm after the convolution with nothing but identities
+    between them. The batch norm is removed, and the other layers keep their names. Octave convolutions are folded per
+    frequency. A batch norm after anything else stays.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _flat(container: Sequential | None, name: str, layer: Layer) -> Iterator[_Pl
 
 
 def _absorb(conv: Layer, bn: Layer) -> bool:
-    """Make `conv` do what `bn` does behind it; False, and nothing changes, where they are no convolution and batch norm."""
+    """Make `conv` do what `bn` does after it; False, and nothing changes, where they are no convolution and batch norm."""
     parts: list[tuple[BatchNorm2d, list[str], str]] = []
     for frequency, names, bias in _OUTPUTS.get(type(conv), ()):
         kernels = [name for name in names if name in conv.params]

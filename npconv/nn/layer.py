@@ -22,7 +22,7 @@ class Layer(abc.ABC):
     """A function of one feature map that remembers its last input, so that `backward` needs the output's gradient only.
 
     A feature map is an array, or an `npconv.OctaveMap` where a layer says so. A layer keeps what its backward needs from
-    the *last* forward: so it stands in one place of a network, and a backward belongs to the forward before it.
+    the *last* forward: so it can be in one place of a network only, and a backward belongs to the forward before it.
 
     A layer made of others has them as attributes; their names joined by dots are the names of `named_layers`,
     `named_params`, `named_grads`, `named_buffers` and `state`.
@@ -71,24 +71,24 @@ class Layer(abc.ABC):
         """
 
     def backward_params(self, dy: Any) -> None:
-        """`backward` for its gradients of the parameters alone: nobody wants dx, as of a network that reads images.
+        """The gradients of the parameters alone, where dx is not needed because x are the images.
 
-        The first convolution of a network then has half of its gradients to make. By default this is `backward`.
+        The first convolution of a network then computes half as much. By default this is `backward`.
         """
         self.backward(dy)
 
-    def taken_over(self, behind: Layer) -> Any:
-        """What this layer's `forward_activated` may be given so that the layer `behind` it need not run; by default None."""
+    def taken_over(self, following: Layer) -> Any:
+        """The activation that `forward_activated` can compute in place of the layer `following` this one; by default None."""
         return None
 
     def as_activation(self) -> Any:
-        """The name of the activation that this layer is, where one before it can run it in the same sweep, or None."""
+        """The name of the activation that this layer is, which the layer before it may compute instead; else None."""
         return None
 
     def __call__(self, x: Any, activation: Any = None) -> Any:
         """``forward(x)``, or ``forward_activated(x, activation)`` with an activation that `taken_over` gave.
 
-        So containers call their layers: whoever watches (`watch_layers`) sees the call.
+        Containers call their layers in this way, so that `watch_layers` sees the call.
         """
         forward = self.forward
         if activation is not None:

@@ -111,10 +111,10 @@ class BatchNorm2d(Layer):
         return self.forward_activated(x, None)
 
     def forward_activated(self, x: Array, activation: Epilogue | None) -> Array:
-        """``activation(forward(x))`` in one go over memory; `backward` then takes dy behind the activation.
+        """``activation(forward(x))`` in one sweep over memory; `backward` then takes dy after the activation.
 
-        `Sequential` trains a batch norm and the ReLU behind it so: the map between them, which is as large as x, is
-        neither written nor kept.
+        `Sequential` trains a batch norm and the ReLU after it in this way: the map between them, which is as large as x,
+        is neither written nor kept.
         """
         wide, gamma, beta = self._wide(x)
         options: dict[str, Any] = {"eps": self.eps, "activation": activation}
@@ -140,9 +140,9 @@ class BatchNorm2d(Layer):
         self._run("running_var", var * (count / (count - 1)) if self.unbiased else var)
         return _as(y, x)
 
-    def taken_over(self, behind: Layer) -> Epilogue | None:
-        """The activation that `behind` is, in training."""
-        activation: Epilogue | None = behind.as_activation()
+    def taken_over(self, following: Layer) -> Epilogue | None:
+        """The activation that `following` is, in training."""
+        activation: Epilogue | None = following.as_activation()
         return activation if self.training and type(self) is BatchNorm2d else None
 
     def backward(self, dy: Array) -> Array:

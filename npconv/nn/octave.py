@@ -269,11 +269,11 @@ class PerFrequency(Layer):
         high, low = self.high.as_activation(), self.low.as_activation()
         return high if high == low else None
 
-    def taken_over(self, behind: Layer) -> Any:
+    def taken_over(self, following: Layer) -> Any:
         """What both frequencies take over from theirs, where that is the same."""
-        if not isinstance(behind, PerFrequency):
+        if not isinstance(following, PerFrequency):
             return None
-        high, low = self.high.taken_over(behind.high), self.low.taken_over(behind.low)
+        high, low = self.high.taken_over(following.high), self.low.taken_over(following.low)
         return high if high == low else None
 
     def forward_activated(self, x: Array | OctaveMap, activation: Any) -> Array | OctaveMap:

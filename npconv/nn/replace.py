@@ -24,7 +24,7 @@ from npconv.nn.pooling import AvgPool2d, MaxPool2d
 Kind: TypeAlias = Literal["ghost", "octave", "separable"]
 Model = TypeVar("Model", bound=Layer)
 
-# A layer in place of the one at this path, and how many of the layers behind it, in its Sequential, that one took in.
+# A layer in place of the one at this path, and how many of the layers after it, in its Sequential, that one took in.
 _Replace: TypeAlias = Callable[[str, Layer, Sequence[Layer]], tuple[Layer, int]]
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -52,21 +52,21 @@ def replace_convs(
     """A new model: `model` with its standard convolutions replaced, as the papers do; `model` itself is left as it is.
 
     "ghost" (arXiv 1911.11907, section 3.1)
-        Each `Conv2d` and `PointwiseConv2d` becomes a `GhostModule`. A batch norm, and then a ReLU, that stand directly
-        behind it go with it, since the module has its own in each of its parts.
+        Each `Conv2d` and `PointwiseConv2d` becomes a `GhostModule`. A batch norm directly after it, and a ReLU after that, are
+        replaced, too, since the module has its own in each of its parts.
     "octave" (arXiv 1904.05049, section 3)
-        Each `Conv2d`, `PointwiseConv2d` and `DepthwiseConv2d` becomes an octave one, and what stands between them works on
-        each frequency; a squeeze-and-excite makes one gate of both. The first and the last octave layer follow from the
-        model: wherever a layer knows one frequency only (a linear layer, a channel shuffle, a concatenation, a convolution
-        that is kept), the octave layers before it give, and those behind it read, a plain map; and the branches of a sum
-        give the same frequencies. As in the authors' code, a convolution of plain maps alone still follows `stride_mode`:
-        at stride 2 they are pooled first.
+        Each `Conv2d`, `PointwiseConv2d` and `DepthwiseConv2d` becomes an octave one, and the layers between them work on
+        each frequency; a squeeze-and-excite makes one gate of both. Some layers take a plain map only (a linear layer, a
+        channel shuffle, a concatenation, a convolution that is kept): octave layers before them return a plain map, and
+        those after them take one. So the model itself says which octave layer is the first and which the last. The branches
+        of a sum return the same frequencies. As in the authors' code, a convolution of plain maps alone still follows
+        `stride_mode`: at stride 2 they are pooled first.
     "separable" (arXiv 1704.04861, section 3.1)
         Each `Conv2d` whose kernel is not 1x1 becomes a depthwise convolution, batch norm, activation and pointwise
-        convolution; what stood behind it still does.
+        convolution; the layers after it stay.
 
-    What is replaced begins anew, drawn from `rng`; all other layers are copied with their weights. Only what stands in
-    `Sequential`, `Residual` and `Concat` is replaced: a ghost module or a squeeze-and-excite has its own convolutions.
+    New layers get new weights, drawn from `rng`; all other layers are copied with theirs. Only layers in a `Sequential`,
+    `Residual` or `Concat` are replaced: a ghost module or a squeeze-and-excite keeps its own convolutions.
 
     Parameters
     ----------
@@ -172,8 +172,8 @@ def _matching(name: str, patterns: Sequence[str], paths: Collection[str]) -> set
     return set().union(*found.values())
 
 
-def _rebuilt(layer: Layer, path: str, behind: Sequence[Layer], replace: _Replace) -> tuple[Any, int]:
-    """`layer` anew, its containers with what `replace` makes of their parts; and how many layers `behind` it that took in."""
+def _rebuilt(layer: Layer, path: str, following: Sequence[Layer], replace: _Replace) -> tuple[Any, int]:
+    """`layer` anew, its containers with what `replace` makes of their parts; and how many layers `following` it that took in."""
     children = layer.children()
     if isinstance(layer, Sequential):
         names, layers = list(children), list(children.values())
@@ -188,7 +188,7 @@ def _rebuilt(layer: Layer, path: str, behind: Sequence[Layer], replace: _Replace
     if isinstance(layer, Residual | Concat):
         branches = {name: _rebuilt(child, _dotted(path, name), (), replace)[0] for name, child in children.items()}
         return type(layer)(**branches), 0
-    return replace(path, layer, behind)
+    return replace(path, layer, following)
 
 
 def _is_pointwise(layer: Layer) -> bool:
@@ -205,11 +205,11 @@ def _dotted(path: str, name: str) -> str:
 
 
 def _ghost(model: Layer, replaced: set[str], rng: np.random.Generator, *, ratio: int, cheap_kernel: int) -> _Replace:
-    def replace(path: str, layer: Layer, behind: Sequence[Layer]) -> tuple[Layer, int]:
+    def replace(path: str, layer: Layer, following: Sequence[Layer]) -> tuple[Layer, int]:
         if path not in replaced or not isinstance(layer, Conv2d | PointwiseConv2d):
             return copy.deepcopy(layer), 0
-        taken = 1 if behind and isinstance(behind[0], BatchNorm2d) else 0
-        activation = len(behind) > taken and isinstance(behind[taken], ReLU)
+        taken = 1 if following and isinstance(following[0], BatchNorm2d) else 0
+        activation = len(following) > taken and isinstance(following[taken], ReLU)
         kernel = layer.kernel if isinstance(layer, Conv2d) else 1
         if isinstance(layer, Conv2d) and not _is_centred(layer):
             raise ValueError(
@@ -250,7 +250,7 @@ def _is_centred(layer: Conv2d) -> bool:
 def _separable(
     model: Layer, replaced: set[str], rng: np.random.Generator, *, activation: Callable[[], Layer]
 ) -> _Replace:
-    def replace(path: str, layer: Layer, behind: Sequence[Layer]) -> tuple[Layer, int]:
+    def replace(path: str, layer: Layer, following: Sequence[Layer]) -> tuple[Layer, int]:
         if path not in replaced or not isinstance(layer, Conv2d):
             return copy.deepcopy(layer), 0
         if layer.groups != 1:
@@ -293,7 +293,7 @@ def _octave(
             "model must have a map that can be in two frequencies, from convolution to convolution, got none"
         )
 
-    def replace(path: str, layer: Layer, behind: Sequence[Layer]) -> tuple[Layer, int]:
+    def replace(path: str, layer: Layer, following: Sequence[Layer]) -> tuple[Layer, int]:
         alpha_in, alpha_out = (alpha if frequencies.two(end) else 0 for end in frequencies.ends[path])
         pooled_first = path in replaced and stride_mode == "pool" and _has_stride(layer)
         if alpha == 0 or not (alpha_in or alpha_out or pooled_first):

@@ -1,6 +1,6 @@
 """The definitions: every primitive and its gradients in NumPy, no checks, no loop over pixels, images or channels.
 
-This is the room to read first. `npconv.kernels` has the same files, names and arguments in Numba. Both take what
+This is the package to read first. `npconv.kernels` has the same files, names and arguments in Numba. Both take what
 `npconv.ops` has checked: C, H, W sizes from a geometry, one float dtype (float32 or float64), never anything to modify.
 
 The letters are the same in every file: n batch, g group, c input channel in its group, o output channel in its group,

@@ -59,7 +59,7 @@ def activated(y: Array, activation: str | None) -> Array:
 
 
 def activated_input_grad(dy: Array, seen: Array, activation: str | None) -> Array:
-    """dy at the result before its activation, which is seen in the result before it or behind it: it is flat at the same places."""
+    """dy at the result before its activation, which is seen in the result before it or after it: it is flat at the same places."""
     match activation:
         case "relu":
             return relu_input_grad(dy, seen)

@@ -14,7 +14,7 @@ def add(x: Array, other: Array, activation: str | None) -> Array:
 
 
 def concatenate(parts: tuple[Array, ...], activation: str | None) -> Array:
-    """The activation of the parts, one behind the other along axis 1."""
+    """The activation of the parts, one after the other along axis 1."""
     return activated(np.concatenate(parts, axis=1), activation)
 
 

@@ -17,7 +17,9 @@ from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, octave_paths, pair
 from npconv.testing.bounds import gamma, probable_gamma, unit_roundoff
+from npconv.testing.formulas import FORMULAS
 from npconv.testing.gradients import Tree, map_arrays, named_arrays
+from npconv.testing.precision import Precision
 from npconv.testing.problem import Problem
 
 INEXACT = frozenset({"batch_norm2d", "hard_sigmoid", "hard_swish", "softmax_cross_entropy"})
@@ -54,14 +56,20 @@ class Exact(NamedTuple):
     name : str
     value, magnitude : arrays of one shape
         float64: the result, and the same sums made of the absolute values of their terms.
-    terms : int
-        How many roundings a term goes through.
+    terms : int or array
+        How many roundings a term goes through; one number, or one for each element: a product with 0 rounds nothing.
+    other : array, optional
+        Where it is given, its elements are as right as those of `value`.
+    precision : Precision, optional
+        The arithmetic that is declared; without one, all roundings are to the dtype of the result.
     """
 
     name: str
     value: Array
     magnitude: Array
-    terms: int
+    terms: int | Array
+    other: Array | None = None
+    precision: Precision | None = None
 
     def bound(self, dtype: DTypeLike) -> Array:
         """How far a result in `dtype` may be from `value`: infinitely far where there are 1/u terms or more."""
@@ -73,11 +81,20 @@ class Exact(NamedTuple):
 
     def _bound(self, dtype: DTypeLike, factor: Callable[[int, float], float]) -> Array:
         roundoff = unit_roundoff(dtype)
-        if self.terms * roundoff >= 1:
-            return np.full(self.value.shape, np.inf)
-        relative = factor(self.terms, roundoff) + factor(self.terms, unit_roundoff(np.float64))
+
+        def relative(terms: int) -> float:
+            if self.precision is not None:
+                return self.precision.relative(terms, dtype, factor)
+            return (
+                factor(terms, roundoff) + factor(terms, unit_roundoff(np.float64)) if terms * roundoff < 1 else np.inf
+            )
+
+        counts, place = np.unique(self.terms, return_inverse=True)
+        of_each = np.array([relative(int(terms)) for terms in counts])[place].reshape(np.shape(self.terms))
         underflow = self.terms * float(np.finfo(np.dtype(dtype)).smallest_subnormal)
-        return relative * self.magnitude + underflow
+        with np.errstate(invalid="ignore"):  # 0 of infinitely many
+            bound = of_each * self.magnitude
+        return np.broadcast_to(np.where(np.isinf(of_each), np.inf, bound) + underflow, self.value.shape)
 
 
 def exact_forward(problem: Problem) -> list[Exact]:
@@ -106,11 +123,13 @@ def exact_forward(problem: Problem) -> list[Exact]:
     """
     wide = problem.map(_widened)
     values = list(named_arrays(wide.forward(), "y"))
-    if problem.op in _FORMULAS:
-        magnitudes, terms = _FORMULAS[problem.op][0](wide)
+    if problem.op in FORMULAS:
+        magnitudes, terms = FORMULAS[problem.op][0](wide)
     else:
         magnitudes = wide.map(_absolute).forward()
         terms = _TERMS[problem.op](wide, [y.shape for _, y in values])[0]
+        if _is_sparse(wide):
+            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).forward()))
     return _rows(values, magnitudes, terms)
 
 
@@ -143,16 +162,39 @@ def exact_backward(problem: Problem, dy: Tree) -> list[Exact]:
     values = [
         row for name, tree in zip(problem.names, gradients, strict=True) for row in named_arrays(tree, f"d{name}")
     ]
-    if problem.op in _FORMULAS:
-        magnitudes, terms = _FORMULAS[problem.op][1](wide, dy)
+    if problem.op in FORMULAS:
+        magnitudes, terms = FORMULAS[problem.op][1](wide, dy)
     else:
         chooses = problem.op in ("max_pool2d", "relu", "relu6")  # whose gradient follows the signs of x
         magnitudes = (wide if chooses else wide.map(_absolute)).backward(map_arrays(_absolute, dy))
         terms = _TERMS[problem.op](wide, [array.shape for _, array in named_arrays(dy)])[1]
+        if _is_sparse(wide, dy):
+            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).backward(map_arrays(_present, dy))))
     return _rows(values, magnitudes, terms)
 
 
-def _rows(values: list[tuple[str, Array]], magnitudes: Tree, terms: Sequence[int]) -> list[Exact]:
+SPARSE = 0.25  # of the numbers of an array are not 0, or fewer: then it pays to count products element by element
+_COUNTED = ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear")
+
+
+def _is_sparse(problem: Problem, dy: Tree = None) -> bool:
+    arrays = [array for array in (*problem.args, dy) if array is not None]
+    return problem.op in _COUNTED and any(
+        array.size and np.count_nonzero(array) <= SPARSE * array.size for array in arrays
+    )
+
+
+def _at_most(terms: Sequence[int], counts: Tree) -> list[Array]:
+    """The terms of each element: those that are not 0, of which there are `counts`."""
+    arrays = (count for _, count in named_arrays(counts))
+    return [np.minimum(most, count).astype(np.int64) for most, count in zip(terms, arrays, strict=True)]
+
+
+def _present(array: Array) -> Array:
+    return (array != 0).astype(np.float64)
+
+
+def _rows(values: list[tuple[str, Array]], magnitudes: Tree, terms: Sequence[int | Array]) -> list[Exact]:
     rows = zip(values, named_arrays(magnitudes), terms, strict=True)
     return [Exact(name, value, magnitude, count) for (name, value), (_, magnitude), count in rows]
 
@@ -267,121 +309,5 @@ _TERMS: dict[str, Callable[[Problem, list[_Shape]], _Counts]] = {
     "linear": _linear,
 }
 
-
-# --- formulas that are no sums of products -----------------------------------------------------------------------
-#
-# Each function returns the magnitudes and the roundings. An exponential or a logarithm counts as ELEMENTARY roundings.
-
-ELEMENTARY = 4
-
-
-def _hard_sigmoid(problem: Problem) -> tuple[Tree, list[int]]:
-    """(x + 3) / 6: a sum, a constant that may be rounded, a product; on both flat sides the sum is still made."""
-    (x,) = problem.args
-    return (np.abs(x) + 3) / 6, [4]
-
-
-def _hard_sigmoid_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
-    (x,) = problem.args
-    return np.abs(dy) / 6 * _at_kink(x), [2]
-
-
-def _at_kink(x: Array) -> Array:
-    """1, but so much that either slope is right where x + 3, rounded to float32, may be on the other side of 0 or 6."""
-    roundoff = unit_roundoff(np.float32)
-    return np.where(np.abs(np.abs(x) - 3) <= 6 * roundoff, 2 / roundoff, 1.0)
-
-
-def _hard_swish(problem: Problem) -> tuple[Tree, list[int]]:
-    """x * hard_sigmoid(x)."""
-    (x,) = problem.args
-    return np.abs(x) * (np.abs(x) + 3) / 6, [5]
-
-
-def _hard_swish_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
-    """dy * (2x + 3) / 6, or by the product rule dy * (hard_sigmoid(x) + x / 6)."""
-    (x,) = problem.args
-    return np.abs(dy) * (2 * np.abs(x) + 3) / 6 * _at_kink(x), [8]
-
-
-class _Normalized(NamedTuple):
-    """What both directions of batch norm are made of; `xhat` is that of absolute values, no smaller than the exact one's."""
-
-    xhat: Array
-    scale: Array
-    std: Array
-    doubt: Array  # how many times larger than a rounding the relative error of the standard deviation may be
-    numbers: int  # that a statistic is made of
-
-
-def _normalized(problem: Problem) -> _Normalized:
-    """A variance from the batch is off by roundings of the mean of x^2, whichever formula it is: that much of var + eps."""
-    x, gamma_, _, mean, var = problem.args
-    eps, count = problem.options.get("eps", 1e-5), x.size // max(x.shape[1], 1)
-    if mean is None:
-        mean, var = np.abs(x).mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
-        doubt = 1 + np.square(x).mean(axis=(0, 2, 3)) / (var + eps)
-    else:
-        mean, doubt, count = np.abs(mean), np.ones(x.shape[1]), 1
-    std = np.sqrt(var + eps)
-    xhat = (np.abs(x) + mean[:, None, None]) / std[:, None, None]
-    return _Normalized(xhat, np.abs(gamma_) / std, std, doubt, count)
-
-
-def _batch_norm(problem: Problem) -> tuple[Tree, list[int]]:
-    xhat, scale, std, doubt, count = _normalized(problem)
-    beta = np.abs(problem.args[2])
-    return (scale * std * doubt)[:, None, None] * xhat + beta[:, None, None], [count + 8]
-
-
-def _batch_norm_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
-    """The sums over the batch are means where x moves the statistics: the terms of dx are dy, mean(dy), xhat * mean(dy * xhat)."""
-    x, _, _, mean, _ = problem.args
-    xhat, scale, std, doubt, _ = _normalized(problem)
-    count = x.size // max(x.shape[1], 1)
-    dy = np.abs(dy)
-    dgamma, dbeta = (dy * xhat).sum(axis=(0, 2, 3)), dy.sum(axis=(0, 2, 3))
-    if mean is not None:
-        dx = scale[:, None, None] * dy
-        gradients = (dx, dgamma, dbeta, scale * dbeta, scale * dgamma / std)
-        return gradients, [8, count + 8, count, count + 8, count + 16]
-    along = (dbeta / count)[:, None, None] + xhat * (dgamma / count)[:, None, None]
-    dx = 3 * (scale * doubt)[:, None, None] * (dy + along)
-    return (dx, doubt * dgamma, dbeta), [2 * count + 16, 2 * count + 8, count]
-
-
-def _cross_entropy(problem: Problem) -> tuple[Tree, list[int]]:
-    """Every log p is a difference of logits and the logarithm of a sum of as many exponentials as there are classes."""
-    (logits,) = problem.args
-    batch, classes = logits.shape
-    return np.asarray(_log_p_magnitude(logits).mean()), [batch + 2 * classes + 4 * ELEMENTARY]
-
-
-def _cross_entropy_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
-    """dy * (p - target) / N, and the error of a p = exp(log p) is p times that of log p."""
-    (logits,) = problem.args
-    batch, classes = logits.shape
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    smoothing = problem.options.get("label_smoothing", 0.0)
-    target = np.full(logits.shape, smoothing / classes)
-    target[np.arange(batch), problem.options["labels"]] += 1 - smoothing
-    share = np.abs(dy) / batch
-    return (p * (1 + _log_p_magnitude(logits)) + target) * share, [2 * classes + 4 * ELEMENTARY]
-
-
-def _log_p_magnitude(logits: Array) -> Array:
-    """An upper bound, per row, of all that is added to make log p."""
-    return 4 * np.abs(logits).max(axis=1, keepdims=True) + np.log(logits.shape[1]) + 1
-
-
-_Formula: TypeAlias = tuple[
-    Callable[[Problem], tuple[Tree, list[int]]], Callable[[Problem, Array], tuple[Tree, list[int]]]
-]
-
-_FORMULAS: dict[str, _Formula] = {
-    "hard_sigmoid": (_hard_sigmoid, _hard_sigmoid_backward),
-    "hard_swish": (_hard_swish, _hard_swish_backward),
-    "batch_norm2d": (_batch_norm, _batch_norm_backward),
-    "softmax_cross_entropy": (_cross_entropy, _cross_entropy_backward),
-}
+OPERATORS = (*_TERMS, *FORMULAS)
+"""Those whose results are known here."""

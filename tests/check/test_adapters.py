@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
 from adapter_checks import check_adapter, check_direction
 
 from npconv import ops
-from npconv.check.adapters import ADAPTERS, Unsupported, load
+from npconv.check import adapters
+from npconv.check.adapters import ADAPTERS, Unsupported, known, load
 from npconv.check.adapters.definitions import arguments, call, definitions
 from npconv.check.adapters.padding import pair, sides
+from npconv.check.isolation import Isolated
 from npconv.geometry import explicit_padding
 from npconv.testing.strategies import OPERATORS, Problem
 
@@ -94,6 +97,23 @@ def test_an_adapter_that_refuses_everything_is_seen(monkeypatch):
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_is_where_its_name_says(name):
     assert importlib.util.find_spec(ADAPTERS[name]) is not None
+
+
+def test_another_package_brings_an_adapter(monkeypatch):
+    """By an entry point; a name that is here stays what it is."""
+    points = [
+        EntryPoint("mine", "npconv.check.adapters.npconv", adapters.GROUP),
+        EntryPoint("torch", "nowhere", adapters.GROUP),
+    ]
+    monkeypatch.setattr(adapters.metadata, "entry_points", lambda *, group: EntryPoints(points).select(group=group))
+    adapters._brought.cache_clear()
+    try:
+        assert known() == ADAPTERS | {"mine": "npconv.check.adapters.npconv"}
+        assert load("mine").NAME == "npconv"
+        with Isolated("mine"):
+            pass
+    finally:
+        adapters._brought.cache_clear()
 
 
 def test_an_unknown_adapter():

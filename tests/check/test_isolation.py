@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from npconv import ops
-from npconv.check import isolation
+from npconv.check import isolation, memory
 from npconv.check.adapters import ADAPTERS, Unsupported
 from npconv.check.isolation import Isolated
 from npconv.workers import WorkerError
@@ -111,11 +111,22 @@ def test_a_hang_ends():
         assert time.perf_counter() - start < 30
 
 
-def test_changed_inputs_are_changed_for_the_caller_too(subjects):
+def test_changed_inputs_are_told(subjects):
     x, w = X.copy(), W.copy()
-    subjects("in_place").forward("conv2d")(x, w)
-    assert np.array_equal(x, 2 * X)
-    assert np.array_equal(w, W)
+    seen = subjects("in_place").forward("conv2d").observe((x, w), {})
+    assert seen.changed == (0,)
+    assert np.array_equal(x, X)  # those of this process stay as they are
+
+
+def test_arrays_arrive_as_they_lie():
+    """In any order of memory, and NaN between the numbers."""
+    with Isolated("garbage:strides_of", op="conv2d") as subject:
+        for order in memory.ORDERS:
+            x = memory.lay_out(X, order)
+            told = subject.forward("conv2d")(x, W)
+            assert tuple(told[:-2]) == x.strides, order
+            assert bool(told[-2]) == x.flags.writeable, order
+            assert bool(told[-1]) == x.flags.aligned, order
 
 
 @pytest.mark.parametrize(
@@ -146,6 +157,38 @@ def test_what_cannot_be_loaded_says_so(name, message):
         subject.describe()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("npconv", "ValueError: --device goes with what has devices, got cuda:0 for npconv"),
+        (
+            "garbage:right",
+            "ValueError: --device goes with a function that asks for tensors, got cuda:0 for garbage:right",
+        ),
+    ],
+)
+def test_a_device_is_for_those_that_have_some(name, message):
+    op = "conv2d" if ":" in name else None
+    with Isolated(name, op=op, device="cuda:0") as subject, pytest.raises(ImportError, match=message):
+        subject.describe()
+
+
+def test_tensors_of_torch_in_another_process():
+    """They are made there, on the device that was said; its reproductions make them, too."""
+    pytest.importorskip("torch")
+    with Isolated("garbage:of_tensors", op="conv2d", device="cpu") as subject:
+        assert np.array_equal(subject.forward("conv2d")(X, W, None), Y)
+        report = subject.check("conv2d", cases=12, shrinking=1, modes=("exact",))
+    assert not report.ok
+    assert "torch.tensor(a, device='cpu')" in report.failures[0].reproduction
+    missing, message = (
+        Isolated("garbage:of_tensors", op="conv2d", device="nowhere"),
+        "one that torch has here, got nowhere: ",
+    )
+    with missing as subject, pytest.raises(ImportError, match=message):
+        subject.describe()
+
+
 def test_an_adapter_runs_in_another_process_and_says_what_it_cannot_do():
     with Isolated("npconv", timeout=300) as subject:  # its first call may compile
         told = subject.describe()
@@ -167,7 +210,7 @@ def test_unsupported_is_no_error(monkeypatch):
     subject = Isolated("refusing")
     monkeypatch.setattr(subject, "describe", lambda: None)
 
-    def call(*_):
+    def call(*_, **__):
         raise WorkerError("exception", "no float64 on this device", "Unsupported")
 
     monkeypatch.setattr(subject._worker, "call", call)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -40,8 +39,8 @@ def test_the_kernels_are_right(op):
     for result in report.results:
         assert result.cases + result.skipped == 16
         assert result.worst <= 1
-    assert counts(report)["forward", "bound"].cases == 16
-    assert counts(report)["backward", "bound"].cases == 16
+    assert counts(report)["forward", "bound"].cases >= 10  # of NaN, infinity and denormals the other mode tells more
+    assert counts(report)["backward", "bound"].cases >= 10
 
 
 @pytest.mark.slow
@@ -87,7 +86,9 @@ def test_the_adjoint_identity_does_not_trust_npconv():
 
     assert run(forward=doubled, backward=doubled_backward, modes=("adjoint",)).ok
     report = run(forward=doubled, backward=npconv.conv2d_backward, modes=("adjoint",))
-    assert {failure.argument for failure in report.failures} == {"dx", "dw"}
+    told = [failure.message for failure in report.failures]
+    told += [other for failure in report.failures for other in failure.also]
+    assert {name for name in ("<dx, x>", "<dw, w>", "<db, b>") if name in " ".join(told)} == {"<dx, x>", "<dw, w>"}
 
 
 def raising(error):
@@ -97,6 +98,12 @@ def raising(error):
     return function
 
 
+def rectified_in_place(x):
+    if x.flags.writeable:
+        x *= x > 0
+    return np.maximum(x, 0)
+
+
 @pytest.mark.parametrize(
     ("forward", "kind", "message"),
     [
@@ -104,8 +111,9 @@ def raising(error):
         (lambda x: x.astype(np.float64), "dtype", "y must have the dtype float32, got float64"),
         (lambda x: x.tolist(), "type", "y must be a NumPy array, got (list|float)"),
         (lambda x: None, "type", "y must be a NumPy array, got NoneType"),
-        (lambda x: np.full_like(x, np.nan), "nan", "y.* must be .*, got nan, an error of inf rounding bounds"),
-        (lambda x: np.maximum(x, 0, out=x), "mutation", "x must be left as it is, got it changed"),
+        (lambda x: np.full_like(x, np.nan), "nan", "y.* must be .*, got nan"),
+        (rectified_in_place, "mutation", "x must be left as it is, got it changed"),
+        (lambda x: x[...], "alias", "a result must have memory of its own, got it in that of x"),
         (raising(ZeroDivisionError("no\nzeros")), "exception", "ZeroDivisionError: no zeros"),
         (raising(SystemExit(3)), "exception", "SystemExit: 3"),
         (raising(WorkerError("hang", "not done after 1 s")), "hang", "not done after 1 s"),
@@ -117,7 +125,7 @@ def test_whatever_a_function_does_is_in_the_report(forward, kind, message):
     report = run("relu", forward=forward, cases=8)
     assert not report.ok
     assert report.cases == 8
-    failure = report.failures[0]
+    failure = next((one for one in report.failures if one.kind == kind), report.failures[0])
     assert (failure.direction, failure.kind) == ("forward", kind)
     assert re.fullmatch(message, failure.message), failure.message
     json.loads(report.to_json())
@@ -168,7 +176,8 @@ def test_errors_beyond_chance_are_suspicious_and_no_failure():
     def biased(x, w, b=None):
         exact = x.astype(float) @ w.T.astype(float) + (0 if b is None else b)
         magnitude = np.abs(x).astype(float) @ np.abs(w.T)
-        terms = x.shape[1] if x.shape[1] > 100 else 0
+        terms = (x != 0).astype(float) @ (w != 0).T
+        terms[terms <= 100] = 0
         return (exact + 0.5 * terms * 2.0**-24 * magnitude).astype(np.float32)
 
     report = run("linear", forward=biased, modes=("bound",))
@@ -208,9 +217,9 @@ def test_errors_at_the_border_are_on_the_map():
 
 
 def test_the_histogram_counts_every_number():
-    report = run(forward=npconv.conv2d, cases=20)
+    report = run(forward=npconv.conv2d, cases=20, modes=("bound",))
     numbers = sum(report.histogram["forward"])
-    assert numbers * 2 == report.maps["y"].count.sum()
+    assert numbers == report.maps["y"].count.sum()
     assert len(report.histogram["forward"]) == len(check.HISTOGRAM_EDGES) - 1
     assert not any(report.histogram["forward"][13:])  # above the bound
 
@@ -238,7 +247,10 @@ def test_ctrl_c_gives_what_there_is():
     assert report.interrupted
     assert report.cases == 3
     assert report.failures
+    assert not report.ok
     assert "(interrupted)" in str(report)
+    calm = run("relu", forward=npconv.relu, cases=10, progress=stop)
+    assert (calm.verdict, calm.ok) == ("interrupted", False)
 
 
 def test_arguments_are_checked_before_any_work():
@@ -254,19 +266,63 @@ def test_arguments_are_checked_before_any_work():
         check.run("relu", forward=np.abs, dtype=np.int32)
 
 
-def test_without_hypothesis_the_message_says_what_to_install():
-    code = """
-import sys
-sys.modules["hypothesis"] = None
-import npconv.check
-try:
-    npconv.check.run("relu", forward=abs)
-except ImportError as error:
-    print(error)
-"""
-    environment = {**os.environ, "NPCONV_BACKEND": "numpy", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.strip() == 'npconv.check draws its cases with Hypothesis: pip install "npconv[check]"'
+def test_results_that_change_later_have_names_of_their_own():
+    """A buffer that is used again is no wrong gradient, and another sum each time no wrong number."""
+    buffers, calls = {}, []
+
+    def reused(x):
+        y = buffers.setdefault(x.shape, np.empty_like(x))
+        return np.maximum(x, 0, out=y)
+
+    def restless(x):
+        calls.append(x)
+        return np.maximum(x, 0) * np.float32(1 + 1e-7 * len(calls))
+
+    (failure,) = run("relu", forward=reused, cases=40).failures
+    assert (failure.kind, failure.message) == (
+        "overwritten",
+        "a result must stay as it is, got it changed by the next call",
+    )
+    assert "unrepeatable" in {failure.kind for failure in run("relu", forward=restless, cases=40).failures}
+
+
+class Unspeakable(BaseException):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_whatever_is_raised_ends_in_a_report():
+    for error, message in [
+        (Unspeakable(), "Unspeakable: (whose message cannot be printed)"),
+        (GeneratorExit(), "GeneratorExit: "),
+    ]:
+        (failure,) = run("relu", forward=raising(error), cases=4).failures
+        assert failure.message == message
+    report = run("relu", forward=raising(NotImplementedError("no vectors here")), cases=4)
+    assert list(report.unsupported) == ["no vectors here"]
+    assert (report.verdict, report.ok) == ("nothing examined", False)
+
+
+def test_a_fork_does_not_go_on_with_the_check():
+    def forking(x):
+        os.fork()
+        return np.maximum(x, 0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert run("relu", forward=forking, cases=3).ok
+
+
+def test_the_verdict_says_what_was_examined():
+    report = run("conv2d", forward=npconv.conv2d, cases=60)
+    told = str(report)
+    assert "examined: kernel to 11x11; stride to 8; dilation to 8; padding to " in told
+    assert "; not examined: " in told
+    assert report.coverage.cases == 60
+    counts = report.as_dict()["coverage"]["examined"]["dilation"]
+    assert sum(counts.values()) == 60
+    report = run("conv2d", forward=lambda x, w: np.zeros(1), cases=0 + 4)
+    assert not report.ok
 
 
 def test_a_mean_may_be_a_product_with_a_rounded_reciprocal():
@@ -297,3 +353,32 @@ def test_a_report_shows_itself_in_a_notebook():
     assert "DIFFERENT" in html
     assert html.count("<tr>") == 1 + len(report.results)
     assert html.count("<pre>") == len(report.failures) > 0
+
+
+def narrowed(array, bits):
+    mantissa, exponent = np.frexp(array)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(array.dtype)
+
+
+@pytest.mark.parametrize(("name", "bits"), [("bfloat16", 8), ("tf32", 11)])
+def test_a_declared_arithmetic_is_judged_by_its_own_rounding(name, bits):
+    """Factors of fewer bits are right where they are declared, in both directions, and wrong where they are not."""
+
+    def forward(x, w, b=None):
+        y = npconv.linear(narrowed(x, bits), narrowed(w, bits), b)
+        return narrowed(y, bits) if name == "bfloat16" else y
+
+    def backward(dy, x, w, b=None):
+        dy, x, w = (narrowed(a, bits) for a in (dy, x, w))
+        gradients = npconv.linear_backward(dy, x, w, b)
+        return tuple(narrowed(a, bits) if a is not None and name == "bfloat16" else a for a in gradients)
+
+    functions = {"forward": forward, "backward": backward, "cases": 60}
+    report = run("linear", declared=name, **functions)
+    assert report.ok, report
+    assert f"linear in float32 judged as {name}, 60 cases: equal" in str(report)
+    assert all(result.cases for result in report.results)
+    assert not run("linear", **functions).ok
+    assert not run("linear", declared=name, forward=lambda x, w, b=None: narrowed(forward(x, w, b), 5), cases=60).ok
+    with pytest.raises(ValueError, match=r"the arithmetic must be one of float16, .* got 'int8'"):
+        run("linear", declared="int8", **functions)

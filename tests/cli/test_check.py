@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import commands
 import pytest
@@ -52,13 +53,15 @@ def test_a_right_function_is_equal(tmp_path):
         "worst",
         "bits",
     ]
-    assert lines[2][:7] == ["conv2d", "forward", "exact", "12", "0", "0", "0"]
+    assert [*lines[2][:3], *lines[2][4:7]] == ["conv2d", "forward", "exact", "0", "0", "0"]
     assert [line[:2] for line in lines[3:7]] == [
         ["forward", "bound"],
         ["backward", "exact"],
         ["backward", "bound"],
         ["backward", "adjoint"],
     ]
+    assert "conv2d equal in 12 cases; examined: kernel to " in stdout
+    assert "; not examined: " in stdout
     assert "conv2d arithmetic: float32, direct sums." in stdout
     assert "garbage:right: equal" in stdout
     assert stdout.splitlines()[-1] == "12 cases, nothing differs"
@@ -69,7 +72,8 @@ def test_a_right_function_is_equal(tmp_path):
     (subject,) = told["subjects"]
     assert subject["name"] == "garbage:right"
     (report,) = subject["reports"]
-    assert (report["op"], report["cases"], report["seed"]) == ("conv2d", 12, 0)
+    assert (report["op"], report["cases"], report["seed"], report["verdict"]) == ("conv2d", 12, 0, "equal")
+    assert report["coverage"]["cases"] == 12
     assert report["arithmetic"]["name"] == "float32, direct sums"
     assert report["arithmetic"]["same_on_threads"]["evidence"] == "not asked"  # nobody knows how to set them
 
@@ -92,12 +96,12 @@ def test_the_fingerprint_is_taken_on_several_threads(monkeypatch):
 
 
 def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
-    page, file = tmp_path / "report.html", tmp_path / "report.json"
+    page, file, tests = (tmp_path / name for name in ("report.html", "report.json", "report.xml"))
     words = ["garbage:last_row_lost", "npconv", "--op", "conv2d", "--cases", 12, "--seed", 3, "--modes", "exact"]
     words += ["--no-fingerprint", "--timeout", 300]  # npconv's first call may compile
-    code, stdout, stderr = call(*words, "--html", page, "-o", file)
+    code, stdout, stderr = call(*words, "--html", page, "-o", file, "--junit", tests)
     assert (code, stderr) == (1, "")
-    assert "conv2d forward, exact, value: y[0, 0, 0, 0] must be" in stdout
+    assert "conv2d forward, exact, value: y[" in stdout
     assert "from garbage import last_row_lost" in stdout
     assert "garbage:last_row_lost: different" in stdout
     assert "adjoint" not in stdout
@@ -112,6 +116,11 @@ def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
     assert text.startswith("<!DOCTYPE html>")
     assert "garbage:last_row_lost: <span" in text
     assert "from garbage import last_row_lost" in text
+    suites = ElementTree.parse(tests).getroot()
+    assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [
+        ("garbage:last_row_lost: conv2d", "1"),
+        (f"npconv {npconv.__version__}: conv2d", "0"),
+    ]
 
 
 @pytest.mark.slow
@@ -127,7 +136,8 @@ def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
         "endless": {"hang"},
         "as_list": {"type"},
         "strange": {"exception"},
-        "in_place": {"mutation"},
+        "declining": set(),
+        "in_place": {"mutation", "exception"},  # where an array is read-only
         "junk": set(),
     }
     monkeypatch.setattr(isolation, "PATIENCE", {"hang": 1, "death": 2})
@@ -138,6 +148,7 @@ def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
     reports = [report for subject in json.loads(file.read_text())["subjects"] for report in subject["reports"]]
     found = {report["subject"]: {failure["kind"] for failure in report["failures"]} for report in reports}
     assert found == {f"garbage:{name}": expected for name, expected in kinds.items()}
+    assert "nothing examined: garbage:declining conv2d" in stdout
     for words in (
         "RuntimeError: out of paper",
         "garbage:exiting ended its process: exit status 7",
@@ -189,10 +200,13 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         (["no_such:f", "--op", "relu"], "no_such:f cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
         (["npconv", "--backward", "garbage:right"], "--backward goes with one function of yours, got 0"),
         (["npconv", "--modes", "exact,fuzzy"], "--modes must be some of exact, bound, adjoint, got 'fuzzy'"),
+        (["npconv", "--arithmetic", "int8"], "--arithmetic must be some of float16, bfloat16, tf32, .* got 'int8'"),
         (["npconv", "--dtype", "int8"], "--dtype must be some of float16, float32, float64, got 'int8'"),
         (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
         (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
         (["npconv", "--timeout", "0"], "--timeout must be .*0"),
+        (["npconv", "--device", "cuda:0"], "npconv cannot be loaded: ValueError: --device goes with what has devices"),
+        (["npconv", "--junit", "nowhere/r.xml"], "--junit must be a file in a folder that exists, got nowhere/r.xml"),
         (["npconv", "-o", "nowhere/r.json"], "--out must be a file in a folder that exists, got nowhere/r.json"),
     ],
 )
@@ -208,6 +222,14 @@ def test_a_wrong_backend_in_the_environment_is_one_line():
     told = subprocess.run(command, env=os.environ | {"NPCONV_BACKEND": "cuda"}, capture_output=True, text=True)
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr == "npconv: NPCONV_BACKEND must be one of 'numpy', 'numba', got 'cuda'\n"
+
+
+def test_a_narrow_window_keeps_what_tells_the_rows_apart(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = call("npconv", "--op", "channel_shuffle", "--cases", 3, "--no-fingerprint")[1]
+    assert re.search("operator +direction +mode +cases +failed", table)
+    assert " exact " in table
+    assert " bound " in table
 
 
 def test_the_list_tells_what_is_installed(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -190,3 +191,23 @@ def test_notes_that_ask_for_much_memory(run: Path, tmp_path: Path, architecture:
         refused("predict", run.with_name(f"{NAME}.npz"), "--weights", path)
         with pytest.raises((ValueError, TypeError)):
             models.load(path)
+
+
+def test_a_disk_that_is_full_for_the_picture_keeps_the_summary(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from npconv import files
+
+    write = files.write
+
+    def full(path: Path, contents: bytes | str) -> None:
+        if str(path).endswith(".png"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, contents)
+
+    monkeypatch.setattr(files, "write", full)
+    data = run.with_name(f"{NAME}.npz")
+    err = refused("train", "--data", data, "--epochs", 1, "--backend", "numpy", "--out", tmp_path / "run")
+    assert "No space left on device" in err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["test_accuracy"] is not None
+    assert {"metrics.jsonl", "weights.safetensors", "config.toml"} <= set(os.listdir(tmp_path / "run"))

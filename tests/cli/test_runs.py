@@ -48,6 +48,7 @@ def test_runs_are_listed(folder: Path) -> None:
     assert told == json.loads((folder / "runs.json").read_text())
     assert [run["run"] for run in told] == ["long", "short"]
     assert told[0]["test_accuracy"] == accuracy
+    assert (told[0]["epochs"], told[0]["of_epochs"], told[0]["seed"]) == (4, 4, 0)
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -65,7 +66,7 @@ def test_a_damaged_run_hides_no_other(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "all" / "short" / "metrics.jsonl").write_text("{")
     code, out, err = call("runs", tmp_path / "all")
     assert code == 1
-    assert [line.split()[0] for line in out.splitlines()[1:]] == ["run", "long"]  # a heading has two lines
+    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["run", "long"]
     assert err.startswith("npconv: RUN must be the folder of a run, got ")
     assert err.count("\n") == 1
 

@@ -204,7 +204,7 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
 
 
 def test_arguments_of_another_type(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="data must be a path, got NoneType"):
+    with pytest.raises(TypeError, match="the data must be a name, or the path of a file or folder, got None"):
         load(None)  # type: ignore[arg-type]
     folder = write_folder(tmp_path / "pets")
     with pytest.raises(TypeError, match="size must be an integer, got '12'"):

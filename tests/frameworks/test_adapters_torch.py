@@ -15,10 +15,28 @@ torch = framework("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.parametrize("name", ["torch", "torch_channels_last"])
 @pytest.mark.parametrize("op", OPERATORS)
-def test_torch(op: str) -> None:
+def test_torch(op: str, name: str) -> None:
     """The gradient of F.hardsigmoid has the precision of float32, whatever its dtype."""
-    check_adapter(load("torch"), op, examples=30, tolerance=1e-7 if op == "hard_sigmoid" else 1e-11)
+    check_adapter(load(name), op, examples=30, tolerance=1e-7 if op == "hard_sigmoid" else 1e-11)
+
+
+def test_channels_last_is_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, seen = load("torch_channels_last"), []
+    monkeypatch.setitem(load("torch").FUNCTIONS, "relu", lambda x: seen.append(x) or torch.relu(x))
+    x = np.ones((2, 3, 4, 5), np.float32)
+    adapter.forward("relu", (x,), {})
+    adapter.backward("relu", x, (x,), {})
+    assert [one.is_contiguous(memory_format=torch.channels_last) for one in seen] == [True, True]
+    assert "memory_format=torch.channels_last" in adapter.source("relu", {}, "forward")
+
+
+@pytest.mark.parametrize("name", ["torch", "torch_channels_last", "torch_compile"])
+def test_a_missing_device_is_one_line(name: str) -> None:
+    with pytest.raises(ValueError, match="--device must be one that PyTorch has here, got nowhere:3: "):
+        load(name).use_device("nowhere:3")
+    assert "device" not in load(name).arithmetic_settings()
 
 
 def test_its_own_words_for_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:

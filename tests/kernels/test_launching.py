@@ -13,7 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from npconv.kernels.jit import launching
 
 # Prints how long a call takes, in seconds, in the lower quartile and on average, for each line that it is sent.
 WORK = """
@@ -212,3 +215,16 @@ def test_threads_of_an_openmp_that_others_loaded_sleep_soon() -> None:
     used, layer, variables = spinning('import ctypes; ctypes.CDLL("libgomp.so.1")\n')
     assert used < 0.3e-3
     assert (layer, variables) == ("omp", [])
+
+
+def test_scratch_memory_is_kept_up_to_a_limit() -> None:
+    """What a large call takes is given back when it is over; a small one finds what it had."""
+    launching._kept.flat.clear()
+    launching._kept.cut.clear()
+    small = launching.scratch(np.float64, 1000)
+    large = launching.scratch(np.float64, launching.MOST_KEPT // 8 + 1)
+    assert large.shape[0] == launching.thread_count()
+    assert large.shape[1] * 8 > launching.MOST_KEPT
+    assert launching.scratch(np.float64, 1000) is small
+    assert sum(flat.nbytes for flat in launching._kept.flat.values()) <= launching.MOST_KEPT + 2 * 4096
+    assert launching.scratch(np.float64, launching.MOST_KEPT // 8 + 1) is not large

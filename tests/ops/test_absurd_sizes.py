@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,22 @@ def test_far_jumps_compute_what_the_definition_says(rows, columns):
 def test_what_does_not_fit_is_refused_before_work(backend, call):
     with pytest.raises(MemoryError, match=r"must fit into memory, got \d+\.\d GiB for"):
         taken(call)
+
+
+def test_a_weight_gradient_that_does_not_fit_is_refused_before_work(backend):
+    """Of a kernel of 40,000 x 40,000 taps: the reference lays out as many pixels beside it, the kernels have addresses for all."""
+    dy, x = f(1, 1, 1, 1), f(1, 1, 4, 4)
+    npconv.conv2d_weight_grad(dy, x, (1, 1, 4, 4))  # compiles
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (9 << 30), hard))
+    try:
+        start = time.process_time()
+        with pytest.raises(MemoryError, match=r"must fit into memory, got \d+\.\d GiB for"):
+            npconv.conv2d_weight_grad(dy, x, (1, 1, 40_000, 40_000), padding=19_998)
+        assert time.process_time() - start < 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_the_same_numbers_as_at_the_size_that_is_enough(backend):

@@ -302,3 +302,9 @@ def test_a_gradient_must_be_one_of_its_parameter(grad, error, message):
     assert sgd.steps == 0
     for name, array in layer.params.items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_state_before_the_first_step_is_a_state():
+    sgd = optim.SGD(0.1)
+    sgd.load_state({}, 0)
+    assert sgd.steps == 0

@@ -36,3 +36,10 @@ def test_cosine_schedule():
 def test_a_schedule_is_pickled(schedule):
     other = pickle.loads(pickle.dumps(schedule))
     assert [other(t) for t in range(10)] == [schedule(t) for t in range(10)]
+
+
+def test_nothing_warms_up_unless_it_is_asked_for():
+    """A line and half a cosine begin to fall with the second step."""
+    for make in (optim.linear, optim.cosine):
+        assert [make(1.0, 4)(step) for step in range(5)] == [make(1.0, 4, warmup=0)(step) for step in range(5)]
+        assert make(1.0, 4)(1) < make(1.0, 4)(0) == 1.0

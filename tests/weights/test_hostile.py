@@ -73,6 +73,11 @@ def test_a_header_that_claims_what_is_not_there(tmp_path: Path) -> None:
         weights.load(network(), path)
 
 
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the weights must be a file that exists"):
+        weights.load(network(), tmp_path / ("w" * 5000))
+
+
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w")
     with pytest.raises(ValueError, match="the weights must be a file that exists"):

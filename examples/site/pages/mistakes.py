@@ -86,6 +86,7 @@ def padded_on_both_sides(x, w, b=None, *, padding=0, **options):
     return npconv.conv2d(x, w, b, padding=sides, **options)
 
 
+padded_on_both_sides.takes_padding_words = True  # else it would be given four numbers
 report = check.run("conv2d", forward=padded_on_both_sides, cases=100, shrinking=2.0)
 assert not report.ok
 print("smallest case:", report.failures[0].case)

@@ -296,9 +296,23 @@ def version() -> str:
     return str(jax.__version__)
 
 
+def use_device(name: str) -> None:
+    """Compute on the device of that name, "cuda:0" for example.
+
+    Raises ValueError where JAX has none here.
+    """
+    platform, _, number = name.partition(":")
+    try:
+        device = jax.devices(platform)[int(number or 0)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        words = str(error).partition("\n")[0]
+        raise ValueError(f"--device must be one that JAX has here, got {name}: {words}") from None
+    jax.config.update("jax_default_device", device)
+
+
 def arithmetic_settings() -> dict[str, str]:
     return {
-        "platform": jax.default_backend(),
+        "platform": str(jax.config.jax_default_device or jax.default_backend()),
         "matmul precision": str(jax.config.jax_default_matmul_precision or "default"),
     }
 

@@ -26,6 +26,10 @@ def arithmetic_settings() -> dict[str, str]:
     return {"threads": str(numba.get_num_threads())}
 
 
+def most_threads() -> int:
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
 @contextlib.contextmanager
 def on_threads(count: int) -> Iterator[None]:
     before = numba.get_num_threads()

@@ -9,13 +9,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from npconv.check.adapters import Unsupported
-from npconv.check.adapters.definitions import arguments, call, definitions, listed
 from npconv.check.adapters.padding import Pair, pair, sides
+from npconv.check.adapters.torch_source import lines_of
 from npconv.testing.gradients import Array, Tree, map_arrays
 
 NAME = "PyTorch"
@@ -282,12 +281,36 @@ OPERATORS = tuple(FUNCTIONS)
 DIRECTIONS = dict.fromkeys(OPERATORS, ("forward", "backward"))
 
 
+_device = torch.device("cpu")
+
+
 def version() -> str:
     return str(torch.__version__)
 
 
+def use_device(name: str) -> None:
+    """Compute on the device of that name, "cuda:0" for example.
+
+    Raises ValueError where PyTorch has none here.
+    """
+    global _device
+    try:
+        torch.ones(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        words = str(error).partition("\n")[0]
+        raise ValueError(f"--device must be one that PyTorch has here, got {name}: {words}") from None
+    _device = torch.device(name)
+
+
 def arithmetic_settings() -> dict[str, str]:
+    if _device.type == "cuda":
+        return {
+            "device": f"{_device}, {torch.cuda.get_device_name(_device)}",
+            "TF32 in cuDNN": str(torch.backends.cudnn.allow_tf32),
+            "float32 matmul precision": torch.get_float32_matmul_precision(),
+        }
     return {
+        **({} if _device.type == "cpu" else {"device": str(_device)}),
         "threads": str(torch.get_num_threads()),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "oneDNN": "on" if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled else "off",
@@ -317,7 +340,7 @@ def evaluate(function: Callable[..., Any], args: tuple[Tree, ...], options: dict
     """``function(*args, **options)`` of tensors, from arrays to arrays."""
     with torch.no_grad(), _words():
         y = function(*map_arrays(_tensor, args), **_tensor_options(options))
-    return tuple(None if map_ is None else map_.numpy() for map_ in y) if isinstance(y, tuple) else y.numpy()
+    return each(_array, y)
 
 
 def differentiate(
@@ -335,67 +358,29 @@ def differentiate(
         outputs = [output for output in y if output is not None] if isinstance(y, tuple) else [y]
         dys = [_tensor(array) for array in (dy if isinstance(dy, tuple) else (dy,)) if array is not None]
         gradients = iter(torch.autograd.grad(outputs, leaves, dys))
-    result: tuple[Tree, ...] = map_arrays(lambda _: next(gradients).numpy(), args)
+    result: tuple[Tree, ...] = map_arrays(lambda _: _array(next(gradients)), args)
     return result
 
 
-def source(op: str, options: dict[str, Any], direction: str, *, compiled: bool = False) -> str:
-    y, functions = _expression(op, options, compiled)
-    names = listed(arguments(op))
-    backwards = direction == "backward"
-    tensor = f"torch.tensor(a{', requires_grad=True' if backwards else ''})"
-    lines = ["import torch", "from torch.nn import functional", *functions]
-    if op.startswith("octave"):
-        lines += [
-            "def each(f, a):",
-            "    return tuple(each(f, leaf) for leaf in a) if isinstance(a, tuple) else None if a is None else f(a)",
-            "",
-            f"{names} = each(lambda a: {tensor}, ({names}))",
-        ]
-        if backwards:
-            lines += [
-                f"pairs = [(a, torch.tensor(d)) for a, d in zip({y}, dy) if a is not None]",
-                "torch.autograd.backward(*zip(*pairs))",
-                f"got = each(lambda a: a.grad.numpy(), ({names}))",
-            ]
-        else:
-            lines += [f"got = each(lambda a: a.numpy(), {y})"]
-        return "\n".join(lines)
-    lines += [f"{names} = (None if a is None else {tensor} for a in ({names}))"]
-    lines += [f"{name} = torch.tensor({name})" for name, value in options.items() if isinstance(value, np.ndarray)]
-    if backwards:
-        lines += [f"{y}.backward(torch.tensor(dy))"]
-        lines += [f"got = tuple(None if a is None else a.grad.numpy() for a in ({names}))"]
-    else:
-        lines += [f"got = {y}.numpy()"]
-    return "\n".join(lines)
+def source(op: str, options: dict[str, Any], direction: str, **form: bool) -> str:
+    """Of the `form` that is said: ``compiled``, ``channels_last``."""
+    return lines_of(FUNCTIONS[op], options, direction, device=str(_device), **form)
 
 
-def _expression(op: str, options: dict[str, Any], compiled: bool) -> tuple[str, list[str]]:
-    """y as an expression, and the definitions that it needs: none where PyTorch has a function for just that."""
-    padding = options.get("padding", 0)
-    if not compiled and padding not in ("same", "same_lower"):
-        rows, columns = sides(padding, (), ())
-        symmetric = rows[0] == rows[1] and columns[0] == columns[1]
-        if op in ("conv2d", "depthwise_conv2d"):
-            x = "x" if symmetric else f"functional.pad(x, {(*columns, *rows)})"
-            numbers = {"padding": (rows[0], columns[0]) if symmetric else 0}
-            groups = ("groups=x.shape[1]",) if op == "depthwise_conv2d" else ()
-            defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-            return call("functional.conv2d", (x, "w", "b", *groups), options | numbers, defaults), []
-        kernel = pair(options.get("kernel", 1))
-        by_itself = symmetric and all(2 * pads[0] <= k for pads, k in zip((rows, columns), kernel, strict=True))
-        if op in ("avg_pool2d", "max_pool2d") and by_itself and not options.get("ceil_mode"):
-            keywords = {"kernel_size": kernel, "stride": options.get("stride"), "padding": (rows[0], columns[0])}
-            if op == "avg_pool2d":  # PyTorch's default is True
-                keywords["count_include_pad"] = options.get("count_include_pad", False)
-            return call(f"functional.{op}", ("x",), keywords, {"stride": None, "padding": (0, 0)}), []
-    function = f"torch.compile({op}, fullgraph=True)" if compiled else op
-    return call(function, arguments(op), options), ["", definitions(FUNCTIONS[op]), ""]
+def each(function: Callable[[Any], Any], tree: Any) -> Any:
+    """`tree` with `function` applied to each of its tensors."""
+    if isinstance(tree, tuple):
+        return tuple(each(function, part) for part in tree)
+    return None if tree is None else function(tree)
 
 
 def _tensor(array: Array) -> Tensor:
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(array.copy()).to(_device)
+
+
+def _array(tensor: Tensor) -> Array:
+    found: Array = tensor.cpu().numpy()
+    return found
 
 
 def _tensor_options(options: dict[str, Any]) -> dict[str, Any]:

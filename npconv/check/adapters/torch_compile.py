@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from npconv.check.adapters import torch as eager
-from npconv.check.adapters.torch import DIRECTIONS, OPERATORS, on_threads, version
+from npconv.check.adapters.torch import DIRECTIONS, OPERATORS, on_threads, use_device, version
 from npconv.testing.gradients import Tree
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "forward",
     "on_threads",
     "source",
+    "use_device",
     "version",
 ]
 

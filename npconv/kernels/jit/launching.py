@@ -25,6 +25,7 @@ from npconv.geometry import Array
 from npconv.memory import CACHE_LINE, PAGE, empty
 
 SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
+MOST_KEPT = 1 << 27  # bytes of scratch memory of a dtype that a thread keeps
 CUTS = 1000  # parts of its scratch memory that a thread remembers
 OPENMP = "libgomp.so.1"
 WAITING = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"  # the variables that say how OpenMP's threads wait
@@ -171,7 +172,8 @@ _kept = _Kept()
 def scratch(dtype: Any, size: int) -> Array:
     """Memory for each of Numba's threads, (threads, at least size), from a cache line on, not set to anything, until this thread asks again.
 
-    It is kept between calls, because fresh pages cost more than many a convolution: 1 MiB took 0.2 ms on one machine.
+    It is kept between calls, because fresh pages cost more than many a convolution: 1 MiB took 0.2 ms on one machine. What is more
+    than MOST_KEPT is not.
     """
     threads = thread_count()
     cut = _kept.cut.get((dtype, size, threads))
@@ -180,6 +182,8 @@ def scratch(dtype: Any, size: int) -> Array:
     itemsize = np.dtype(dtype).itemsize
     in_a_line = CACHE_LINE // itemsize
     whole = -(-size // in_a_line) * in_a_line
+    if threads * whole * itemsize > MOST_KEPT:
+        return empty((threads, whole), dtype)
     flat = _kept.flat.get(dtype)
     if flat is None or flat.size < threads * whole:
         flat = empty((max(threads * whole, PAGE // itemsize),), dtype)
