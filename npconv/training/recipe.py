@@ -197,7 +197,7 @@ class Recipe:
         for name, path in {**given, **whole}.items():
             if path is not None and not files.is_unicode(path):
                 raise ValueError(
-                    f"{option_name(name)} must be a path in UTF-8, which the run's file keeps, got {shown(path)}"
+                    f"{option_name(name)} must be a path in UTF-8, which config.toml keeps, got {shown(path)}"
                 )
         return self.changed(whole)
 
