@@ -116,17 +116,14 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
             *(((x, ones(8, 1, k, k), channels), {"padding": 1}) for k in (2, 3)),
             ((x, ones(8, 1, 3, 3)), {"padding": 1, "stride": 2}),
         ],
-        "pointwise_conv2d": [
-            ((ones(2, 8, 16, 16), ones(8, 8, 1, 1)), {})
-        ],  # pixels for partial sums of the weights' gradient
+        # With pixels for partial sums of the weights' gradient.
+        "pointwise_conv2d": [((ones(2, 8, 16, 16), ones(8, 8, 1, 1)), {})],
         "channel_shuffle": [((x, 2), {})],
         "batch_norm2d": [
             ((x, channels, channels), {}),
             ((x, channels, channels, channels, channels), {}),
-            (
-                (ones(1, 4, 4, 8).transpose(0, 3, 1, 2)[:, :4], ones(4), ones(4)),
-                {},
-            ),  # a slice of channels, which is copied
+            # A slice of channels, which is copied.
+            ((ones(1, 4, 4, 8).transpose(0, 3, 1, 2)[:, :4], ones(4), ones(4)), {}),
         ],
         "upsample_nearest2d": [((x, scale), {}) for scale in (2, 3)],
         "max_pool2d": [((x, 2), {})],
@@ -138,6 +135,8 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
         "hard_sigmoid": [((x,), {})],
         "relu6": [((x,), {})],
         "relu": [((x,), {})],
+        # Last: all that it needs is compiled by then, but for the sum of its halves' gradients.
+        "ghost_conv2d": [((x, ones(4, 8, 1, 1), ones(4, 1, 3, 3)), {})],
     }
 
 

@@ -6,6 +6,7 @@ It needs no framework; it takes too long for the tests that everybody runs.
 from __future__ import annotations
 
 import pytest
+from required import thorough
 from wrong import WRONG
 
 import npconv
@@ -14,6 +15,7 @@ from npconv.check import corpus
 from npconv.check.examination import Checked, examine
 from npconv.testing.strategies import OPERATORS
 
+thorough()
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = 40  # numbers in all arrays of a case together

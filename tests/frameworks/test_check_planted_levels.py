@@ -9,9 +9,11 @@ import os
 
 import pytest
 from planted_levels import bugs, shown_rarely
+from required import thorough
 
 from npconv.check.features import FEATURES
 
+thorough()
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SEEDS = range(int(os.environ.get("NPCONV_SEEDS", "1")))

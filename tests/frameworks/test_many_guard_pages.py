@@ -11,6 +11,9 @@ if sys.platform == "win32":
     pytest.skip("needs mprotect", allow_module_level=True)
 
 import guarded
+from required import thorough
+
+thorough()
 
 
 def test_no_loop_leaves_its_arrays(tmp_path: Path) -> None:
