@@ -23,7 +23,9 @@ import npconv.reference
 
 os.environ.setdefault("NPCONV_QUIET", "1")  # what commands print shall not depend on whether kernels are compiled
 
-os.environ.pop("COLUMNS", None)  # nor on a window: readline, which pytest loads, sets it for the processes that run the tests
+os.environ.pop(
+    "COLUMNS", None
+)  # nor on a window: readline, which pytest loads, sets it for the processes that run the tests
 
 sys.path.insert(0, str(Path(__file__).parent))  # for definitions.py and checks.py
 

@@ -162,8 +162,14 @@ def _smaller_sizes(case: Case, fails: _Fails) -> Case:
         for name in ("height", "width", *least):
             values = measure(case.problem)
             if name in values:
-                steps = (_with_value(case, values, name, value) for value in _lower(values[name], least[name]))
+                lower = _lower(values[name], least[name])
+                steps = (_with_values(case, values | {name: value}, end) for value in lower for end in (False, True))
                 case = _first(case, steps, fails)
+        values = measure(case.problem)
+        if values.get("height") == values.get("width") is not None:  # what is wrong of squares alone
+            lower = _lower(values["height"], least["height"])
+            steps = (_with_values(case, values | {"height": value, "width": value}, False) for value in lower)
+            case = _first(case, steps, fails)
     return case
 
 
@@ -193,10 +199,10 @@ def _lower(value: Any, least: Any) -> Iterator[Any]:
         yield from ((lower, "conv") for lower in _lower(value[0], 2))
 
 
-def _with_value(case: Case, values: dict[str, Any], name: str, value: Any) -> Case | None:
-    """`case` with another value of a feature, its arrays cut to size; None where there is no such problem."""
+def _with_values(case: Case, values: dict[str, Any], end: bool) -> Case | None:
+    """`case` with other values of its features, its arrays cut to size, or to their ends; None where there is no such problem."""
     try:
-        problem = build(case.op, values | {name: value})
+        problem = build(case.op, values)
         with backend("numpy"), divert(zeros_of):
             y = problem.forward()
     except (ValueError, TypeError, IndexError, ZeroDivisionError):
@@ -204,11 +210,12 @@ def _with_value(case: Case, values: dict[str, Any], name: str, value: Any) -> Ca
     if problem.unit != case.unit and (case.unit % problem.unit or not problem.unit):
         return None
     wanted = dict(zip(problem.names, problem.args, strict=True)) | {"dy": y}
-    arrays = {key: _cut(tree, wanted[key]) for key, tree in case.arrays.items()}
+    arrays = {key: _cut(tree, wanted[key], end) for key, tree in case.arrays.items()}
     options = problem.options
     if "labels" in options:
-        options = options | {"labels": np.minimum(case.options["labels"][: len(y)], problem.args[0].shape[1] - 1)}
-        options["labels"] = np.resize(options["labels"], problem.args[0].shape[:1])
+        batch, classes = problem.args[0].shape
+        labels = np.minimum(case.options["labels"][:batch], classes - 1)
+        options = options | {"labels": np.resize(labels, batch)}
     orders = {key: order for key, order in case.orders.items() if arrays.get(key) is not None}
     smaller_case = case._replace(
         options=options, orders=orders, args=tuple(arrays[key] for key in problem.names), dy=arrays["dy"]
@@ -220,17 +227,21 @@ def _with_value(case: Case, values: dict[str, Any], name: str, value: Any) -> Ca
     )
 
 
-def _cut(tree: Any, like: Any) -> Any:
-    """The first numbers along each axis of `tree`, as many as `like` has; repeated where it has more."""
+def _cut(tree: Any, like: Any, end: bool) -> Any:
+    """The first numbers along each axis of `tree`, or the last ones, as many as `like` has; repeated where it has more."""
     if like is None:
         return None
     if isinstance(like, tuple):
         parts = tree if isinstance(tree, tuple) else (None,) * len(like)
-        cut = [_cut(part, one) for part, one in zip(parts, like, strict=True)]
+        cut = [_cut(part, one, end) for part, one in zip(parts, like, strict=True)]
         return type(like)(*cut) if hasattr(like, "_fields") else tuple(cut)
     if tree is None:
         return np.ones_like(like)
-    kept = tree[tuple(slice(0, length) for length in like.shape)] if tree.ndim == like.ndim else tree.ravel()
+    kept = tree.ravel()
+    if tree.ndim == like.ndim:
+        starts = [max(0, size - length) if end else 0 for size, length in zip(tree.shape, like.shape, strict=True)]
+        parts = tuple(slice(start, start + length) for start, length in zip(starts, like.shape, strict=True))
+        kept = np.asarray(tree[parts])
     return kept.copy() if kept.shape == like.shape else np.resize(kept, like.shape).astype(tree.dtype)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,3 +64,15 @@ def test_losses_and_probabilities_are_exact_but_for_rounding(dtype, scale, class
     p[np.arange(9), labels] -= 1
     dlogits = npconv.softmax_cross_entropy_backward(np.full((), 9, dtype), logits, labels)
     assert_allclose(dlogits, p, rtol=0, atol=2 * u)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_below_the_normal_numbers_are_there(dtype, backend):
+    """Not 0: e^-90 is a denormal number of float32, as e^-720 is of float64."""
+    least = float(np.finfo(dtype).smallest_subnormal)
+    away = np.linspace(math.log(least) + 1, math.log(float(np.finfo(dtype).tiny)) + 1, 50)
+    logits = np.concatenate(([0.0], away)).astype(dtype)[None]
+    dlogits = npconv.softmax_cross_entropy_backward(np.ones((), dtype), logits, np.array([0]))
+    exact = np.exp(logits[0, 1:].astype(np.longdouble))
+    assert np.all(dlogits[0, 1:] > 0)
+    assert np.all(np.abs(dlogits[0, 1:] - exact) <= 4 * np.finfo(dtype).eps * exact + 2 * least)
