@@ -267,7 +267,7 @@ def read_recipe(path: str | PathLike[str]) -> Recipe:
     ...     read_recipe(file).epochs
     3
     """
-    path = Path(path)
+    path = files.as_path("path", path)
     try:
         import tomllib
     except ImportError:
