@@ -79,8 +79,9 @@ def ops(
     with one_line(ValueError, ImportError, OSError):
         current_backend()  # which a word in the environment may have made impossible
         directions = some("--direction", direction, DIRECTIONS)
+        picked = _filtered(filter, cases())
         chosen = _peers(peers, PEERS)
-        plan = Plan(_filtered(filter, cases()), directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
+        plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
         files.check_target("--out", out)
         files.check_target("--plot", plot)
     _time(plan, as_json, out, plot)
@@ -113,8 +114,8 @@ def networks(
     with one_line(ValueError, ImportError, OSError):
         current_backend()  # which a word in the environment may have made impossible
         directions = some("--direction", direction, PASSES)
-        chosen = _peers(peers, NETWORK_PEERS)
         picked = _filtered(filter, NETWORK_CASES)
+        chosen = _peers(peers, NETWORK_PEERS)
         plan = Plan(picked, directions, chosen, _threads(threads), _dtype(dtype), rounds, seconds)
         files.check_target("--out", out)
     _time(plan, as_json, out, None)
