@@ -18,9 +18,8 @@ from npconv.memory import empty
 FEATURES = 32  # that a thread takes at a time
 DOTS = 4 if REGISTERS == 32 else 3  # rows on either side of a tile of dot products
 ROWS, VECTORS = (6, 4) if REGISTERS == 32 else (4, 3)  # of a tile of products
-TOGETHER = (
-    1024  # rows of a batch that are added one after another: of a million, errors are a tenth of those without a cut
-)
+# Rows of a batch that are added one after another: of a million, errors are a tenth of those without a cut.
+TOGETHER = 1024
 IMAGES = 64  # that go through the same rows of w
 
 

@@ -26,9 +26,8 @@ from npconv.memory import empty
 
 CACHE = 1 << 18  # bytes of pixels that a chunk of them may have, to stay in the second cache
 ADDRESSES = 1 << 13  # how many addresses a chunk may have: 64 KiB
-BEFORE, ITEM, THREAD = range(
-    3
-)  # when weights are packed: by a loop of its own, for the one item of a block, by each thread
+# When weights are packed: by a loop of its own, for the one item of a block, by each thread for itself.
+BEFORE, ITEM, THREAD = range(3)
 PANEL, PANELS = 1 << 17, 1 << 15  # numbers of a block, and of all weights, that a thread packs for itself
 ROWS_TOGETHER = 8  # of weights that a thread packs at a time
 APART = 16  # numbers between packed blocks: at a distance of whole pages they would push each other out of the caches
