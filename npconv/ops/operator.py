@@ -13,7 +13,7 @@ from npconv import backends
 from npconv.geometry import check_dtypes
 from npconv.memory import lies_channels_last
 
-NUMPY_TYPES = np.ndarray, np.generic
+HALF = np.dtype(np.float16)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -35,16 +35,17 @@ def operator(
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         parameters = inspect.signature(function).parameters
-        places = tuple((name, list(parameters).index(name)) for name in array_names)
+        places = tuple((name, list(parameters).index(name), may_be_map(name)) for name in array_names)
         optional = frozenset(name for name in array_names if parameters[name].default is None)
         # A backward returns one gradient for each array after dy, any other operator a map, or a kernel's gradient.
         is_backward = function.__name__.endswith("_backward")
         returned = array_names[1:] if is_backward else ("w" if function.__name__.endswith("weight_grad") else "y",)
+        maps_returned = tuple(map(may_be_map, returned))
 
         @functools.wraps(function)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             arrays: list[tuple[str, object]] = []
-            for name, place in places:
+            for name, place, _ in places:
                 value = args[place] if place < len(args) else kwargs.get(name)
                 if value is None and (name in optional or (name not in kwargs and place >= len(args))):
                     continue  # a missing required argument is left to Python's own message
@@ -53,61 +54,70 @@ def operator(
                 else:
                     arrays.append((name, value))
             if not arrays:
-                return _finished(function(*args, **kwargs))
-            half = check_dtypes(arrays) == np.float16
+                return _left(function(*args, **kwargs), False, None)
+            half = check_dtypes(arrays) == HALF
             order = None if backends.diverts_numbers() else backends.computes_channels_last()
-            new_args, new_kwargs = list(args), dict(kwargs)
-            for name, place in places:
+            prepared: list[Any] = list(args)
+            for name, place, is_map in places:
                 if place < len(args):
-                    new_args[place] = _prepared(name, args[place], half, order)
+                    prepared[place] = _prepared(args[place], half, order if is_map else None)
                 elif name in kwargs:
-                    new_kwargs[name] = _prepared(name, kwargs[name], half, order)
-            result: Any = _finished(function(*new_args, **new_kwargs))  # type: ignore[arg-type]
-            if half:
-                result = _convert(result, np.float32, np.float16)
+                    kwargs[name] = _prepared(kwargs[name], half, order if is_map else None)
+            result: Any = function(*prepared, **kwargs)
             first = arrays[0][1]
             if order is None or not isinstance(first, np.ndarray):
-                return result
+                return _left(result, half, None)
             wanted = first.ndim == 4 and lies_channels_last(first)
             if len(returned) > 1 and isinstance(result, tuple):
-                result = tuple(map(functools.partial(_ordered, wanted), returned, result))
-            else:
-                result = _ordered(wanted, returned[0], result)
-            return result
+                gradients = zip(result, maps_returned, strict=False)  # where b is absent, so may be db
+                return tuple(_left(value, half, wanted if is_map else False) for value, is_map in gradients)  # type: ignore[return-value]
+            return _left(result, half, wanted if maps_returned[0] else False)
 
         return checked
 
     return decorate
 
 
-def _prepared(name: str, value: Any, half: bool, channels_last: bool | None) -> Any:
+def may_be_map(name: str) -> bool:
+    """Whether an array of this name is a map, where it has four axes: a convolution's weights have four, too."""
+    return not name.startswith("w")
+
+
+def _prepared(value: Any, half: bool, channels_last: bool | None) -> Any:
     """An argument as the backend takes it; None for no order of its own."""
-    if isinstance(value, tuple):
-        leaves = [_prepared(name, leaf, half, channels_last) for leaf in value]
-        return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
-    if not isinstance(value, np.ndarray):
-        return value
-    if type(value) is np.memmap:
+    if type(value) is not np.ndarray:
+        if isinstance(value, tuple):
+            leaves = [_prepared(leaf, half, channels_last) for leaf in value]
+            return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
+        if type(value) is not np.memmap:
+            return value
         value = value.view(np.ndarray)
     if not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     if half:
         value = value.astype(np.float32)
-    if channels_last is not None and value.ndim == 4 and not name.startswith("w"):
-        value = backends.in_order(value, channels_last)
-    return value
+    return value if channels_last is None or value.ndim != 4 else backends.in_order(value, channels_last)
 
 
-def _ordered(channels_last: bool, name: str, result: Any) -> Any:
-    """A result in the order that is wanted; what is named w is no map, and in C order."""
-    if isinstance(result, tuple):
-        leaves = [_ordered(channels_last, name, leaf) for leaf in result]
-        return type(result)(*leaves) if hasattr(result, "_fields") else tuple(leaves)
-    if not isinstance(result, np.ndarray):
-        return result
-    if name.startswith("w") or result.ndim != 4:
-        return np.asarray(result, order="C")
-    return backends.in_order(result, channels_last)
+def _left(value: Any, half: bool, channels_last: bool | None) -> Any:
+    """A result as the operator's caller gets it: an array, also of one number, and float16 where the arguments were.
+
+    Maps are in the order that is wanted, what is no map in C order; None where the order does not matter. That float16
+    overflows to infinity is what a narrower float does.
+    """
+    if type(value) is not np.ndarray:
+        if isinstance(value, tuple):
+            leaves = [_left(leaf, half, channels_last) for leaf in value]
+            return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
+        if not isinstance(value, np.generic):
+            return value
+        value = np.asarray(value)
+    if half and value.dtype == np.float32:
+        with np.errstate(over="ignore"):
+            value = value.astype(HALF)
+    if channels_last is None:
+        return value
+    return np.asarray(value, order="C") if value.ndim != 4 else backends.in_order(value, channels_last)
 
 
 def _named_leaves(name: str, value: tuple[object, ...]) -> Iterator[tuple[str, object]]:
@@ -116,24 +126,3 @@ def _named_leaves(name: str, value: tuple[object, ...]) -> Iterator[tuple[str, o
     for index, leaf in enumerate(value):
         if leaf is not None:
             yield f"{name}.{fields[index]}" if fields else f"{name}[{index}]", leaf
-
-
-def _finished(result: Any) -> Any:
-    """NumPy's scalars as arrays without axes."""
-    if isinstance(result, NUMPY_TYPES):
-        return np.asarray(result)
-    if isinstance(result, tuple):
-        leaves = [_finished(leaf) for leaf in result]
-        return type(result)(*leaves) if hasattr(result, "_fields") else tuple(leaves)
-    return result
-
-
-def _convert(value: Any, old: type, new: type) -> Any:
-    """`value` with every `old` array in it as a `new` one; overflow to infinity is what a narrower float does."""
-    if isinstance(value, np.ndarray) and value.dtype == old:
-        with np.errstate(over="ignore"):
-            return value.astype(new)
-    if isinstance(value, tuple):
-        leaves = [_convert(leaf, old, new) for leaf in value]
-        return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
-    return value

@@ -109,17 +109,16 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
         if _forked:
             serial(*arguments)
         elif _layer_allows_it or _threads_may_meet():
+            threads = pool._get_num_threads()  # numba.get_num_threads() takes 0.6 us to see whether there are any
+            if threads == 1:
+                parallel(*arguments)
+                return
             if not arrays:
                 arrays.extend(i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray))
             for i in arrays:  # not the first alone: a map of 2 x 2 with 512 channels has 2 M weights
                 if arguments[i].size >= SMALL:
                     parallel(*arguments)
                     return
-            # as numba.set_num_threads, which takes 0.9 us to see whether there are any
-            threads = pool._get_num_threads()
-            if threads == 1:
-                parallel(*arguments)
-                return
             try:
                 pool._set_num_threads(1)
                 parallel(*arguments)
