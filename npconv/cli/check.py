@@ -342,8 +342,8 @@ def _isolated(
 ) -> Iterator[Isolated]:
     """The subjects, none of them started."""
     from npconv.check.adapters import known
+    from npconv.check.hard import OPERATORS
     from npconv.check.isolation import Isolated
-    from npconv.testing.strategies import OPERATORS
 
     if not subjects:
         raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(known())}")
