@@ -13,11 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from npconv import backends, files
+from npconv.backends import BACKENDS
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, write_json
 from npconv.cli.plots import COLOURS
+from npconv.cli.words import completion
 from npconv.data import Dataset, load
+from npconv.data.loading import NAMES
 from npconv.figures import write_figure
 from npconv.geometry import integer, one_of
 from npconv.nn import Sequential
@@ -31,13 +34,18 @@ IMAGES = 64  # whose maps are looked at
 
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=lambda: [*STUDIES])
+        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=completion(STUDIES))
     ],
-    data: Annotated[str, typer.Option(help="What the networks learn, as `npconv train` takes it.")] = "digits",
+    data: Annotated[
+        str, typer.Option(help="What the networks learn, as `npconv train` takes it.", autocompletion=completion(NAMES))
+    ] = "digits",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained.")] = 3,
     epochs: Annotated[int, typer.Option(help="How long each time.")] = 8,
     backend: Annotated[
-        str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
+        str | None,
+        typer.Option(
+            help="numpy or numba.", show_default="numba where it is installed", autocompletion=completion(BACKENDS)
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw it into this file.", show_default="study-NAME.png")
