@@ -17,7 +17,7 @@ from npconv.backends import BACKENDS
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, write_json
-from npconv.cli.plots import COLOURS
+from npconv.cli.plots import COLOURS, MARKERS
 from npconv.cli.words import completion
 from npconv.data import Dataset, load
 from npconv.data.loading import NAMES
@@ -175,13 +175,13 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     figure.suptitle(f"{name}: {chosen.question}")
     axes = figure.subplots(1, count)
     lines = list(dict.fromkeys(label for outcome in outcomes for label in outcome.variant.points))
-    for colour, label in zip(COLOURS, lines, strict=False):
+    for colour, marker, label in zip(COLOURS, MARKERS, lines, strict=False):
         some = [one for one in outcomes if label in one.variant.points]
         some.sort(key=lambda one: one.variant.points[label])
         means, spreads = [one.mean for one in some], [one.spread for one in some]
         options: dict[str, Any] = {"color": colour, "label": label, "capsize": 3}
-        axes[0].errorbar([one.variant.points[label] for one in some], means, spreads, fmt="o-", **options)
-        axes[1].errorbar([one.macs for one in some], means, spreads, fmt="o", **options)
+        axes[0].errorbar([one.variant.points[label] for one in some], means, spreads, fmt=f"{marker}-", **options)
+        axes[1].errorbar([one.macs for one in some], means, spreads, fmt=marker, **options)
     axes[0].set(xlabel=chosen.axis, ylabel="test accuracy, mean and spread over seeds")
     axes[1].set(xlabel="multiply-accumulates for an image", xscale="log")
     axes[1].xaxis.set_major_locator(MaxNLocator(5))  # a logarithm's own ticks lie on each other, or there is none
