@@ -79,7 +79,7 @@ def main() -> None:
     without, shuffled = paths(shuffle=False), paths(shuffle=True)
     order = npconv.channel_shuffle(np.arange(float(CHANNELS)).reshape(1, -1, 1, 1), GROUPS).ravel().astype(int)
 
-    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
     layers = f"two 1 x 1 convolutions, {CHANNELS} channels in {GROUPS} groups"
     figure.suptitle(f"How many paths lead from an input to an output channel: {layers}", fontsize=14)
     left, middle, right = figure.subplots(1, 3, width_ratios=[5, 3, 5])

@@ -79,13 +79,13 @@ def main() -> None:
         ghosts[d] = npconv.depthwise_conv2d(maps, w, padding="same")
     errors = np.array([((ghosts[d] - targets) ** 2).mean(axis=(0, 2, 3)) for d in SIZES])
 
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure = Figure(figsize=(11.5, 4.2), layout="constrained")
     grid = figure.add_gridspec(2, 5, width_ratios=[1, 1, 1, 1, 1.6])
     draw_map(figure.add_subplot(grid[:, 0]), "a feature map", maps[0, 0], "black")
     curves = figure.add_subplot(grid[:, 4])
     for pair, (name, colour, marker) in enumerate(zip(TARGETS, COLOURS, "os^", strict=True)):
         draw_map(figure.add_subplot(grid[0, 1 + pair]), f"target: {name}", targets[0, pair], colour)
-        draw_map(figure.add_subplot(grid[1, 1 + pair]), "ghost: the map, filtered 3 x 3", ghosts[3][0, pair], colour)
+        draw_map(figure.add_subplot(grid[1, 1 + pair]), "ghost: filtered 3 x 3", ghosts[3][0, pair], colour)
         curves.plot(SIZES, errors[:, pair], f"{marker}-", color=colour, label=name)
     curves.set(xlabel="d, the size of the ghost's filter", ylabel="mean square error / mean square of the target")
     curves.set(xticks=SIZES, ylim=(0, 1))

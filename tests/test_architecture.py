@@ -90,7 +90,6 @@ MAY_IMPORT = {
             "workers",
         },
         {
-            "hypothesis",
             "jax",
             "keras",
             "numba",
@@ -158,6 +157,13 @@ def test_modules_import_only_what_their_room_may(module):
             assert rooms is None or room(inner) in rooms | {room(module)}, f"{module} imports {name}"
         else:
             assert package in packages | {"numpy"} | sys.stdlib_module_names, f"{module} imports {name}"
+
+
+def test_only_the_strategies_need_hypothesis():
+    """No extra but `test` installs it, so what the other extras are for must do without."""
+    for module, path in MODULES.items():
+        found = [name for name in names_of(path) if name.startswith(("hypothesis", "npconv.testing.strategies"))]
+        assert not found or module == "testing.strategies", f"{module} imports {found}"
 
 
 @pytest.mark.parametrize("module", ["workers", "testing.bounds", "testing.gradients"])

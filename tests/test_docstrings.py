@@ -59,6 +59,8 @@ SOURCE = re.compile(
     r"arXiv|\b(19|20)[0-9]{2}\b|[Ff]igure [0-9]|[Tt]able [0-9]|[Ss]ection [0-9]|Keras|PyTorch|TensorFlow|published"
     r"|`(npconv\.)?([a-z]+\.)?(\w+2d|\w+_v1|\w*(relu|resnet|sigmoid|swish|linear|octave|ghost|shuffle|Conv|Adam|Norm)\w*)`"
 )
+SECTIONS = {"", "Parameters", "Attributes", "Returns", "Yields", "Raises", "Notes", "Examples"}
+ERROR = re.compile(r"[A-Z][A-Za-z]*Error|Interrupted")
 DTYPE = re.compile(r"float|dtype|\bint|integer|numbers|\bAs in\b")
 OWN = {
     "npconv.nn.Layer",
@@ -106,6 +108,24 @@ def entries(section):
     for block in re.split(r"\n(?=\S)", section):
         names, _, said = block.partition(":")
         yield {word.strip().lstrip("*") for word in re.split(r"[,\n]", names)}, said or block
+
+
+def heads(section):
+    """The names that a section has entries for, as they stand there: of "x, w : arrays" these are x and w."""
+    for line in section.splitlines():
+        if line and not line[0].isspace():
+            yield from (word.strip().strip("*`") for word in line.partition(" :")[0].split(","))
+
+
+def stray(docstring, parameters):
+    """What a docstring says that is not so, or not where it is looked for, in words."""
+    parts = sections(docstring)
+    found = [f"the section {title}" for title in parts if title not in SECTIONS]
+    found += [f"no parameter {name}" for name in heads(parts.get("Parameters", "")) if name not in parameters]
+    found += [f"no error {name}" for name in heads(parts.get("Raises", "")) if not ERROR.fullmatch(name)]
+    if not parts[""].split("\n\n")[0].rstrip().endswith((".", ":", "``")):
+        found.append("a first sentence without an end")
+    return found
 
 
 def is_record(value):
@@ -156,6 +176,8 @@ def lacking(name, value):
                 absent.append(f"the dtype of {parameter.name}")
     if inspect.isroutine(value) and str(signature.return_annotation) not in ("None", "<class 'NoneType'>"):
         absent += [] if "Returns" in parts else ["Returns"]
+        if "Array" in str(signature.return_annotation) and not re.search(r"\(|shape|\bAs\b", parts.get("Returns", "(")):
+            absent.append("the shape of the result")
     if parameters and name not in RAISE_NOTHING:
         absent += [] if "Raises" in parts else ["Raises"]
     if name not in WITHOUT_EXAMPLE and ">>>" not in parts.get("Examples", ""):
@@ -188,6 +210,40 @@ def test_every_public_method_has_a_docstring(module):
 def test_the_modules_are_all_that_the_reference_of_the_site_shows():
     settings = (Path(__file__).parents[1] / "examples" / "site" / "api.rst").read_text(encoding="utf-8")
     assert set(re.findall(r"^   (npconv[a-z.]*)$", settings, re.MULTILINE)) == set(MODULES)
+
+
+@pytest.mark.parametrize("module", [*MODULES, "npconv.testing.strategies"])
+def test_no_docstring_says_what_is_not_so(module):
+    found = {}
+    for name, value in public(module):
+        if not is_word(value):
+            found[name] = stray(inspect.getdoc(value), {*inspect.signature(value).parameters})
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_what_is_not_so_is_found():
+    docstring = """No end
+
+    Parameters
+    ----------
+    x, z : array (N, C)
+        With, commas.
+    *layers : Layer
+
+    Raises
+    ------
+    ValueError, when
+        It is wrong, or not.
+
+    Hints
+    -----
+    """
+    assert stray(inspect.cleandoc(docstring), {"x", "layers"}) == [
+        "the section Hints",
+        "no parameter z",
+        "no error when",
+        "a first sentence without an end",
+    ]
 
 
 def test_what_is_missing_is_found():

@@ -15,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # for gallery.py, and for npconv where it is not installed
 os.environ.setdefault("NPCONV_BACKEND", "numpy")
+os.environ.setdefault("NPCONV_QUIET", "1")  # a page is no place for notes on compiling
 
 import npconv  # noqa: E402  after its path and its backend
 
@@ -95,6 +96,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 3600,
     "plot_gallery": True,
+    "capture_repr": ("_repr_html_",),  # formulas and tables, and not what a drawing function returns
     "download_all_examples": False,
     "remove_config_comments": True,
     "write_computation_times": False,

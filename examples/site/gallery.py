@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,7 @@ PAGES = (
 )
 """The explanations, in the order of reading."""
 
-DRAWN = (
-    Path(tempfile.gettempdir()) / "npconv-gallery"
-)  # where the examples leave their pictures while the site is built
+DRAWN = "drawn"  # the folder of the gallery where the examples leave their pictures while the site is built
 
 
 class PageOrder:
@@ -47,14 +45,15 @@ def arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list
     source = Path(script_vars["src_file"])
     if source.parent.name == "pages":
         return []
-    DRAWN.mkdir(exist_ok=True)
-    return ["--out", str(DRAWN / f"{source.stem}.png")]
+    folder = Path(gallery_conf["src_dir"], "gallery", DRAWN)
+    folder.mkdir(exist_ok=True)
+    return ["--out", os.path.relpath(folder / f"{source.stem}.png", source.parent)]  # examples run in their own folder
 
 
 def pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
     """The pictures that an example's block of code has written."""
     found = []
-    for picture in sorted(DRAWN.glob("*.png")):
+    for picture in sorted(Path(gallery_conf["src_dir"], "gallery", DRAWN).glob("*.png")):
         target = Path(next(block_vars["image_path_iterator"]))
         shutil.move(picture, target)
         found.append(str(target))

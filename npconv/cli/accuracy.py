@@ -14,16 +14,20 @@ from rich.table import Table
 
 from npconv import files
 from npconv.check.accuracy import ALGORITHMS, Accuracy, measure
-from npconv.cli.bench import bench, some
+from npconv.cli.bench import bench
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, write_json
+from npconv.cli.words import completion, some
 from npconv.geometry import integer
 
 
 @bench.command()
 def accuracy(
-    algorithms: Annotated[str, typer.Option(help=f"Some of {','.join(ALGORITHMS)}.")] = ",".join(ALGORITHMS),
+    algorithms: Annotated[
+        str,
+        typer.Option(help=f"Some of {','.join(ALGORITHMS)}.", autocompletion=completion(ALGORITHMS, several=True)),
+    ] = ",".join(ALGORITHMS),
     filter: Annotated[str, typer.Option(help="Only operators that have this in their names.")] = "",
     seed: Annotated[int, typer.Option(help="Of the numbers.")] = 0,
     as_json: AsJson = False,
@@ -57,6 +61,7 @@ def accuracy(
         table = Table(*heads, box=None, pad_edge=False)
         for line in lines:
             table.add_row(*line)
+        console.print("the largest error, in units of its bound (and the bits that are right)")
         print_table(table_console(), table, spare=("terms", "arrays"))
 
 
@@ -77,7 +82,7 @@ def _cells(rows: Sequence[Accuracy], chosen: Sequence[str]) -> list[list[str]]:
 def _cell(row: Accuracy, name: str) -> str:
     if name not in row.worst:
         return ""
-    return "exact" if row.worst[name] == 0 else f"{row.worst[name]:.2g} ({row.bits[name]:.1f} bits)"
+    return "exact" if row.worst[name] == 0 else f"{row.worst[name]:.2g} ({row.bits[name]:.1f})"
 
 
 def _csv(rows: Sequence[Accuracy], chosen: Sequence[str]) -> str:

@@ -24,10 +24,12 @@ from npconv.bench.run import Plan, Row, installed, run
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
-from npconv.geometry import nearest
+from npconv.cli.words import completion, some
+from npconv.geometry import nearest, one_of
 
 bench = typer.Typer(no_args_is_help=True, help="Time operators and networks beside other frameworks.")
 
+DTYPES = "float32", "float64"
 SPARE = (
     "min..max",
     "of",
@@ -44,7 +46,7 @@ AnyCase = TypeVar("AnyCase", Case, Network)
 Threads = Annotated[
     str, typer.Option(help="How many, or several such as 1,2 for a column of scaling; 0 is one per core.")
 ]
-Dtype = Annotated[str, typer.Option(metavar="float32|float64")]
+Dtype = Annotated[str, typer.Option(metavar="|".join(DTYPES), autocompletion=completion(DTYPES))]
 Rounds = Annotated[int, typer.Option(min=1, help="How often the frameworks take turns.")]
 Seconds = Annotated[float, typer.Option(min=0.0, help="How long a turn is.")]
 Filter = Annotated[
@@ -55,13 +57,21 @@ Filter = Annotated[
 @bench.command()
 def ops(
     direction: Annotated[
-        str, typer.Option(help=f"Some of {','.join(DIRECTIONS)}; backward is all gradients at once.")
+        str,
+        typer.Option(
+            help=f"Some of {','.join(DIRECTIONS)}; backward is all gradients at once.",
+            autocompletion=completion(DIRECTIONS, several=True),
+        ),
     ] = "forward,backward",
     threads: Threads = "0",
     dtype: Dtype = "float32",
     filter: Filter = "",
     peers: Annotated[
-        str | None, typer.Option(help=f"Some of {','.join(PEERS)}, or '' for none; by default all that are installed.")
+        str | None,
+        typer.Option(
+            help=f"Some of {','.join(PEERS)}, or '' for none; by default all that are installed.",
+            autocompletion=completion(PEERS, several=True),
+        ),
     ] = None,
     rounds: Rounds = 5,
     seconds: Seconds = 0.1,
@@ -90,14 +100,22 @@ def ops(
 @bench.command()
 def networks(
     direction: Annotated[
-        str, typer.Option(help="Some of forward,step; a step is forward, backward and an SGD update.")
+        str,
+        typer.Option(
+            help=f"Some of {','.join(PASSES)}; a step is forward, backward and an SGD update.",
+            autocompletion=completion(PASSES, several=True),
+        ),
     ] = "forward,step",
     threads: Threads = "0",
     dtype: Dtype = "float32",
     filter: Filter = "",
-    peers: Annotated[str, typer.Option(help=f"Some of {','.join(NETWORK_PEERS)}, or '' for none.")] = ",".join(
-        TORCH_LAYOUTS
-    ),
+    peers: Annotated[
+        str,
+        typer.Option(
+            help=f"Some of {','.join(NETWORK_PEERS)}, or '' for none.",
+            autocompletion=completion(NETWORK_PEERS, several=True),
+        ),
+    ] = ",".join(TORCH_LAYOUTS),
     rounds: Rounds = 5,
     seconds: Seconds = 0.5,
     as_json: AsJson = False,
@@ -198,15 +216,6 @@ def _filtered(pattern: str, known: Sequence[AnyCase]) -> list[AnyCase]:
     return chosen
 
 
-def some(option: str, given: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The words with commas between that were given, each of them known, and each once."""
-    chosen = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
-    for word in chosen:
-        if word not in known:
-            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}{nearest(word, known)}")
-    return chosen
-
-
 def _peers(given: str | None, known: Mapping[str, str]) -> tuple[str, ...]:
     """The frameworks to time: those given, or all that are installed; the empty text is npconv alone."""
     if given is None:
@@ -231,6 +240,4 @@ def _threads(given: str) -> tuple[int, ...]:
 
 
 def _dtype(given: str) -> str:
-    if given not in ("float32", "float64"):
-        raise ValueError(f"--dtype must be float32 or float64, got {given!r}")
-    return given
+    return one_of("--dtype", given, DTYPES)

@@ -8,21 +8,34 @@ from typing import Annotated
 import typer
 
 from npconv.cli.errors import one_line
-from npconv.geometry import integer
+from npconv.cli.words import completion
+from npconv.geometry import integer, one_of
 
 DTYPES = "float16", "float32", "float64"
 
 
 def cases(
-    op: Annotated[str, typer.Argument(metavar="OP", help="The operator, such as conv2d.")],
+    op: Annotated[
+        str,
+        typer.Argument(
+            metavar="OP", help="The operator, such as conv2d.", autocompletion=completion("npconv.check.hard:OPERATORS")
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder; it is made.")],
     count: Annotated[
         int, typer.Option("--cases", help="How many cases, each of whole numbers and of real ones.")
     ] = 100,
     seed: Annotated[int, typer.Option(help="Of the cases.")] = 0,
-    dtype: Annotated[str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.", autocompletion=completion(DTYPES))
+    ] = "float32",
     format_: Annotated[
-        str, typer.Option("--format", help="npy, safetensors, or onnx: the layout of ONNX's own tests of backends.")
+        str,
+        typer.Option(
+            "--format",
+            help="npy, safetensors, or onnx: the layout of ONNX's own tests of backends.",
+            autocompletion=completion("npconv.check.golden_formats:FORMATS"),
+        ),
     ] = "npy",
 ) -> None:
     """Write problems of an operator, right results and gradients, and how far each number may be off, as files.
@@ -35,12 +48,9 @@ def cases(
         from npconv.check.golden_formats import FORMATS
         from npconv.check.hard import OPERATORS
 
-        if op not in OPERATORS:
-            raise ValueError(f"OP must be one of {', '.join(OPERATORS)}, got {op!r}")
-        if dtype not in DTYPES:
-            raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        if format_ not in FORMATS:
-            raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format_!r}")
+        one_of("OP", op, OPERATORS)
+        one_of("--dtype", dtype, DTYPES)
+        one_of("--format", format_, FORMATS)
         integer("--cases", count, minimum=1)
         integer("--seed", seed, minimum=0)
         written = golden.write(op, out, cases=count, seed=seed, dtype=dtype, format=format_)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,9 @@ from npconv.backends import current_backend
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import FAILED, INTERRUPTED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
-from npconv.geometry import integer, nearest, positive
+from npconv.cli.subjects import isolated, print_adapters
+from npconv.cli.words import completion, some
+from npconv.geometry import integer, one_of, positive
 from npconv.printable import printable
 
 if TYPE_CHECKING:  # they load half of npconv, which no other command needs
@@ -35,24 +37,44 @@ DTYPES = "float16", "float32", "float64"
 def check(
     subjects: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SUBJECT", help="Frameworks, see --list, or module:function of your own."),
+        typer.Argument(
+            metavar="SUBJECT",
+            help="Frameworks, see --list, or module:function of your own.",
+            autocompletion=completion("npconv.check.adapters:known"),
+        ),
     ] = None,
     op: Annotated[
-        list[str] | None, typer.Option(help="The operator to check; repeatable.", show_default="all it has")
+        list[str] | None,
+        typer.Option(
+            help="The operator to check; repeatable.",
+            show_default="all it has",
+            autocompletion=completion("npconv.check.hard:OPERATORS"),
+        ),
     ] = None,
     backward: Annotated[
         str | None, typer.Option(metavar="MODULE:FUNCTION", help="The gradients of your own function.")
     ] = None,
     cases: Annotated[int, typer.Option(help="How many problems for each operator.")] = 300,
     seed: Annotated[int, typer.Option(help="Of the random problems.")] = 0,
-    dtype: Annotated[str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.", autocompletion=completion(DTYPES))
+    ] = "float32",
     arithmetic: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Judge by float16, bfloat16, tf32, float32 or float64.", show_default="as --dtype"
+            metavar="NAME",
+            help="Judge by float16, bfloat16, tf32, float32 or float64.",
+            show_default="as --dtype",
+            autocompletion=completion("npconv.testing.precision:PRECISIONS"),
         ),
     ] = None,
-    modes: Annotated[str, typer.Option(help="What is compared, any of the three.")] = "exact,bound,adjoint",
+    modes: Annotated[
+        str,
+        typer.Option(
+            help="What is compared, any of the three.",
+            autocompletion=completion("npconv.check.comparison:MODES", several=True),
+        ),
+    ] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
     device: Annotated[
         str | None,
@@ -69,7 +91,12 @@ def check(
         Path | None, typer.Option(metavar="DIR", help="Judge what a program wrote for the files of npconv cases.")
     ] = None,
     template: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Print a function of --op to fill in: numpy, torch, jax or c.")
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Print a function of --op to fill in: numpy, torch, jax or c.",
+            autocompletion=completion("npconv.check.templates:KINDS"),
+        ),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the known frameworks and their versions.")] = False,
 ) -> None:
@@ -93,7 +120,7 @@ def check(
     """
     console = table_console(quiet=as_json)
     if list_:
-        _print_adapters(console)
+        print_adapters(console)
         return
     if template is not None:
         with _bad_usage():
@@ -111,12 +138,12 @@ def check(
         with _bad_usage():
             from npconv.check import MODES
 
-            chosen = _one_of("--modes", modes.split(","), MODES)
-            _one_of("--dtype", [dtype], DTYPES)
+            chosen = some("--modes", modes, MODES)
+            one_of("--dtype", dtype, DTYPES)
             if arithmetic is not None:
                 from npconv.testing.precision import PRECISIONS
 
-                _one_of("--arithmetic", [arithmetic], list(PRECISIONS))
+                one_of("--arithmetic", arithmetic, PRECISIONS)
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
@@ -124,11 +151,9 @@ def check(
             files.check_target("--html", html)
             files.check_target("--junit", junit)
             current_backend()  # which a word in the environment may have made impossible
-            isolated = [
-                stack.enter_context(one) for one in _isolated(subjects or [], op or [], backward, timeout, device)
-            ]
+            found = [stack.enter_context(one) for one in isolated(subjects or [], op or [], backward, timeout, device)]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen, "declared": arithmetic}
-        checking = Checking(console, isolated, op or [], settings, fingerprint=fingerprint)
+        checking = Checking(console, found, op or [], settings, fingerprint=fingerprint)
         try:
             with _bad_usage():
                 checking.load()
@@ -335,55 +360,6 @@ class Checking:
         python = ".".join(map(str, sys.version_info[:3]))
         notes = [shlex.join(["npconv", *sys.argv[1:]]), f"npconv {__version__}, Python {python}", *settings]
         return page(self.reports, notes=notes)
-
-
-def _isolated(
-    subjects: list[str], ops: list[str], backward: str | None, timeout: float, device: str | None
-) -> Iterator[Isolated]:
-    """The subjects, none of them started."""
-    from npconv.check.adapters import known
-    from npconv.check.isolation import Isolated
-    from npconv.testing.strategies import OPERATORS
-
-    if not subjects:
-        raise ValueError(f"SUBJECT must be given: module:function, or one of {', '.join(known())}")
-    _one_of("--op", ops, OPERATORS)
-    functions = [name for name in subjects if ":" in name]
-    if functions and len(ops) != 1:
-        raise ValueError(f"--op must name the one operator that {functions[0]} is, got {', '.join(ops) or 'none'}")
-    if backward is not None and len(functions) != 1:
-        raise ValueError(f"--backward goes with one function of yours, got {len(functions)}")
-    for name in dict.fromkeys(subjects):
-        if name in functions:
-            yield Isolated(name, op=ops[0], backward=backward, timeout=timeout, device=device)
-        else:
-            yield Isolated(name, timeout=timeout, device=device)
-
-
-def _one_of(option: str, given: Sequence[str], known: Sequence[str]) -> list[str]:
-    """`given`, each known to be in `known`."""
-    for word in given:
-        if word not in known:
-            raise ValueError(f"{option} must be some of {', '.join(known)}, got {word!r}{nearest(word, known)}")
-    return list(given)
-
-
-def _print_adapters(console: Console) -> None:
-    """Every adapter with its framework's version, or why there is none."""
-    from npconv.check.adapters import known
-    from npconv.check.isolation import Isolated
-
-    table = Table("name", "framework", "version", "operators", box=None, pad_edge=False)
-    for name in known():
-        with console.status(escape(printable(f"loading {name}"))), Isolated(name) as subject:
-            try:
-                told = subject.describe()
-            except ImportError as error:
-                table.add_row(name, "", "", str(error).partition(": ")[2], style="dim")
-                continue
-        backward = sum("backward" in directions for directions in told.directions.values())
-        table.add_row(name, told.name, told.version, f"{len(told.directions)} forward, {backward} backward")
-    print_table(console, table)
 
 
 def _bad_usage() -> contextlib.AbstractContextManager[None]:

@@ -9,8 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
+from npconv.backends import BACKENDS
+from npconv.cli.words import completion
+from npconv.data.augmentation import AUGMENTATIONS
+from npconv.data.loading import NAMES
+from npconv.models import NETWORKS
 from npconv.training import Recipe, read_recipe
-from npconv.training.recipe import FIELDS, Kind, option_name
+from npconv.training.recipe import DTYPES, FIELDS, NO_DECAY, OPTIMIZERS, SCHEDULES, Kind, option_name
+
+NETWORK, DATA, DTYPE = completion(sorted(NETWORKS)), completion(NAMES), completion(DTYPES)
+COMPLETED = {
+    "model": NETWORK,
+    "data": DATA,
+    "validation": DATA,
+    "test": DATA,
+    "optimizer": completion(OPTIMIZERS),
+    "schedule": completion(SCHEDULES),
+    "no_decay": completion(NO_DECAY),
+    "augment": completion(AUGMENTATIONS, several=True),
+    "dtype": DTYPE,
+    "backend": completion(BACKENDS),
+}
+"""What a shell completes for a choice."""
 
 
 def with_choices(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -51,6 +71,7 @@ def _option(name: str, kind: Kind) -> inspect.Parameter:
         *declared,
         help=choice.help,
         metavar=choice.metavar,
+        autocompletion=COMPLETED.get(name),
         show_default=str(kind.default) if choice.default is None else choice.default,
     )
     wanted: Any = list[str] if kind.several else kind.type

@@ -18,6 +18,7 @@ from npconv import backends, files, ops
 from npconv.cli.console import line_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.words import completion
 from npconv.geometry import Array
 
 DTYPES = ("float32", "float64")
@@ -39,7 +40,10 @@ JOINS: dict[str, Callable[[Array], tuple[Any, ...]]] = {
 
 
 def compile_kernels(
-    dtype: Annotated[str | None, typer.Option(help="Only float32 or only float64.", show_default="both")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Only float32 or only float64.", show_default="both", autocompletion=completion(DTYPES)),
+    ] = None,
     as_json: AsJson = False,
     out: OutFile = None,
 ) -> None:

@@ -53,7 +53,7 @@ def draw(
         axes.grid(alpha=0.3)
         axes.legend()
     losses.set_ylim(bottom=0)
-    accuracies.set_ylim(top=1.005)
+    accuracies.set_ylim(top=1.02)
 
     draw_confusion(matrix, confusion, class_names)
     write_figure(path, figure)

@@ -12,6 +12,7 @@ from npconv import files
 from npconv.cli.console import WIDE, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.words import completion
 from npconv.explain import EXPLANATIONS, Explanation
 from npconv.geometry import Array, one_of
 
@@ -20,7 +21,7 @@ GAP = "    "  # between two arrays on a line
 
 def explain(
     op: Annotated[
-        str, typer.Argument(metavar="OP", help="An operator, such as conv2d.", autocompletion=lambda: [*EXPLANATIONS])
+        str, typer.Argument(metavar="OP", help="An operator, such as conv2d.", autocompletion=completion(EXPLANATIONS))
     ],
     as_json: AsJson = False,
     out: OutFile = None,

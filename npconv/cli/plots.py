@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Told apart by the colour-blind too.
 COLOURS = ("#4477aa", "#cc6677", "#228833", "#ddaa33", "#aa3377", "#66ccee", "#777777")
+MARKERS = "os^vDP*X"  # beside colours, which not all eyes tell apart
 
 
 def draw(path: Path, papers: Mapping[str, Paper]) -> None:
@@ -107,8 +108,7 @@ def _accuracies(axes: Axes, papers: Mapping[str, Paper]) -> None:
             families.setdefault(one.family, []).append((one.walk.cost().macs / 1e6, one.top1))
     for place, (family, points) in enumerate(families.items()):
         macs, top1 = zip(*sorted(points), strict=True)
-        marker = "os^vDP*"[place // len(COLOURS) % 7]
-        axes.plot(macs, top1, marker, color=COLOURS[place % len(COLOURS)], label=family)
+        axes.plot(macs, top1, MARKERS[place % len(MARKERS)], color=COLOURS[place % len(COLOURS)], label=family)
     axes.set_xscale("log")
     axes.set(title="accuracy as published", xlabel="million MACs, computed", ylabel="top-1 accuracy on ImageNet, %")
 

@@ -16,6 +16,7 @@ from npconv import backends, files, models, nn, weights
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, write_json
+from npconv.cli.words import completion
 from npconv.data import fitted, open_picture, picture_files
 from npconv.data.npz import read_images
 from npconv.geometry import Array, integer, one_of, positive
@@ -60,7 +61,11 @@ def predict(
     weights_file: Annotated[Path, typer.Option("--weights", help="A safetensors file, or the folder of a run.")],
     model: Annotated[
         str | None,
-        typer.Option(help=f"The network: {', '.join(sorted(NETWORKS))}.", show_default="what `npconv train` noted"),
+        typer.Option(
+            help=f"The network: {', '.join(sorted(NETWORKS))}.",
+            show_default="what `npconv train` noted",
+            autocompletion=completion(sorted(NETWORKS)),
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -68,7 +73,11 @@ def predict(
     ] = None,
     names: Annotated[
         str | None,
-        typer.Option(help=f"Whose names the weights have: {', '.join(weights.SOURCES)}.", show_default="npconv's"),
+        typer.Option(
+            help=f"Whose names the weights have: {', '.join(weights.SOURCES)}.",
+            show_default="npconv's",
+            autocompletion=completion(weights.SOURCES),
+        ),
     ] = None,
     labels: Annotated[
         Path | None,

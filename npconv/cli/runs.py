@@ -14,6 +14,8 @@ from npconv.cli import pictures
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import FAILED, one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.words import completion
+from npconv.data.loading import NAMES
 from npconv.geometry import Array, integer, one_of
 from npconv.printable import printable
 from npconv.training import Evaluation, best_epoch, confusion_matrix, evaluate
@@ -84,10 +86,18 @@ def _listed(run: Results, folder: Path) -> dict[str, Any]:
 def evaluate_run(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     data: Annotated[
-        str | None, typer.Option(help="Images and labels of any kind that train takes.", show_default="the run's own")
+        str | None,
+        typer.Option(
+            help="Images and labels of any kind that train takes.",
+            show_default="the run's own",
+            autocompletion=completion(NAMES),
+        ),
     ] = None,
     part: Annotated[
-        str | None, typer.Option(help=f"Of the run's own data: {', '.join(PARTS)}.", show_default="test")
+        str | None,
+        typer.Option(
+            help=f"Of the run's own data: {', '.join(PARTS)}.", show_default="test", autocompletion=completion(PARTS)
+        ),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the confusions and the worst mistakes.")

@@ -17,6 +17,7 @@ from npconv import files, ops
 from npconv.cli.console import table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.words import completion
 from npconv.explain import EXPLANATIONS
 from npconv.geometry import one_of
 
@@ -25,7 +26,7 @@ SIDE = 100  # columns that a side needs, as code has at most so many
 
 def show(
     op: Annotated[
-        str, typer.Argument(metavar="OP", help="An operator, such as conv2d.", autocompletion=lambda: [*EXPLANATIONS])
+        str, typer.Argument(metavar="OP", help="An operator, such as conv2d.", autocompletion=completion(EXPLANATIONS))
     ],
     side_by_side: Annotated[
         bool | None,

@@ -13,11 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from npconv import backends, files
+from npconv.backends import BACKENDS
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, write_json
-from npconv.cli.plots import COLOURS
+from npconv.cli.plots import COLOURS, MARKERS
+from npconv.cli.words import completion
 from npconv.data import Dataset, load
+from npconv.data.loading import NAMES
 from npconv.figures import write_figure
 from npconv.geometry import integer, one_of
 from npconv.nn import Sequential
@@ -31,13 +34,18 @@ IMAGES = 64  # whose maps are looked at
 
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=lambda: [*STUDIES])
+        str, typer.Argument(metavar="NAME", help=f"{', '.join(STUDIES)}.", autocompletion=completion(STUDIES))
     ],
-    data: Annotated[str, typer.Option(help="What the networks learn, as `npconv train` takes it.")] = "digits",
+    data: Annotated[
+        str, typer.Option(help="What the networks learn, as `npconv train` takes it.", autocompletion=completion(NAMES))
+    ] = "digits",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained.")] = 3,
     epochs: Annotated[int, typer.Option(help="How long each time.")] = 8,
     backend: Annotated[
-        str | None, typer.Option(help="numpy or numba.", show_default="numba where it is installed")
+        str | None,
+        typer.Option(
+            help="numpy or numba.", show_default="numba where it is installed", autocompletion=completion(BACKENDS)
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw it into this file.", show_default="study-NAME.png")
@@ -167,13 +175,13 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
     figure.suptitle(f"{name}: {chosen.question}")
     axes = figure.subplots(1, count)
     lines = list(dict.fromkeys(label for outcome in outcomes for label in outcome.variant.points))
-    for colour, label in zip(COLOURS, lines, strict=False):
+    for colour, marker, label in zip(COLOURS, MARKERS, lines, strict=False):
         some = [one for one in outcomes if label in one.variant.points]
         some.sort(key=lambda one: one.variant.points[label])
         means, spreads = [one.mean for one in some], [one.spread for one in some]
         options: dict[str, Any] = {"color": colour, "label": label, "capsize": 3}
-        axes[0].errorbar([one.variant.points[label] for one in some], means, spreads, fmt="o-", **options)
-        axes[1].errorbar([one.macs for one in some], means, spreads, fmt="o", **options)
+        axes[0].errorbar([one.variant.points[label] for one in some], means, spreads, fmt=f"{marker}-", **options)
+        axes[1].errorbar([one.macs for one in some], means, spreads, fmt=marker, **options)
     axes[0].set(xlabel=chosen.axis, ylabel="test accuracy, mean and spread over seeds")
     axes[1].set(xlabel="multiply-accumulates for an image", xscale="log")
     axes[1].xaxis.set_major_locator(MaxNLocator(5))  # a logarithm's own ticks lie on each other, or there is none

@@ -11,6 +11,7 @@ from npconv import files
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.words import completion
 from npconv.costs import Cost, LayerCost, ModelCost
 from npconv.geometry import one_of
 from npconv.models import NETWORKS
@@ -36,7 +37,7 @@ def summary(
         typer.Argument(
             metavar="MODEL",
             help=f"The network: {', '.join(sorted(NETWORKS))}.",
-            autocompletion=lambda: sorted(NETWORKS),
+            autocompletion=completion(sorted(NETWORKS)),
         ),
     ],
     width: Annotated[float | None, typer.Option(help="Short for --option width=...: the width multiplier.")] = None,

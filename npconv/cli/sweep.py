@@ -16,6 +16,7 @@ from npconv.cli.choices import chosen, with_choices
 from npconv.cli.console import line_console, print_table, table_console
 from npconv.cli.errors import FAILED, one_line
 from npconv.cli.output import AsJson, write_json
+from npconv.cli.words import completion
 from npconv.geometry import integer, one_of, positive
 from npconv.models import NETWORKS
 from npconv.training import Recipe, Run, best_epoch, read_recipe
@@ -27,7 +28,10 @@ DIVERGED = 0.0  # the accuracy that counts for a run whose loss was no number an
 @with_choices("lr", "model", "seed")
 def sweep(
     *,
-    models: Annotated[str, typer.Option(help="Networks, with commas between.")] = ",".join(TINY),
+    models: Annotated[
+        str,
+        typer.Option(help="Networks, with commas between.", autocompletion=completion(sorted(NETWORKS), several=True)),
+    ] = ",".join(TINY),
     rates: Annotated[str, typer.Option(help="Learning rates, with commas between.")] = "0.05,0.1,0.2,0.4",
     seeds: Annotated[int, typer.Option(help="With how many seeds each network is trained at each rate.")] = 3,
     config: Annotated[

@@ -16,6 +16,7 @@ from npconv.cli import plots
 from npconv.cli.console import print_table, table_console
 from npconv.cli.errors import one_line
 from npconv.cli.output import AsJson, OutFile, write_json
+from npconv.cli.words import completion
 from npconv.geometry import one_of
 from npconv.papers import PAPERS, SOURCES, Judged, Mark, Paper, judge
 
@@ -28,7 +29,7 @@ def tables(
         typer.Argument(
             metavar="PAPER",
             help=f"One of {', '.join(PAPERS)}; all where not given.",
-            autocompletion=lambda: [*PAPERS],
+            autocompletion=completion(PAPERS),
         ),
     ] = None,
     plot: Annotated[

@@ -282,7 +282,7 @@ def _markup(node: ast.AST, inside: int = 0) -> str:
         case ast.BoolOp(values=values):
             return "<mo>,</mo>".join(_markup(value) for value in values)
         case ast.IfExp(test=test, body=body, orelse=other):
-            rows = f"<mtr><mtd>{_markup(body)}</mtd><mtd><mtext>if </mtext>{_markup(test)}</mtd></mtr>"
+            rows = f"<mtr><mtd>{_markup(body)}</mtd><mtd><mtext>if\N{NO-BREAK SPACE}</mtext>{_markup(test)}</mtd></mtr>"
             rows += f"<mtr><mtd>{_markup(other)}</mtd><mtd><mtext>otherwise</mtext></mtd></mtr>"
             return f'<mo>{{</mo><mtable columnalign="left">{rows}</mtable>'
         case ast.Call(args=[argument]) if _called(node) == "sqrt":

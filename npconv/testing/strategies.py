@@ -138,6 +138,7 @@ def layouts(array: Array) -> st.SearchStrategy[Array]:
     Returns
     -------
     Hypothesis strategy of arrays
+        Of the shape and dtype of `array`.
 
     Examples
     --------

@@ -82,7 +82,7 @@ def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
         (["--threads", "-1"], "--threads must be"),
         (["--threads", "1,many"], "--threads must be"),
         (["--threads", "100000"], "--threads must be"),
-        (["--dtype", "float16"], "--dtype must be float32 or float64, got 'float16'"),
+        (["--dtype", "float16"], "--dtype must be one of float32, float64, got 'float16'; did you mean float64 or float32?"),
         (["--filter", "no such layer"], "--filter must match an operator, a network or a shape, such as standard, pointwise, "),
         (["--filter", "("], "--filter must be a regular expression, got '('"),
         (["--out", "no/such/folder/run.json"], "--out must be a file in a folder that exists, got no/such/folder/run.json"),

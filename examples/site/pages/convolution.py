@@ -162,8 +162,8 @@ draw_numbers(panels[2], dx[0, 0], "dx", frames={(1, 1): RED})
 # A stride is zeros woven in
 # --------------------------
 # With stride 2 only every second place has an output. Imagine the missing outputs were computed and
-# thrown away: their ``dy`` is 0. So put zeros between the numbers of ``dy``, and it is the case of
-# stride 1 again. This is what "transposed convolution" means.
+# thrown away: their ``dy`` is 0. So put zeros between the numbers of ``dy`` (zero insertion), and it
+# is the case of stride 1 again. This is what "transposed convolution" means.
 
 big = np.arange(1.0, 26).reshape(1, 1, 5, 5)
 kernel = np.array([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])[None, None]

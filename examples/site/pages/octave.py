@@ -162,7 +162,8 @@ for middles, row, size, colour, style, name in [
     edges = np.append(middles - size, middles[-1] + size)
     axes.stairs(row, edges, color=colour, linestyle=style, linewidth=2, label=name)
     axes.axvline((row * middles).sum() / row.sum(), color=colour, linestyle=style, alpha=0.6)
-axes.set(xlabel="high pixel (upright lines: where the dot is)", xlim=(-0.5, 13), ylim=(0, 0.42), yticks=[])
+axes.set(xlabel="high pixel (upright lines: where the dot is)", ylabel="brightness")
+axes.set(xlim=(-0.5, 13), ylim=(0, 0.42))
 axes.legend(loc="upper right")
 
 # %%

@@ -109,7 +109,7 @@ for count in counts:
         assert found[name][-1] <= testing.gamma(count, 2.0**-24)
 
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
-axes.loglog(counts, [testing.gamma(k, 2.0**-24) for k in counts], color="black", label="gamma: can not be exceeded")
+axes.loglog(counts, [testing.gamma(k, 2.0**-24) for k in counts], color="black", label="gamma: cannot be exceeded")
 likely = [testing.probable_gamma(k, 2.0**-24) for k in counts]
 axes.loglog(counts, likely, "--", color=GREY, label="6 sqrt(K) u: all but never exceeded")
 for name, (_, colour, marker) in ways.items():

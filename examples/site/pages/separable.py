@@ -84,8 +84,10 @@ assert mixed.ravel().tolist() == [23, 15]
 # channel, only stronger or weaker. In numbers, the part of the kernel that belongs to one input
 # channel has rank 1:
 
-ranks = [np.linalg.matrix_rank(kernel[:, c].reshape(3, 9)) for c in range(2)]
-print("separable:", ranks, " standard:", [np.linalg.matrix_rank(w_standard[:, c].reshape(3, 9)) for c in range(2)])
+ranks, standard_ranks = (
+    [int(np.linalg.matrix_rank(w[:, c].reshape(3, 9))) for c in range(2)] for w in (kernel, w_standard)
+)
+print("separable:", ranks, " standard:", standard_ranks)
 assert ranks == [1, 1]
 
 # %%
