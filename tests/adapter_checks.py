@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from npconv.testing.gradients import Tree
 from npconv.testing.strategies import Problem, problems_with_dy
 
 
-def check_adapter(adapter: ModuleType, op: str, *, examples: int, tolerance: float = 1e-11) -> None:
+def check_adapter(adapter: Any, op: str, *, examples: int, tolerance: float = 1e-11) -> None:
     """On random problems in float64: equal on whole numbers, within `tolerance` where the operator leaves those.
 
     Raises AssertionError also where the adapter has refused every problem.
@@ -39,7 +38,7 @@ def check_adapter(adapter: ModuleType, op: str, *, examples: int, tolerance: flo
     assert done, f"{adapter.NAME} has refused every problem of {op}"
 
 
-def check_direction(adapter: ModuleType, problem: Problem, dy: Tree, direction: str, tolerance: float) -> None:
+def check_direction(adapter: Any, problem: Problem, dy: Tree, direction: str, tolerance: float) -> None:
     op, args, options = problem.op, problem.args, problem.options
     if direction == "forward":
         got, expected = adapter.forward(op, args, options), problem.forward()
@@ -47,7 +46,7 @@ def check_direction(adapter: ModuleType, problem: Problem, dy: Tree, direction: 
         got, gradients = adapter.backward(op, dy, args, options), problem.backward(dy)
         expected = gradients if len(args) > 1 else (gradients,)
     check_same(f"{op} {direction}", got, expected, tolerance)
-    text = adapter.source(op, options, direction)
+    text = adapter.source(op, args, options, direction)
     check_same(f"{op} {direction} by its source", run(text, problem, dy), got, tolerance)
 
 

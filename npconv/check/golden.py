@@ -129,7 +129,7 @@ def judge(folder: Path) -> Report:
         dtype=dtype,
         modes=("exact", "bound"),
         subject=str(folder),
-        source=lambda op, options, direction: (
+        source=lambda op, args, options, direction: (
             f"# the numbers are those of a program that wrote into {folder}\ngot = None"
         ),
         shrinking=0,

@@ -44,19 +44,13 @@ def _onnx(folder: Path, name: str, case: Case, arrays: dict[str, Array], results
     """A model of one call, its inputs and its outputs, as ONNX's own tests of backends have them: forward alone."""
     from onnx import numpy_helper
 
-    from npconv.check.adapters import onnx_models
+    from npconv.check.adapters import onnx
 
     right = [np.asarray(row.value, case.dtype) for row, _ in results if row.name.partition(".")[0] == "y"]
-    seen: list[tuple[Any, dict[str, Array]]] = []
-
-    def run(model: Any, feeds: dict[str, Array]) -> list[Array]:
-        seen.append((model, feeds))
-        return right
-
     given = case.multiplied()
     options = {key: map_arrays(np.array, value) for key, value in given.options.items()}
-    onnx_models.forward(run, case.op, given.args, options)
-    ((model, feeds),) = seen
+    nodes, feeds, y = onnx.REFERENCE.graph(case.op, given.args, options, "forward")
+    model = onnx.model(nodes, feeds, onnx.names_of(y))
     place = folder / f"test_{case.op}_{name}"
     data = place / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)

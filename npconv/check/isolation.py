@@ -132,10 +132,10 @@ class Isolated:
         """`forward` on several numbers of threads; empty where the number cannot be set."""
         return {count: self._caller(op, "forward", count) for count in self.describe().threads}
 
-    def source(self, op: str, options: dict[str, Any], direction: str) -> str:
+    def source(self, op: str, args: tuple[Tree, ...], options: dict[str, Any], direction: str) -> str:
         """An adapter's own lines of code that make the same call without npconv."""
         self.describe()
-        return str(self._worker.call(f"{__name__}:sourced", self.name, op, options, direction))
+        return str(self._worker.call(f"{__name__}:sourced", self.name, op, args, options, direction))
 
     def check(self, op: str, **settings: Any) -> Report:
         """The report of `npconv.check.run` on what it has of the operator `op`; `settings` are as there.
@@ -292,9 +292,9 @@ def _unpacked(tree: Any) -> Tree:
     return tree
 
 
-def sourced(adapter: str, op: str, options: dict[str, Any], direction: str) -> str:
+def sourced(adapter: str, op: str, args: tuple[Tree, ...], options: dict[str, Any], direction: str) -> str:
     """See `Isolated.source`."""
-    return str(load(adapter).source(op, options, direction))
+    return str(load(adapter).source(op, args, options, direction))
 
 
 def _sendable(value: Tree) -> Tree:

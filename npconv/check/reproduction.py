@@ -19,8 +19,8 @@ from npconv.check.contract import Contract
 from npconv.geometry import Array
 from npconv.testing import Tree, named_arrays
 
-Source: TypeAlias = Callable[[str, dict[str, Any], str], str]
-"""``source(op, options, direction)``: lines of code that make `got` of arrays named as the operator's arguments, and dy.
+Source: TypeAlias = Callable[[str, tuple[Tree, ...], dict[str, Any], str], str]
+"""``source(op, args, options, direction)``: lines of code that make `got` of arrays named as the operator's arguments, and dy.
 
 They find these arrays defined, with `args`, a tuple of all but dy, and `options`, if these words are in them."""
 
@@ -31,7 +31,7 @@ SHORT_LIST = 24  # numbers that are not 0, in an array of more
 def imported(forward: object, backward: object) -> Source:
     """The source of functions that are imported by their names."""
 
-    def source(op: str, options: dict[str, Any], direction: str) -> str:
+    def source(op: str, args: tuple[Tree, ...], options: dict[str, Any], direction: str) -> str:
         function = forward if direction == "forward" else backward
         module = getattr(function, "__module__", "__main__")
         name = getattr(function, "__qualname__", type(function).__qualname__)
@@ -66,7 +66,7 @@ def reproduction(failure: Failure, source: Source) -> str:
     case, direction = failure.case, failure.direction
     adjoint = failure.mode == "adjoint" and failure.kind == "value"
     directions = ("forward", "backward") if adjoint else (direction,)
-    calls = [source(case.op, case.options, each).strip() for each in directions]
+    calls = [source(case.op, case.args, case.options, each).strip() for each in directions]
     lines = [
         "import numpy as np",
         "",

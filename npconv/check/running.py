@@ -63,7 +63,7 @@ def run(
     subject : str, optional
         What the report calls the implementation; by default the function's name.
     source : callable, optional
-        ``source(op, options, direction)`` gives the lines of code that make the same call, for reproductions. By default
+        ``source(op, args, options, direction)`` gives the lines of code that make the same call, for reproductions. By default
         they import the functions by their names.
     progress : callable, optional
         ``progress(done, total)`` is called after each case.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from adapter_checks import check_direction
@@ -17,7 +17,7 @@ from npconv.testing.strategies import Problem, problems_with_dy
 
 
 def check_in_float32(
-    adapter: ModuleType, op: str, *, examples: int, deviates: Callable[[Problem, str], bool] = lambda *_: False
+    adapter: Any, op: str, *, examples: int, deviates: Callable[[Problem, str], bool] = lambda *_: False
 ) -> None:
     """Equal on whole numbers, to 1e-5 where the operator leaves those, unless `deviates` of the problem and direction."""
     done = 0

@@ -24,12 +24,12 @@ def test_torch(op: str, name: str) -> None:
 
 def test_channels_last_is_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch) -> None:
     adapter, seen = load("torch_channels_last"), []
-    monkeypatch.setitem(load("torch").FUNCTIONS, "relu", lambda x: seen.append(x) or torch.relu(x))
     x = np.ones((2, 3, 4, 5), np.float32)
+    assert "memory_format=torch.channels_last" in adapter.source("relu", (x,), {}, "forward")
+    monkeypatch.setattr(adapter, "relu", lambda x: seen.append(x) or torch.relu(x))
     adapter.forward("relu", (x,), {})
     adapter.backward("relu", x, (x,), {})
     assert [one.is_contiguous(memory_format=torch.channels_last) for one in seen] == [True, True]
-    assert "memory_format=torch.channels_last" in adapter.source("relu", {}, "forward")
 
 
 @pytest.mark.parametrize("name", ["torch", "torch_channels_last", "torch_compile"])
@@ -42,13 +42,14 @@ def test_a_missing_device_is_one_line(name: str) -> None:
 def test_its_own_words_for_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernels for the operators cover float16; that for inverses does not."""
     adapter = load("torch")
-    monkeypatch.setitem(adapter.FUNCTIONS, "relu", torch.cholesky_inverse)
+    monkeypatch.setattr(adapter, "relu", torch.cholesky_inverse)
     with pytest.raises(Unsupported, match="not implemented for"):
         adapter.forward("relu", (np.ones((2, 2), np.float16),), {})
 
 
 def test_short_where_pytorch_has_a_function_for_it() -> None:
-    text = load("torch").source("conv2d", {"stride": 2, "padding": 1, "dilation": 1, "groups": 4}, "forward")
+    args = np.ones((1, 4, 5, 5)), np.ones((4, 1, 3, 3)), None
+    text = load("torch").source("conv2d", args, {"stride": 2, "padding": 1, "dilation": 1, "groups": 4}, "forward")
     assert "def " not in text
     assert "functional.conv2d(x, w, b, stride=2, padding=(1, 1), groups=4)" in text
 
@@ -65,5 +66,5 @@ def test_torch_compile() -> None:
     problem = Problem("conv2d", (whole(2, 4, 6, 7), whole(6, 2, 3, 2), whole(6)), everything)
     for direction in ("forward", "backward"):
         check_direction(adapter, problem, whole(*problem.forward().shape), direction, 0.0)
-    assert "torch.compile" in adapter.source("conv2d", everything, "forward")
+    assert "torch.compile" in adapter.source("conv2d", problem.args, everything, "forward")
     assert "inductor" in adapter.arithmetic_settings()["torch.compile"]

@@ -22,10 +22,11 @@ from npconv.testing.strategies import OPERATORS, Problem, problems_with_dy
 
 torch = framework("torch")
 # It needs torch, so it comes after the line that skips without it.
-from npconv.check.adapters import torch as torch_ops  # noqa: E402
+from npconv.check.adapters import load  # noqa: E402
 from npconv.check.adapters.padding import pair, sides  # noqa: E402
 
 functional = torch.nn.functional
+torch_ops = load("torch")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -168,7 +169,7 @@ def _pytorch(problem: Problem, dy: Tree) -> list[Array]:
     """PyTorch's y and its gradient with respect to every array among the arguments, one after the other."""
     args = map_arrays(lambda array: _tensor(array, requires_grad=True), problem.args)
     options = {name: map_arrays(_tensor, value) for name, value in problem.options.items()}
-    function = _hard_sigmoid if problem.op == "hard_sigmoid" else torch_ops.FUNCTIONS[problem.op]
+    function = _hard_sigmoid if problem.op == "hard_sigmoid" else getattr(torch_ops, problem.op)
     y = _tensors(function(*args, **options))
     dys = _tensors(map_arrays(_tensor, dy))
     gradients = torch.autograd.grad(y, _tensors(args), dys, allow_unused=True, materialize_grads=True)

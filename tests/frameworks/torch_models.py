@@ -13,9 +13,10 @@ import npconv.nn
 
 torch = framework("torch")
 # It needs torch, so it comes after the line that skips without it.
-from npconv.check.adapters import torch as torch_ops  # noqa: E402
+from npconv.check.adapters import load  # noqa: E402
 
 nn = torch.nn
+torch_ops = load("torch")
 functional = nn.functional
 
 Tensor = Any

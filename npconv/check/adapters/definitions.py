@@ -54,30 +54,56 @@ def call(function: str, names: tuple[str, ...], options: Mapping[str, Any], defa
 
 
 def definitions(function: Callable[..., Any]) -> str:
-    """The source of `function` after that of all functions of the adapters that it calls, without hints and docstrings."""
+    """The source of `function` after that of all that it calls here, without hints and docstrings.
+
+    A method of an adapter becomes a function: its ``self`` goes, what it calls of that is a function too, and what else it
+    reads of it a constant.
+    """
     found: dict[str, str] = {}
 
     def visit(function: Callable[..., Any]) -> None:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        owner, plain = getattr(function, "__self__", None), inspect.unwrap(function)
+        tree = ast.parse(textwrap.dedent(inspect.getsource(plain)))
         for node in ast.walk(tree):
-            called = inspect.unwrap(function).__globals__.get(node.id) if isinstance(node, ast.Name) else None
-            if inspect.isfunction(called) and called.__module__.startswith(__package__) and called is not function:
+            called = plain.__globals__.get(node.id) if isinstance(node, ast.Name) else _of_self(owner, node)
+            here = inspect.ismethod(called) or (
+                inspect.isfunction(called) and called.__module__.startswith(__package__)
+            )
+            if here and called.__name__ not in (*found, function.__name__):
                 visit(called)
-        found.setdefault(function.__name__, ast.unparse(_Bare().visit(tree)))
+        found[function.__name__] = ast.unparse(_Bare(owner).visit(tree))
 
     visit(function)
     return "\n\n".join(found.values())
 
 
+def _of_self(owner: object, node: ast.AST) -> Any:
+    """What ``self.name`` is of `owner`; None for any other expression."""
+    if owner is None or not isinstance(node, ast.Attribute) or ast.unparse(node.value) != "self":
+        return None
+    return getattr(owner, node.attr)
+
+
 class _Bare(ast.NodeTransformer):
-    """Removes annotations and docstrings."""
+    """Removes annotations, docstrings and ``self``."""
+
+    def __init__(self, owner: object) -> None:
+        self._owner = owner
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         self.generic_visit(node)
         node.returns = None
+        node.args.args = [arg for arg in node.args.args if arg.arg != "self"]
         if ast.get_docstring(node) is not None:
             del node.body[0]
         return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        own = _of_self(self._owner, node)
+        if own is None:
+            return node
+        return ast.Name(node.attr) if callable(own) else ast.Constant(own)
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None

@@ -11,10 +11,11 @@ import numba
 import npconv
 from npconv import ops
 from npconv.check.adapters.definitions import arguments, call
+from npconv.check.adapters.framework import Framework
 from npconv.testing.gradients import Tree
 
 NAME = "npconv"
-OPERATORS = tuple(op for op in ops.__all__ if f"{op}_backward" in ops.__all__)
+OPERATORS = Framework.OPERATORS
 DIRECTIONS = dict.fromkeys(OPERATORS, ("forward", "backward"))
 
 
@@ -51,7 +52,7 @@ def backward(op: str, dy: Tree, args: tuple[Tree, ...], options: dict[str, Any])
     return gradients if len(args) > 1 else (gradients,)
 
 
-def source(op: str, options: dict[str, Any], direction: str) -> str:
+def source(op: str, args: tuple[Tree, ...], options: dict[str, Any], direction: str) -> str:
     names = tuple("npconv.OctaveWeight(*w)" if op.startswith("octave") and a == "w" else a for a in arguments(op))
     if direction == "forward":
         result = call(f"npconv.{op}", names, options)

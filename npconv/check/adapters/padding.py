@@ -13,6 +13,11 @@ def pair(value: Any) -> Pair:
     return int(rows), int(columns)
 
 
+def window(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> tuple[Pair, Any, Pair, int]:
+    """A convolution's options in this order."""
+    return pair(stride), padding, pair(dilation), groups
+
+
 def sides(
     padding: Any, size: tuple[int, ...], kernel: tuple[int, ...], stride: Any = 1, dilation: Any = 1
 ) -> tuple[Pair, Pair]:
@@ -37,3 +42,11 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     last_start = (size - 1) // stride * stride
     lacking = max(last_start + (kernel - 1) * dilation - (size - 1), 0)
     return lacking // 2, (lacking + 1) // 2
+
+
+def windows(size: int, kernel: int, stride: int, pads: Pair, ceil_mode: bool = False) -> int:
+    """How many windows an axis has: whole ones, and in ceil mode one more where it starts before the padding at the end."""
+    room = size + sum(pads) - kernel
+    if not ceil_mode:
+        return room // stride + 1
+    return min(-(-max(room, 0) // stride), (size + pads[0] - 1) // stride) + 1
