@@ -168,7 +168,7 @@ def _photograph(kept: dict[str, Sequential], dataset: Dataset) -> dict[str, Any]
 def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], found: dict[str, Any] | None) -> None:
     """Write the PNG: accuracy over what is varied and over cost, and what was found in maps beside it."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
+    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
     count = 2 if found is None else 3
     figure = Figure(figsize=(6 * count, 4.6), layout="constrained")
@@ -184,7 +184,10 @@ def _draw(path: Path, name: str, chosen: Study, outcomes: Sequence[Outcome], fou
         axes[1].errorbar([one.macs for one in some], means, spreads, fmt=marker, **options)
     axes[0].set(xlabel=chosen.axis, ylabel="test accuracy, mean and spread over seeds")
     axes[1].set(xlabel="multiply-accumulates for an image", xscale="log")
-    axes[1].xaxis.set_major_locator(MaxNLocator(5))  # a logarithm's own ticks lie on each other, or there is none
+    macs = [one.macs for one in outcomes]
+    wide = max(macs) > 5 * min(macs)
+    # A logarithm's own ticks lie on each other, or there is none.
+    axes[1].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
     axes[1].xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[1].xaxis.set_minor_locator(NullLocator())
     for place in axes[:2]:
