@@ -168,7 +168,10 @@ def _time(plan: Plan, as_json: bool, out: Path | None, plot: Path | None) -> Non
 
 
 def _print(console: Console, rows: list[Row], machines: report.Machines, dtype: str) -> None:
-    print_table(console, report.table(rows, machines, dtype), spare=SPARE)
+    # Rows of one operator are told apart by their networks, others by operator and shape.
+    one = len({row.case.op for row in rows}) == 1
+    spare = ("op", *(heading for heading in SPARE if heading != "network")) if one else SPARE
+    print_table(console, report.table(rows, machines, dtype), spare=spare)
     for line in report.problems(rows):
         console.print(line)
     console.print()

@@ -123,7 +123,7 @@ class Session:
         if run.progress.epoch > 1 or run.progress.step:
             say(f"going on in epoch {run.progress.epoch} after {run.progress.step} of {run.steps_per_epoch} steps")
         if run.recipe.backend == "numba":
-            say("compiling kernels with the first batch, once per machine; Ctrl-C waits for it")
+            say("the first batch compiles the kernels that this machine has not compiled yet; Ctrl-C waits for it")
         smoothed = " (loss: with smoothed labels)" if run.recipe.label_smoothing else ""
         say(f"epoch     loss  accuracy  validation loss  accuracy  seconds{smoothed}")
         for epoch in run.epochs:

@@ -50,7 +50,9 @@ def test_a_run_prints_a_table_and_writes_its_files(tmp_path, monkeypatch):
     assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_networks_run(monkeypatch):
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_networks_run_and_are_told_apart_in_any_window(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
     small = bench.NETWORK_CASES[0]._replace(batch=2, size=8)
     monkeypatch.setattr(bench, "NETWORK_CASES", [small])
     result = call("networks", "--rounds", 1, "--seconds", 0, "--threads", 1, "--peers", "")

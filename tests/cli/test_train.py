@@ -101,7 +101,7 @@ def test_what_is_printed_where_there_is_no_terminal(finished: tuple[Path, Path, 
     assert printed[0] == f"tiny_mobilenet: {summary['parameters']:,} parameters, {summary['macs']:,} MACs for an image"
     assert printed[1] == "dots: 42 training, 6 validation and 12 test images of 1x6x6 in 3 classes"
     assert printed[2] == f"{summary['backend']} backend, seed 0, writing to {out}"
-    compiling = "compiling kernels with the first batch, once per machine; Ctrl-C waits for it"
+    compiling = "the first batch compiles the kernels that this machine has not compiled yet; Ctrl-C waits for it"
     assert (compiling in printed) == (summary["backend"] == "numba")
     assert "(loss: with smoothed labels)" in printed[-5]
     assert [line.split()[0] for line in printed[-4:-1]] == ["1", "2", "3"]  # one line for each epoch
