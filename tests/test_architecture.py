@@ -91,6 +91,7 @@ MAY_IMPORT = {
         },
         {
             "jax",
+            "joblib",
             "keras",
             "numba",
             "onnx",

@@ -10,8 +10,8 @@ are given.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,13 +23,13 @@ from npconv.check.contract import Contract
 from npconv.check.hard import OPERATORS
 from npconv.check.memory import Packed
 from npconv.check.observation import Observed, observe
+from npconv.check.patience import Patience
 from npconv.check.report import Report
 from npconv.check.running import run
 from npconv.testing import Tree, map_arrays
 from npconv.workers import Worker, WorkerError, find
 
 LOADING_TIMEOUT = 300.0  # seconds: TensorFlow's import alone may take half a minute on a busy machine
-PATIENCE = {"hang": 3, "death": 10}  # of an operator and direction: each costs a timeout, or another import
 
 
 class Description(NamedTuple):
@@ -54,7 +54,7 @@ class Isolated:
     """An adapter, by its name, or a user's function, as "module:function", whose calls run in another process.
 
     The process is started by the first call, and a new one where it was lost. Where an operator's forward or backward
-    has exhausted `PATIENCE`, it is called no more: that is Unsupported.
+    has exhausted `npconv.check.patience.PATIENCE`, it is called no more: that is Unsupported.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Isolated:
         self._functions = {"forward": name, "backward": name if self.is_adapter else backward}
         self._worker = Worker(timeout=timeout)
         self._description: Description | None = None
-        self._lost: Counter[tuple[str, str, str]] = Counter()
+        self._patience = Patience()
 
     def describe(self) -> Description:
         """Its name and version and what it can do; imports it, in its process, where that is not done yet.
@@ -157,6 +157,10 @@ class Isolated:
         self._worker.close()
         self._description = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is one that starts its own; the same one for all who ask there."""
+        return _remade, (self.name, self._op, self._functions["backward"], self._worker.timeout, self._device)
+
     def __enter__(self) -> Isolated:
         return self
 
@@ -171,9 +175,7 @@ class Isolated:
     def _observed(self, asked: tuple[Any, ...], *, again: bool) -> Observed:
         """What the function named by the first three of `asked` does in the other process."""
         function, op, direction = asked[:3]
-        for kind, most in PATIENCE.items():
-            if self._lost[op, direction, kind] >= most:
-                raise Unsupported(f"not called any more: {most} calls ended in a {kind}")
+        self._patience.check(op, direction)
         self.describe()
         try:
             seen: Observed = self._worker.call(f"{__name__}:called", *asked, again=again)
@@ -183,10 +185,15 @@ class Isolated:
             if error.kind == "exception":
                 raise
             self._description = None
-            self._lost[op, direction, error.kind] += 1
+            self._patience.lost[op, direction, error.kind] += 1
             message = str(error).replace(f"{__name__}:called", function)
             raise WorkerError(error.kind, message, details=error.details) from None
         return seen
+
+
+@functools.cache
+def _remade(name: str, op: str | None, backward: str | None, timeout: float, device: str | None) -> Isolated:
+    return Isolated(name, op=op, backward=None if ":" not in name else backward, timeout=timeout, device=device)
 
 
 class _Caller:
@@ -197,6 +204,11 @@ class _Caller:
         self._threads = threads
         # For reproductions: it is to be imported from where the user's function is.
         self.__module__, _, self.__qualname__ = function.partition(":")
+
+    @property
+    def patience(self) -> Patience:
+        """What is lost of it counts in, with the other functions of its subject."""
+        return self._subject._patience
 
     @property
     def contract(self) -> Contract:

@@ -12,8 +12,9 @@ from npconv.check import corpus
 from npconv.check.arithmetic import Arithmetic, fingerprint
 from npconv.check.comparison import MODES, Mode
 from npconv.check.contract import Contract
-from npconv.check.examination import Checked, Function, examine
+from npconv.check.examination import Checked, Function
 from npconv.check.hard import OPERATORS
+from npconv.check.parallel import examined
 from npconv.check.report import Recorder, Report
 from npconv.check.reproduction import Source, imported, reproduction
 from npconv.check.shrinking import Shrinker
@@ -34,7 +35,8 @@ def run(
     subject: str | None = None,
     source: Source | None = None,
     progress: Callable[[int, int], object] | None = None,
-    shrinking: float = 30.0,
+    jobs: int = 1,
+    shrinking: int = 2000,
     arithmetic: bool = False,
     declared: str | None = None,
 ) -> Report:
@@ -67,8 +69,13 @@ def run(
         they import the functions by their names.
     progress : callable, optional
         ``progress(done, total)`` is called after each case.
-    shrinking : float
-        Seconds that may be spent on making failing cases smaller.
+    jobs : int
+        On how many processes the cases are examined, by joblib, which takes other machines where it is told to:
+        ``with joblib.parallel_config(backend="dask"): ...``. The report is the same. Functions in this process are copied to
+        the others; those of `npconv.check.isolation.Isolated` have one of their own there.
+    shrinking : int
+        How many cases may be tried to make the failing ones smaller: a number, and no time, so that a report is the same on
+        a busy machine.
     arithmetic : bool
         Whether to take the `npconv.check.fingerprint` of the forward, too, where `op` is a convolution that has one.
     declared : "float16", "bfloat16", "tf32", "float32" or "float64", optional
@@ -84,7 +91,7 @@ def run(
     Raises
     ------
     ValueError, TypeError
-        `op`, `modes`, `dtype` or `declared` is none of the above, `cases` is below 1, both functions are missing.
+        `op`, `modes`, `dtype` or `declared` is none of the above, `cases` or `jobs` is below 1, `shrinking` below 0, both functions are missing.
 
     Examples
     --------
@@ -99,6 +106,8 @@ def run(
     if op not in OPERATORS:
         raise ValueError(f"op must be one of {', '.join(OPERATORS)}, got {op!r}")
     cases = integer("cases", cases, minimum=1)
+    jobs = integer("jobs", jobs, minimum=1)
+    shrinking = integer("shrinking", shrinking, minimum=0)
     modes = _checked_modes(modes)
     if forward is None and backward is None:
         raise ValueError("forward or backward must be given, got None for both")
@@ -111,15 +120,14 @@ def run(
     try:
         chosen = corpus.cases(op, cases, seed=seed, dtype=dtype, fixed=contract.lacks(op))
         every = [contract.adapted(case) for case in chosen]
-        for case in every:
-            findings = list(examine(checked, case, questions))
+        for case, findings in zip(every, examined(checked, every, questions, jobs), strict=True):
             recorder.add_case(case, findings)
             shrinker.add(case, findings)
             done += 1
             if progress is not None:
                 progress(done, len(every))
-        if shrinking > 0:
-            shrinker.shrink(seconds=shrinking)
+        if shrinking:
+            shrinker.shrink(shrinking)
     except KeyboardInterrupt:
         interrupted = True
     lines = source or imported(forward, backward)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -21,6 +20,9 @@ from npconv.costs import zeros_of
 from npconv.geometry import Array
 from npconv.testing import map_arrays, named_arrays
 
+LONGEST = 300.0
+"""Seconds after which shrinking ends, however few cases were tried: for what hangs. Only then a report depends on the time."""
+
 SIMPLEST = 64  # numbers that are not 0: each of so few is made 1 where that still fails
 
 _Symptom: TypeAlias = tuple[str, ...]
@@ -34,6 +36,7 @@ class Shrinker:
         self._subject, self._questions = subject, questions
         self._found: dict[_Symptom, Failure] = {}
         self._known: dict[tuple[bytes, Question], frozenset[_Symptom]] = {}
+        self._deadline = float("inf")
 
     @property
     def failures(self) -> list[Failure]:
@@ -63,37 +66,35 @@ class Shrinker:
                 self._found[symptom] = best._replace(occurrences=before.occurrences + 1)
             seen |= symptoms.keys()
 
-    def shrink(self, *, seconds: float) -> None:
-        """Make the cases smaller; those that there is no time for stay as they are.
+    def shrink(self, tries: int) -> None:
+        """Make the cases smaller, by trying at most so many; those that there are no tries left for stay as they are.
 
         A small case for one symptom often has others too, which are then done.
         """
-        deadline = time.monotonic() + seconds
+        self._deadline = time.monotonic() + LONGEST
         order = sorted(self._found, key=lambda symptom: _importance(self._found[symptom]))
         for place, symptom in enumerate(order):
             failure = self._found[symptom]
             if failure.shrunk:
                 continue
-            now = time.monotonic()
-            if now > deadline:
-                return
-            until = now + max((deadline - now) / 2, (deadline - now) / (len(order) - place))
+            left = tries - len(self._known)
+            until = len(self._known) + max(left // 2, left // (len(order) - place))
             question = failure.direction, failure.mode
 
             def fails(
-                case: Case, symptom: _Symptom = symptom, question: Question = question, until: float = until
+                case: Case, symptom: _Symptom = symptom, question: Question = question, until: int = until
             ) -> bool:
                 return self._fails(case, symptom, question, until)
 
-            if fails(failure.case):  # else it is no longer so, or there is no time to see
+            if fails(failure.case):  # else it is no longer so, or there are no tries left to see
                 self._replace(self._subject.contract.adapted(smaller(failure.case, fails)))
 
-    def _fails(self, case: Case, symptom: _Symptom, question: Question, deadline: float) -> bool:
-        """Whether `case` has the symptom, asked as it is called; what is not known when the time is up is taken to be right."""
+    def _fails(self, case: Case, symptom: _Symptom, question: Question, until: int) -> bool:
+        """Whether `case` has the symptom, asked as it is called; after so many tries in all, what is not known is taken to be right."""
         case = self._subject.contract.adapted(case)
         key = _key(case), question
         if key not in self._known:
-            if time.monotonic() > deadline:
+            if len(self._known) >= until or time.monotonic() > self._deadline:
                 return False
             (finding,) = examine(self._subject, case, [question])
             self._known[key] = frozenset(failure.symptom for failure in finding.failures)
@@ -307,5 +308,11 @@ def _fewer_options(case: Case, fails: _Fails) -> Case:
 
 
 def _key(case: Case) -> bytes:
-    parts = case.args, case.dy, case.options, sorted(case.orders.items()), sorted(case.exponents.items()), case.numbers
-    return hashlib.blake2b(pickle.dumps(parts)).digest()
+    """The same for equal cases, wherever they come from."""
+    digest = hashlib.blake2b()
+    for name, array in named_arrays((case.args, case.dy, tuple(case.options.values()))):
+        digest.update(f"{name} {array.shape} {array.dtype}".encode() + array.tobytes())
+    options = {name: None if isinstance(value, np.ndarray) else value for name, value in case.options.items()}
+    words = case.op, options, sorted(case.orders.items()), sorted(case.exponents.items()), case.numbers
+    digest.update(repr(words).encode())
+    return digest.digest()

@@ -76,6 +76,9 @@ def check(
         ),
     ] = "exact,bound,adjoint",
     timeout: Annotated[float, typer.Option(help="Seconds that a single call may take.")] = 30.0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", help="Processes that share the cases; the report is the same.")
+    ] = 1,
     device: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Where it computes, such as cuda:0: torch, jax, functions of tensors."),
@@ -147,13 +150,14 @@ def check(
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
+            integer("--jobs", jobs, minimum=1)
             files.check_target("--out", out)
             files.check_target("--html", html)
             files.check_target("--junit", junit)
             current_backend()  # which a word in the environment may have made impossible
             found = [stack.enter_context(one) for one in isolated(subjects or [], op or [], backward, timeout, device)]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen, "declared": arithmetic}
-        checking = Checking(console, found, op or [], settings, fingerprint=fingerprint)
+        checking = Checking(console, found, op or [], settings, jobs=jobs, fingerprint=fingerprint)
         try:
             with _bad_usage():
                 checking.load()
@@ -203,10 +207,18 @@ class Checking:
     """The subjects and operators that were asked for, and the reports so far."""
 
     def __init__(
-        self, console: Console, subjects: list[Isolated], ops: list[str], settings: dict[str, Any], *, fingerprint: bool
+        self,
+        console: Console,
+        subjects: list[Isolated],
+        ops: list[str],
+        settings: dict[str, Any],
+        *,
+        jobs: int,
+        fingerprint: bool,
     ) -> None:
         self.console = console
         self.settings = settings
+        self.jobs = jobs
         self.fingerprint = fingerprint
         self.interrupted = False
         self.reports: list[Report] = []
@@ -244,7 +256,9 @@ class Checking:
                     for op in ops:
                         progress.update(bar, description=printable(f"{told} {op}"))
                         self.reports.append(
-                            subject.check(op, progress=lambda done, _: progress.advance(bar), **self.settings)
+                            subject.check(
+                                op, jobs=self.jobs, progress=lambda done, _: progress.advance(bar), **self.settings
+                            )
                         )
                         if self.reports[-1].interrupted:
                             raise KeyboardInterrupt

@@ -84,7 +84,7 @@ def test_tensors_of_torch():
     assert kinds == {"mutation"}
     backwards = np.arange(4.0, dtype=np.float32)[::-1]
     assert np.array_equal(adapted(relu)(backwards), backwards)
-    text = imported(relu, None)("relu", {}, "forward")
+    text = imported(relu, None)("relu", (), {}, "forward")
     assert "taken(checked_function(given(x)))" in text
     with pytest.raises(ValueError, match="--device must be one that torch has here, got nowhere: "):
         use_device("torch", "nowhere")
@@ -92,7 +92,7 @@ def test_tensors_of_torch():
 
 def test_a_reproduction_gives_and_takes_tensors():
     pytest.importorskip("torch")
-    report = check.run("relu", forward=wrong_of_torch, cases=12, shrinking=2)
+    report = check.run("relu", forward=wrong_of_torch, cases=12, shrinking=100)
     program = report.failures[0].reproduction
     assert "torch.tensor(a)" in program
     program = program.replace(f"from {wrong_of_torch.__module__} import wrong_of_torch", "")

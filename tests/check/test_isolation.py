@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from npconv import ops
-from npconv.check import isolation, memory
+from npconv.check import memory, patience
 from npconv.check.adapters import ADAPTERS, Unsupported
 from npconv.check.isolation import Isolated
 from npconv.workers import WorkerError
@@ -90,7 +90,7 @@ def test_what_is_no_array_is_not_imported_here(subjects, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "message"), [("exiting", "exit status 7"), ("segfault", "signal 11")])
 def test_a_death_is_told_until_the_patience_ends(name, message, monkeypatch):
-    monkeypatch.setitem(isolation.PATIENCE, "death", 2)
+    monkeypatch.setitem(patience.PATIENCE, "death", 2)
     with Isolated(f"garbage:{name}", op="conv2d", backward="garbage:right_backward") as subject:
         for _ in range(2):
             with pytest.raises(WorkerError, match=message) as caught:
@@ -178,7 +178,7 @@ def test_tensors_of_torch_in_another_process():
     pytest.importorskip("torch")
     with Isolated("garbage:of_tensors", op="conv2d", device="cpu") as subject:
         assert np.array_equal(subject.forward("conv2d")(X, W, None), Y)
-        report = subject.check("conv2d", cases=12, shrinking=1, modes=("exact",))
+        report = subject.check("conv2d", cases=12, shrinking=100, modes=("exact",))
     assert not report.ok
     assert "torch.tensor(a, device='cpu')" in report.failures[0].reproduction
     missing, message = (

@@ -31,7 +31,7 @@ def test_a_wrong_number_is_printed_beside_the_right_one(op, mode, capsys):
     def one_more(*args, **options):
         return map_arrays(lambda y: y + np.float32(1), getattr(ops, op)(*octave_args(op, args), **options))
 
-    report = check.run(op, forward=one_more, cases=10, modes=(mode,), shrinking=20)
+    report = check.run(op, forward=one_more, cases=10, modes=(mode,), shrinking=200)
     for failure in report.failures:
         got, _, _, expected = shown(failure, capsys, checked_function=one_more)
         assert float(got) == pytest.approx(float(expected) + 1, rel=1e-5)
@@ -44,7 +44,7 @@ def test_a_wrong_gradient(capsys):
         dx, dw, db = npconv.conv2d_backward(dy, x, w, b, **options)
         return dx, 2 * dw, db
 
-    report = check.run("conv2d", backward=doubled, cases=10, modes=("exact",), shrinking=20)
+    report = check.run("conv2d", backward=doubled, cases=10, modes=("exact",), shrinking=200)
     (failure,) = report.failures
     assert failure.argument == "dw"
     assert failure.case.size == 3
@@ -64,7 +64,7 @@ def test_the_adjoint_identity_is_printed_with_both_sides(op, capsys):
         gradients = getattr(ops, f"{op}_backward")(dy, *octave_args(op, args), **options)
         return map_arrays(lambda gradient: 2 * gradient, gradients)
 
-    def source(op, options, direction):
+    def source(op, args, options, direction):
         return f"got = {'forward_of(' if direction == 'forward' else 'backward_of(dy, '}*args, **options)"
 
     failures = [
@@ -142,7 +142,7 @@ def test_garbage_is_printed_beside_what_must_be(change, kind, printed, capsys):
     def garbage(x, w, b=None, **options):
         return change(np.concatenate([npconv.conv2d(x, w, b, **options)] * 2, 1)[:, : len(w)])
 
-    report = check.run("conv2d", forward=garbage, cases=20, shrinking=20)
+    report = check.run("conv2d", forward=garbage, cases=20, shrinking=200)
     failure = next(failure for failure in report.failures if failure.kind == kind)
     assert printed in " ".join(shown(failure, capsys, checked_function=garbage)).replace("'", "")
 
@@ -156,7 +156,7 @@ def test_functions_are_imported_by_their_names(tmp_path):
     try:
         import mine
 
-        report = check.run("relu", forward=mine.leaky, cases=10, shrinking=20)
+        report = check.run("relu", forward=mine.leaky, cases=10, shrinking=200)
     finally:
         sys.path.remove(str(tmp_path))
     text = report.failures[0].reproduction
@@ -168,12 +168,12 @@ def test_functions_are_imported_by_their_names(tmp_path):
 
 def test_the_text_of_an_imported_call():
     source = imported(npconv.conv2d, npconv.conv2d_backward)
-    assert source("conv2d", {"stride": 2}, "forward") == (
+    assert source("conv2d", (), {"stride": 2}, "forward") == (
         "from npconv.ops.standard import conv2d\n\ngot = conv2d(x, w, b, stride=2)"
     )
-    assert "got = conv2d_backward(dy, x, w, b)" in source("conv2d", {}, "backward")
+    assert "got = conv2d_backward(dy, x, w, b)" in source("conv2d", (), {}, "backward")
     assert "softmax(logits, labels=labels)" in imported(softmax, None)(
-        "softmax_cross_entropy", {"labels": np.zeros(1, int)}, "forward"
+        "softmax_cross_entropy", (), {"labels": np.zeros(1, int)}, "forward"
     )
 
 

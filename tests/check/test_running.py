@@ -347,7 +347,7 @@ def test_beside_a_kink_either_slope_is_right(op):
 
 
 def test_a_report_shows_itself_in_a_notebook():
-    report = run("relu", forward=lambda x: x, cases=40, modes=["exact"], shrinking=1.0)
+    report = run("relu", forward=lambda x: x, cases=40, modes=["exact"], shrinking=100)
     html = report._repr_html_()
     assert html.startswith("<p><b>")
     assert "DIFFERENT" in html

@@ -16,7 +16,7 @@ import commands
 import pytest
 
 import npconv
-from npconv.check import isolation, run
+from npconv.check import isolation, patience, run
 from npconv.check.adapters import ADAPTERS
 from npconv.check.isolation import Description
 
@@ -140,7 +140,7 @@ def test_garbage_is_a_finding_and_never_the_end(tmp_path, monkeypatch):
         "in_place": {"mutation", "exception"},  # where an array is read-only
         "junk": set(),
     }
-    monkeypatch.setattr(isolation, "PATIENCE", {"hang": 1, "death": 2})
+    monkeypatch.setattr(patience, "PATIENCE", {"hang": 1, "death": 2})
     file = tmp_path / "report.json"
     words = ["--op", "conv2d", "--cases", 4, "--timeout", 3, "--modes", "exact", "--no-fingerprint", "-o", file]
     code, stdout, stderr = call(*(f"garbage:{name}" for name in kinds), *words)
@@ -205,6 +205,7 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
         (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
         (["npconv", "--timeout", "0"], "--timeout must be .*0"),
+        (["npconv", "-j", "0"], "--jobs must be at least 1, got .*0"),
         (["npconv", "--device", "cuda:0"], "npconv cannot be loaded: ValueError: --device goes with what has devices"),
         (["npconv", "--junit", "nowhere/r.xml"], "--junit must be a file in a folder that exists, got nowhere/r.xml"),
         (["npconv", "-o", "nowhere/r.json"], "--out must be a file in a folder that exists, got nowhere/r.json"),

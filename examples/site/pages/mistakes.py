@@ -58,7 +58,7 @@ def shuffle_again(dy, x, groups):
     return npconv.channel_shuffle(dy, groups)
 
 
-report = check.run("channel_shuffle", forward=npconv.channel_shuffle, backward=shuffle_again, cases=30, shrinking=2.0)
+report = check.run("channel_shuffle", forward=npconv.channel_shuffle, backward=shuffle_again, cases=30)
 assert not report.ok
 failure = report.failures[0]
 print(failure.direction, failure.mode, failure.message)
@@ -87,7 +87,7 @@ def padded_on_both_sides(x, w, b=None, *, padding=0, **options):
 
 
 padded_on_both_sides.takes_padding_words = True  # else it would be given four numbers
-report = check.run("conv2d", forward=padded_on_both_sides, cases=100, shrinking=2.0)
+report = check.run("conv2d", forward=padded_on_both_sides, cases=100)
 assert not report.ok
 print("smallest case:", report.failures[0].case)
 
@@ -108,7 +108,7 @@ def stretched(dy, x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     return dx, dw, db
 
 
-report = check.run("conv2d", forward=npconv.conv2d, backward=stretched, cases=100, shrinking=2.0)
+report = check.run("conv2d", forward=npconv.conv2d, backward=stretched, cases=100)
 assert not report.ok
 print("smallest case:", report.failures[0].case)
 
