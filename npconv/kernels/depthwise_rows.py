@@ -112,20 +112,7 @@ def _plan(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> 
     blocks, rows = -(-g.groups // lanes), g.batch * made[0]
     parts = min(blocks, max(1, 4 * threads // rows))
     return Plan(
-        g.batch,
-        *read,
-        *made,
-        g.groups,
-        kernel,
-        stride,
-        top,
-        left,
-        first,
-        inner,
-        lanes,
-        blocks,
-        parts,
-        rows * parts,
+        g.batch, *read, *made, g.groups, kernel, stride, top, left, first, inner, lanes, blocks, parts, rows * parts
     )
 
 
@@ -170,6 +157,12 @@ def _fill_tables(plan, row, x, x_pixel, nothing, table):
 
 @compiled
 def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
+    """y[n, p, q, c] = bias[c] + sum over r and s of x[n, p * stride + r - top, q * stride + s - left, c] * w[c, r, s], limited.
+
+    x, y: maps from their first number on; pitches: the distances of their pixels, in numbers
+    zeros: a row of them, which padding is read as; w: packed, (blocks, taps, lanes)
+    tables: of each thread, room for the addresses of `_fill_tables` and of the outputs that are not inner ones
+    """
     kernel, stride, lanes, channels, blocks = plan.kernel, plan.stride, plan.lanes, plan.channels, plan.blocks
     out_width, parts, items, threads = plan.out_width, plan.parts, plan.items, len(tables)
     first, inner, taps = plan.first, plan.inner, kernel * kernel
@@ -305,7 +298,10 @@ def lines(code: Code, channels: Int, tile: Callable[[int, Int, Mask | None], Non
 
 @compiled
 def _depthwise_weight_grad(x, zeros, dy, pitches, plan, sums, tables):
-    """sums[part] = the weight gradient of a part of the rows, as weights are packed; parts are cut where the rows' number decides."""
+    """sums[part][block, r * S + s, lane] = sum over the part's n, p and all q of x[n, p * stride + r - top, ..., c] * dy[n, p, q, c].
+
+    The rows of all images are cut into parts where their number alone decides; arguments are those of `_depthwise_rows`.
+    """
     kernel, channels, out_width, first, inner = plan.kernel, plan.channels, plan.out_width, plan.first, plan.inner
     rows, parts, threads, pixels = plan.batch * plan.out_height, len(sums), len(tables), out_width - plan.inner
     x_pitch, dy_pitch = pitches[0], pitches[1]

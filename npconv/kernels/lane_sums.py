@@ -256,6 +256,11 @@ def _pack(w, sizes, forward, packed):
 
 @compiled
 def _lane_sums(x, w, bias, limits, y, pitches, sizes, bands, reads, runs, tables, classes, bounds, spaces):
+    """y[n, p, q, (g, o)] = bias[g, o] + sum over c and taps t of x[n, pixel(p, q, t), (g, c)] * w[block, (c, t), lane], limited.
+
+    x, y: maps from their first number on; pitches: the distances of their pixels, in numbers
+    tables: the plan's rows and pairs; spaces: of each thread, room for the rows that a band reads, channel by channel of a group
+    """
     rows, pairs = tables
     depth, width, in_block, lanes = sizes.depth, sizes.width, sizes.in_block, sizes.lanes
     in_size, out_size = sizes.in_height * sizes.in_width, sizes.out_height * sizes.out_width
@@ -327,6 +332,10 @@ def _slots(plan: Plan) -> tuple[Array, Array]:
 
 @compiled
 def _weight_grad(x, dy, pitches, sizes, bands, reads, runs, slots, taps, units, sums, spaces):
+    """sums[part, block, (c, t), lane] = sum over the part's pixels of x[pixel(p, q, t), (g, c)] * dy[p, q, (g, o)].
+
+    units: the bands of all images, of which a part has some; slots, taps: those of `_slots`; the rest as for `_lane_sums`
+    """
     depth, width, in_block, lanes = sizes.depth, sizes.width, sizes.in_block, sizes.lanes
     in_size, out_size = sizes.in_height * sizes.in_width, sizes.out_height * sizes.out_width
     in_width, out_width, blocks, groups = sizes.in_width, sizes.out_width, sizes.blocks, sizes.groups

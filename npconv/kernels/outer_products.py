@@ -122,6 +122,12 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
 
 @compiled
 def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, swapped, sums, addresses, panels):
+    """sums[part, g][block, t, c, o] = sum over the part's pixels m of x[pixel(m, t), c] * dy[m, o]; a thread does its items.
+
+    x, dy: maps from their first number on, pitches: the distances of their pixels, in numbers; zeros: a pixel of them, for padding
+    swapped: lanes are channels c, and sums[part, g][o, c] are rows of dw
+    addresses: of each thread, room for those of a chunk's pixels, (taps + 1, CHUNK); panels: for the lanes' numbers, (CHUNK, width)
+    """
     depth, taps, groups = sizes.depth, sizes.taps, sizes.groups
     height, width, out_width, out_channels = sizes.in_height, sizes.in_width, sizes.out_width, sizes.out_channels
     out_size, row_taps, column_taps = sizes.out_height * out_width, rows.shape[1], columns.shape[0]

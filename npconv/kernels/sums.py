@@ -55,7 +55,9 @@ class Tables(NamedTuple):
     """What the loop has to do, int64."""
 
     axes: Array  # places and reads of rows and columns, and taps, one after the other
-    phases: Array  # (phases, 9): rows, columns: where their places begin, how many, where reads begin, taps; where the taps begin
+    # (phases, 9): of its rows where their places begin in `axes`, how many they are, where their reads begin, how many taps
+    # they have; the same four of its columns; where the phase's taps of the kernel begin
+    phases: Array
     blocks: Array  # (blocks, 4): first channel, vectors, lanes of the last, where the weights begin
     items: Array  # (items, 5): phase, first and last pixel, group, block
     bounds: Array  # (threads + 1,): whose items are whose
@@ -210,7 +212,10 @@ def inside(reads: Array, size: int) -> Array:
 
 @compiled
 def pack(w, order, blocks, sizes, groups, runs, packed):
-    """packed[group][block] = the weights of all blocks of all groups, as `pack_rows` puts them."""
+    """packed[group][block] = the weights of all blocks of all groups, as `pack_rows` puts them.
+
+    runs: how many numbers of w follow each other for one output channel: a row of w as `pack_rows` has it
+    """
     outer, size, count = len(w) // (groups * sizes.out_channels * runs), len(packed) // groups, len(blocks)
     # Rows of a matrix are read once, from end to end; where there is one only, each block is a thread's own.
     wide = count if outer > 1 else 1
@@ -258,6 +263,13 @@ def fill_addresses(columns, row, first, pixel, nothing, target):
 
 @compiled
 def _sum_pixels(x, zeros, w, packed, packings, bias, limits, y, pitches, sizes, tables, addresses):
+    """y[m, o] = bias[o] + sum over taps t and channels c of x[pixel(m, t), c] * w[t, c, o], limited; a thread does its items.
+
+    x, y: maps from their first number on; pitches: the distances of their pixels, in numbers
+    zeros: a pixel of them, which padding is read as; w: the weights as they were given
+    packed: the packed weights, or room for them; packings: when they are packed, `runs` of `pack_rows`, numbers between threads
+    addresses: of each thread, room for the addresses of an item's pixels, (taps + 1, pixels)
+    """
     packing, runs, pitch = packings
     depth, out_channels, width = sizes.depth, sizes.out_channels, sizes.in_width
     in_size, out_size, out_width = sizes.in_height * width, sizes.out_height * sizes.out_width, sizes.out_width

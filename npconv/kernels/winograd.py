@@ -49,7 +49,8 @@ from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
 
 TILES = ("off", "2x2")
-POSITIONS = 16
+POSITIONS = 16  # of a transformed patch, which has as many numbers as the patch
+READS, WRITES = 16, 4  # pixels that a tile reads, and makes
 SCRATCH = 1 << 19  # bytes of a chunk's patches
 FEWEST = 32  # channels on either side,
 FEWEST_TILES = 25  # and tiles of an image, for which the transforms pay: fewer do not pay for transforming the weights
@@ -125,7 +126,7 @@ def _run(
     _winograd(
         (pixels_from(x), zeros_of(x.shape[1], dtype)), weights, bias, limits, pixels_from(y),
         (pitch_of(x), pitch_of(y), padded, plan.chunk), sizes, (plan.rows, plan.columns), blocks, plan.items,
-        plan.bounds, scratch(np.int64, 52 * plan.chunk),
+        plan.bounds, scratch(np.int64, (READS + WRITES + 2 * POSITIONS) * plan.chunk),
         scratch(dtype, (POSITIONS * plan.chunk + 1) * (padded + WIDEST * lanes)), doubts,
     )  # fmt: skip
     return not doubts.any()
@@ -186,6 +187,12 @@ def _transform_weights(packed, blocks, sizes, rotated, weights):
 
 @compiled
 def _winograd(maps, w, bias, limits, y, pitches, sizes, axes, blocks, items, bounds, addresses, spaces, doubts):
+    """y = A' [sum over channels c of (B' d[c] B) * w[c, o]] A + bias, limited, for the patch d of each tile; a thread does its items.
+
+    maps: x from its first number on, and a pixel of zeros for padding; w: transformed, (block, position, c, lane)
+    limits: of the result, and those that limit nothing; pitches: of x and y, of transformed patches; tiles of a chunk
+    addresses, spaces: room of each thread; doubts: of each thread, not 0 where a result is not finite
+    """
     x, zeros = maps
     rows, columns = axes
     x_pitch, y_pitch, padded, chunk = pitches
@@ -194,7 +201,8 @@ def _winograd(maps, w, bias, limits, y, pitches, sizes, axes, blocks, items, bou
     size, nothing, widest = x.itemsize, address_of(zeros), blocks[:, 1].max() * lanes
     for thread in prange(len(bounds) - 1):
         # Of each tile: the 16 pixels that its patch reads, its 4 outputs, and for each position its patch and its products.
-        reads, writes, tables = addresses[thread], addresses[thread, 16 * chunk :], addresses[thread, 20 * chunk :]
+        reads, writes = addresses[thread], addresses[thread, READS * chunk :]
+        tables = addresses[thread, (READS + WRITES) * chunk :]
         patches, products = spaces[thread], spaces[thread, POSITIONS * chunk * padded :]
         no_bias = spaces[thread, POSITIONS * chunk * (padded + widest) :]
         no_bias[:widest] = 0
@@ -209,12 +217,12 @@ def _winograd(maps, w, bias, limits, y, pitches, sizes, axes, blocks, items, bou
                     i, j = rest // tile_columns, rest % tile_columns
                     _patch_addresses(
                         address_of(x) + image * in_height * in_width * x_pitch * size, in_width, x_pitch * size, rows[i],
-                        columns[j], nothing, reads[16 * m :],
+                        columns[j], nothing, reads[READS * m :],
                     )  # fmt: skip
                     for place in range(4):
                         p, q = 2 * i + place // 2, 2 * j + place % 2
                         there = address_of(y) + ((image * out_height + p) * out_width + q) * y_pitch * size
-                        writes[4 * m + place] = there if p < out_height and q < out_width else 0
+                        writes[WRITES * m + place] = there if p < out_height and q < out_width else 0
                     for k in range(POSITIONS):
                         tables[2 * k * tiles + m] = address_of(patches) + (k * chunk + m) * padded * size
                         tables[(2 * k + 1) * tiles + m] = address_of(products) + (k * chunk + m) * widest * size
@@ -256,7 +264,8 @@ def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array | None:
     _winograd_weight_grad(
         (pixels_from(x), zeros_of(x.shape[1], dtype)), (pixels_from(dy), zeros_of(dy.shape[1], dtype)),
         (pitch_of(x), pitch_of(dy), padded, plan.chunk), sizes, (plan.rows, plan.columns), blocks, plan.items,
-        plan.bounds, sums, scratch(np.int64, 21 * plan.chunk), scratch(dtype, POSITIONS * plan.chunk * (padded + widest)),
+        plan.bounds, sums, scratch(np.int64, (READS + WRITES + 1) * plan.chunk),
+        scratch(dtype, POSITIONS * plan.chunk * (padded + widest)),
     )  # fmt: skip
     _transform_sums(sums, blocks, sizes, taps)
     collect(taps, 1, sizes, blocks, plan.order, dw.reshape(-1))
@@ -284,6 +293,7 @@ def _weight_plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> tuple[Pl
 
 @compiled
 def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, bounds, sums, addresses, spaces):
+    """sums[part][block, position, c, o] = sum over the part's tiles of (B' d[c] B) * (A dy[o] A'); the arguments of `_winograd`."""
     x, zeros = maps
     dy, no_gradient = gradients
     rows, columns = axes
@@ -292,7 +302,8 @@ def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, 
     in_height, in_width, out_height, out_width = sizes.in_height, sizes.in_width, sizes.out_height, sizes.out_width
     size, nothing = x.itemsize, address_of(zeros)
     for thread in prange(len(bounds) - 1):
-        reads, made, tables = addresses[thread], addresses[thread, 16 * chunk :], addresses[thread, 20 * chunk :]
+        reads, made = addresses[thread], addresses[thread, READS * chunk :]
+        tables = addresses[thread, (READS + WRITES) * chunk :]
         patches, panel = spaces[thread], spaces[thread, POSITIONS * chunk * padded :]
         # All blocks of a part go through its chunks together, so that patches are transformed once.
         number = bounds[thread]
@@ -306,12 +317,14 @@ def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, 
                     i, j = rest // tile_columns, rest % tile_columns
                     _patch_addresses(
                         address_of(x) + image * in_height * in_width * x_pitch * size, in_width, x_pitch * size, rows[i],
-                        columns[j], nothing, reads[16 * m :],
+                        columns[j], nothing, reads[READS * m :],
                     )  # fmt: skip
                     for place in range(4):
                         p, q = 2 * i + place // 2, 2 * j + place % 2
                         there = address_of(dy) + ((image * out_height + p) * out_width + q) * dy_pitch * size
-                        made[4 * m + place] = there if p < out_height and q < out_width else address_of(no_gradient)
+                        made[WRITES * m + place] = (
+                            there if p < out_height and q < out_width else address_of(no_gradient)
+                        )
                     tables[m] = address_of(patches) + m * padded * size
                 transform_patches(reads, tiles, depth, patches, padded, chunk * padded)
                 for item in range(number, until):
