@@ -8,6 +8,7 @@ words such as "same": by an attribute ``takes_padding_words = True``, or by a wo
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -91,6 +92,19 @@ class Contract(NamedTuple):
             options = tuple(name for name in self.options if name in other.options)
         required = tuple(dict.fromkeys((*self.required, *other.required)))
         return Contract(min(arrays, default=None), options, self.words and other.words, required)
+
+    def called(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as one that may be called with one number for its padding, too."""
+        if self.words:
+            return function
+
+        @functools.wraps(function)
+        def run(*arrays: Any, **options: Any) -> Any:
+            if isinstance(padding := options.get("padding"), int):
+                options["padding"] = ((padding, padding), (padding, padding))
+            return function(*arrays, **options)
+
+        return run
 
     def adapted(self, case: Case) -> Case:
         """The case as the function is asked for it: without options that it lacks, which have their default here."""

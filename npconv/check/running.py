@@ -144,7 +144,7 @@ def run(
         histogram=recorder.histogram,
         maps=recorder.maps,
         coverage=recorder.coverage,
-        arithmetic=_arithmetic(op, forward, dtype) if arithmetic and not interrupted else None,
+        arithmetic=_arithmetic(op, forward, contract, dtype) if arithmetic and not interrupted else None,
         seconds=time.monotonic() - started,
         interrupted=interrupted,
         declared=declared,
@@ -161,8 +161,10 @@ def _contract(op: str, forward: Function | None, backward: Function | None) -> C
     return contracts[0].both(contracts[1] if len(contracts) > 1 else None)
 
 
-def _arithmetic(op: str, forward: Function | None, dtype: DTypeLike) -> Arithmetic | None:
-    return None if forward is None or op not in FINGERPRINTED else fingerprint(forward, op=op, dtype=dtype)
+def _arithmetic(op: str, forward: Function | None, contract: Contract, dtype: DTypeLike) -> Arithmetic | None:
+    if forward is None or op not in FINGERPRINTED:
+        return None
+    return fingerprint(contract.called(forward), op=op, dtype=dtype)
 
 
 def _checked_modes(modes: Sequence[Mode]) -> tuple[Mode, ...]:

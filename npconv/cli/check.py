@@ -275,15 +275,18 @@ class Checking:
     def _take_fingerprint(self, subject: Isolated, first: int) -> None:
         """Add the arithmetic of its convolution to the report from the one numbered `first` on that is of such an operator."""
         from npconv.check.arithmetic import fingerprint
+        from npconv.check.contract import Contract
         from npconv.check.subject import OPERATORS
 
         for place, report in enumerate(self.reports[first:], first):
             if report.op in OPERATORS:
+                forward, by_threads = subject.forward(report.op), subject.by_threads(report.op)
+                contract = Contract.of(forward, report.op, "forward")
                 arithmetic = fingerprint(
-                    subject.forward(report.op),
+                    contract.called(forward),
                     op=report.op,
                     dtype=self.settings["dtype"],
-                    by_threads=subject.by_threads(report.op),
+                    by_threads={count: contract.called(one) for count, one in by_threads.items()},
                 )
                 self.reports[place] = dataclasses.replace(report, arithmetic=arithmetic)
                 return

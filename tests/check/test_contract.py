@@ -88,3 +88,9 @@ def test_an_adapted_case_is_the_same_problem():
         numbers = contract.adapted(case)
         if case.options["dilation"] == case.options["groups"] == 1:
             assert np.shape(numbers.problem.forward()) == case.dy.shape
+
+
+def test_the_fingerprint_is_asked_for_in_the_same_way():
+    with npconv.backend("numpy"):
+        report = check.run("conv2d", forward=padded, cases=1, arithmetic=True)
+    assert report.arithmetic.name == "float32, direct sums", str(report.arithmetic)
