@@ -35,12 +35,12 @@ def operator(
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         parameters = inspect.signature(function).parameters
-        places = tuple((name, list(parameters).index(name), may_be_map(name)) for name in array_names)
+        places = tuple((name, list(parameters).index(name), _may_be_map(name)) for name in array_names)
         optional = frozenset(name for name in array_names if parameters[name].default is None)
         # A backward returns one gradient for each array after dy, any other operator a map, or a kernel's gradient.
         is_backward = function.__name__.endswith("_backward")
         returned = array_names[1:] if is_backward else ("w" if function.__name__.endswith("weight_grad") else "y",)
-        maps_returned = tuple(map(may_be_map, returned))
+        maps_returned = tuple(map(_may_be_map, returned))
 
         @functools.wraps(function)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -54,7 +54,7 @@ def operator(
                 else:
                     arrays.append((name, value))
             if not arrays:
-                return _left(function(*args, **kwargs), False, None)
+                return _returned(function(*args, **kwargs), False, None)
             half = check_dtypes(arrays) == HALF
             order = None if backends.diverts_numbers() else backends.computes_channels_last()
             prepared: list[Any] = list(args)
@@ -66,19 +66,19 @@ def operator(
             result: Any = function(*prepared, **kwargs)
             first = arrays[0][1]
             if order is None or not isinstance(first, np.ndarray):
-                return _left(result, half, None)
+                return _returned(result, half, None)
             wanted = first.ndim == 4 and lies_channels_last(first)
             if len(returned) > 1 and isinstance(result, tuple):
                 gradients = zip(result, maps_returned, strict=False)  # where b is absent, so may be db
-                return tuple(_left(value, half, wanted if is_map else False) for value, is_map in gradients)  # type: ignore[return-value]
-            return _left(result, half, wanted if maps_returned[0] else False)
+                return tuple(_returned(value, half, wanted if is_map else False) for value, is_map in gradients)  # type: ignore[return-value]
+            return _returned(result, half, wanted if maps_returned[0] else False)
 
         return checked
 
     return decorate
 
 
-def may_be_map(name: str) -> bool:
+def _may_be_map(name: str) -> bool:
     """Whether an array of this name is a map, where it has four axes: a convolution's weights have four, too."""
     return not name.startswith("w")
 
@@ -99,7 +99,7 @@ def _prepared(value: Any, half: bool, channels_last: bool | None) -> Any:
     return value if channels_last is None or value.ndim != 4 else backends.in_order(value, channels_last)
 
 
-def _left(value: Any, half: bool, channels_last: bool | None) -> Any:
+def _returned(value: Any, half: bool, channels_last: bool | None) -> Any:
     """A result as the operator's caller gets it: an array, also of one number, and float16 where the arguments were.
 
     Maps are in the order that is wanted, what is no map in C order; None where the order does not matter. That float16
@@ -107,7 +107,7 @@ def _left(value: Any, half: bool, channels_last: bool | None) -> Any:
     """
     if type(value) is not np.ndarray:
         if isinstance(value, tuple):
-            leaves = [_left(leaf, half, channels_last) for leaf in value]
+            leaves = [_returned(leaf, half, channels_last) for leaf in value]
             return type(value)(*leaves) if hasattr(value, "_fields") else tuple(leaves)
         if not isinstance(value, np.generic):
             return value
