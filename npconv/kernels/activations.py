@@ -18,7 +18,7 @@ def relu(x: Array) -> Array:
     return _map(_relu, x)
 
 
-@compiled
+@compiled(terms=1)
 def _relu(x, y):
     zero = x.dtype.type(0)
     for i in prange(x.size):
@@ -31,7 +31,7 @@ def relu_input_grad(dy: Array, x: Array) -> Array:
     return _map(_relu_input_grad, dy, x)
 
 
-@compiled
+@compiled(terms=1)
 def _relu_input_grad(dy, x, dx):
     zero = x.dtype.type(0)
     for i in prange(x.size):
@@ -44,7 +44,7 @@ def relu6(x: Array) -> Array:
     return _map(_relu6, x)
 
 
-@compiled
+@compiled(terms=1)
 def _relu6(x, y):
     zero, six = x.dtype.type(0), x.dtype.type(6)
     for i in prange(x.size):
@@ -57,7 +57,7 @@ def relu6_input_grad(dy: Array, x: Array) -> Array:
     return _map(_relu6_input_grad, dy, x)
 
 
-@compiled
+@compiled(terms=1)
 def _relu6_input_grad(dy, x, dx):
     zero, six = x.dtype.type(0), x.dtype.type(6)
     for i in prange(x.size):
@@ -70,7 +70,7 @@ def hard_sigmoid(x: Array) -> Array:
     return _map(_hard_sigmoid, x)
 
 
-@compiled
+@compiled(terms=1)
 def _hard_sigmoid(x, y):
     zero, one, three, six = x.dtype.type(0), x.dtype.type(1), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
@@ -83,7 +83,7 @@ def hard_sigmoid_input_grad(dy: Array, x: Array) -> Array:
     return _map(_hard_sigmoid_input_grad, dy, x)
 
 
-@compiled
+@compiled(terms=1)
 def _hard_sigmoid_input_grad(dy, x, dx):
     zero, three, six = x.dtype.type(0), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
@@ -96,7 +96,7 @@ def hard_swish(x: Array) -> Array:
     return _map(_hard_swish, x)
 
 
-@compiled
+@compiled(terms=1)
 def _hard_swish(x, y):
     zero, one, three, six = x.dtype.type(0), x.dtype.type(1), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):
@@ -109,7 +109,7 @@ def hard_swish_input_grad(dy: Array, x: Array) -> Array:
     return _map(_hard_swish_input_grad, dy, x)
 
 
-@compiled
+@compiled(terms=1)
 def _hard_swish_input_grad(dy, x, dx):
     zero, two, three, six = x.dtype.type(0), x.dtype.type(2), x.dtype.type(3), x.dtype.type(6)
     for i in prange(x.size):

@@ -29,7 +29,7 @@ def add(x: Array, other: Array, activation: str | None) -> Array:
     return y
 
 
-@compiled
+@compiled(terms=1)
 def _add(x, other, limits, y):
     """y[i] = x[i] + other[i], cut at the limits."""
     low, high = limits[0], limits[1]
@@ -86,7 +86,7 @@ def accumulate(total: Array, part: Array) -> None:
         )
 
 
-@compiled
+@compiled(terms=1)
 def _accumulate(total, part, pitches, channels, size):
     """total[m, c] += part[m, c]."""
     for item in prange(size // channels):
@@ -108,7 +108,7 @@ def _limit(x: Array, by: Array, activation: str | None, beyond: tuple[float, flo
     _limit_rows(pixels_from(x), pixels_from(by), pixels_from(y), pitches, limits.reshape(-1), rows, channels, x.size)
 
 
-@compiled
+@compiled(terms=1)
 def _limit_rows(x, by, y, pitches, limits, rows, channels, size):
     """y[m, c] = x[m, c] where by[m, c] is between two limits, else one of two numbers."""
     whole = channels == RUN and rows == -(-size // RUN)
@@ -165,7 +165,7 @@ def scale(x: Array, gate: Array, more: Array | None = None) -> Array:
     return y
 
 
-@compiled
+@compiled(terms=1)
 def _scale(x, gate, more, adds, y):
     """y[m, c] = x[m, c] * gate[n, c], plus more[m, c] where `adds`, for the pixels m of image n."""
     rows, channels = x.shape
@@ -189,7 +189,7 @@ def scale_gate_grad(dy: Array, x: Array) -> Array:
     return sums.astype(x.dtype).reshape(batch, channels, 1, 1)
 
 
-@compiled
+@compiled(terms=1)
 def _scale_gate_grad(dy, x, sums):
     """sums[n, c] = the sum of dy[m, c] * x[m, c] over the pixels m of image n."""
     batch, channels = sums.shape

@@ -56,7 +56,7 @@ def sums_of_channels(x: Array, parts: int = 1) -> Array:
     return total[0] if parts == 1 else total
 
 
-@compiled
+@compiled(terms=1)
 def _sums_of_channels(x, chunk, partial, total):
     """total[s, c] = sum over m of x[s, m, c]; partial[s * chunks + k, c] is that of chunk k."""
     parts, pixels, lanes = x.shape
@@ -103,7 +103,7 @@ def gradient_sums(dy: Array, x: Array, line: Array, limits: Array, parts: int) -
     return total[:, 0], total[:, 1]
 
 
-@compiled
+@compiled(terms=1)
 def _gradient_sums(dy, x, line, limits, chunk, partial, total):
     """total[s, 0, c] = sum over m of g[s, m, c], total[s, 1, c] = sum over m of g[s, m, c] * (x[s, m, c] - centre[c])."""
     parts, pixels, lanes = x.shape

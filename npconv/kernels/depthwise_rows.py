@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
-from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.jit import MANY, compiled, contiguous, scratch, thread_count
 from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.outer_products import ITEMS
 from npconv.kernels.sums import limits_of, zeros_of
@@ -123,7 +123,7 @@ def _taps(kernel: int, forward: bool) -> Array:
     return taps if forward else np.ascontiguousarray(taps[::-1])
 
 
-@compiled
+@compiled(terms=1)
 def pack_lanes(w, taps, lanes, packed):
     """packed[block, taps[t], lane] = w[block * lanes + lane, t], and 0 beyond the last channel."""
     count = len(taps)
@@ -155,7 +155,7 @@ def _fill_tables(plan, row, x, x_pixel, nothing, table):
                 table[kernel + (r * kernel + s) * pixels + m] = there
 
 
-@compiled
+@compiled(terms=MANY)
 def _depthwise_rows(x, zeros, w, bias, limits, y, pitches, plan, tables):
     """y[n, p, q, c] = bias[c] + sum over r and s of x[n, p * stride + r - top, q * stride + s - left, c] * w[c, r, s], limited.
 
@@ -296,7 +296,7 @@ def lines(code: Code, channels: Int, tile: Callable[[int, Int, Mask | None], Non
         tile(1, c, code.first_lanes(channels - c))
 
 
-@compiled
+@compiled(terms=MANY)
 def _depthwise_weight_grad(x, zeros, dy, pitches, plan, sums, tables):
     """sums[part][block, r * S + s, lane] = sum over the part's n, p and all q of x[n, p * stride + r - top, ..., c] * dy[n, p, q, c].
 
@@ -325,7 +325,7 @@ def _depthwise_weight_grad(x, zeros, dy, pitches, plan, sums, tables):
                     )
 
 
-@compiled
+@compiled(terms=1)
 def unpack_lanes(sums, taps, lanes, w):
     """w[block * lanes + lane, t] = the sum over the parts of sums[part][block, taps[t], lane], in their order."""
     count = len(taps)

@@ -59,7 +59,7 @@ def weights_from_channels(w: Array, geometry: Conv2dGeometry) -> Array:
     return np.ascontiguousarray(w.reshape(out_channels, width, channels, height).transpose(0, 2, 3, 1))
 
 
-@compiled
+@compiled(terms=1)
 def _pad(x, pitch, geometry, padded):
     """padded[n, i, j, c] = x[n, i - top, j - left, c], and 0 around it."""
     g = geometry

@@ -15,7 +15,7 @@ from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import Class, forward_axes, input_grad_axes, shares
-from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.jit import MANY, compiled, contiguous, scratch, thread_count
 from npconv.kernels.lane_tiles import REST, WIDE, fill_rows, lane_outer_tiles, lane_tiles
 from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.sums import limits_of, zeros_of
@@ -238,7 +238,7 @@ def _runs(columns: Array) -> Array:
     return np.array(runs, np.int64).reshape(-1, 3)
 
 
-@compiled
+@compiled(terms=1)
 def _pack(w, sizes, forward, packed):
     """packed[block, c * taps + t, lane] = the weight of tap t from channel c of a group to the lane's channel of that group."""
     depth, width, taps, in_block = sizes.depth, sizes.width, sizes.taps, sizes.in_block
@@ -254,7 +254,7 @@ def _pack(w, sizes, forward, packed):
                     packed[block, c * taps + t, lane] = w[place * taps + t]
 
 
-@compiled
+@compiled(terms=MANY)
 def _lane_sums(x, w, bias, limits, y, pitches, sizes, bands, reads, runs, tables, classes, bounds, spaces):
     """y[n, p, q, (g, o)] = bias[g, o] + sum over c and taps t of x[n, pixel(p, q, t), (g, c)] * w[block, (c, t), lane], limited.
 
@@ -330,7 +330,7 @@ def _slots(plan: Plan) -> tuple[Array, Array]:
     return np.ascontiguousarray(slots), np.array(taps, np.int64)
 
 
-@compiled
+@compiled(terms=MANY)
 def _weight_grad(x, dy, pitches, sizes, bands, reads, runs, slots, taps, units, sums, spaces):
     """sums[part, block, (c, t), lane] = sum over the part's pixels of x[pixel(p, q, t), (g, c)] * dy[p, q, (g, o)].
 
@@ -366,7 +366,7 @@ def _weight_grad(x, dy, pitches, sizes, bands, reads, runs, slots, taps, units, 
                 )  # fmt: skip
 
 
-@compiled
+@compiled(terms=1)
 def _collect(sums, sizes, dw):
     """dw[g, o, c, t] = the sum over parts of sums[part, block, (c, t), lane], in the order of the parts."""
     parts, blocks, runs, _ = sums.shape

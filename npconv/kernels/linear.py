@@ -11,7 +11,7 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.channel_sums import sums_of_channels
-from npconv.kernels.jit import compiled, contiguous
+from npconv.kernels.jit import MANY, compiled, contiguous
 from npconv.kernels.vectors import LANES, REGISTERS, Code, Int, Mask, Pointer, Registers, emitted, fma
 from npconv.memory import empty
 
@@ -31,7 +31,7 @@ def linear(x: Array, w: Array, b: Array | None) -> Array:
     return y
 
 
-@compiled
+@compiled(terms=MANY)
 def _linear(x, w, b, y):
     (features, length), batch = w.shape, len(x)
     flat_x, flat_w, flat_y = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
@@ -70,7 +70,7 @@ def linear_weight_grad(dy: Array, x: Array) -> Array:
     return dw
 
 
-@compiled
+@compiled(terms=MANY)
 def _products(left, row_pitch, pitch, depth, right, product, width):
     """product[i, j] = sum over k < depth of left[i * row_pitch + k * pitch] * right[k, j]."""
     rows, columns = product.shape

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array
-from npconv.kernels.jit import compiled, contiguous
+from npconv.kernels.jit import MANY, compiled, contiguous
 
 LOG2 = Decimal("0.6931471805599453094172321214581765680755")  # 1,074 times what a float64 lacks of it are 100 roundings
 
@@ -49,7 +49,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float) 
     return np.asarray(per_image.mean(), logits.dtype)
 
 
-@compiled
+@compiled(terms=MANY)
 def _softmax_cross_entropy(logits, labels, label_smoothing, exponential, powers, per_image):
     """per_image[n] = -sum over k of target[n, k] * log p[n, k]."""
     batch, classes = logits.shape
@@ -78,7 +78,7 @@ def softmax_cross_entropy_input_grad(dy: Array, logits: Array, labels: Array, la
     return dlogits
 
 
-@compiled
+@compiled(terms=MANY)
 def _softmax_cross_entropy_input_grad(logits, labels, label_smoothing, scale, exponential, dlogits):
     """dlogits[n, k] = (p[n, k] - target[n, k]) * scale."""
     batch, classes = logits.shape

@@ -39,7 +39,7 @@ def batch_statistics2d(x: Array) -> tuple[Array, Array]:
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
-@compiled
+@compiled(terms=1)
 def _batch_statistics2d(x, chunk, centres, partial, mean, var):
     """mean[c] = mean over m of x[m, c], var[c] = mean of (x[m, c] - mean[c])^2; partial: the sums about a chunk's centre."""
     pixels, lanes = x.shape
@@ -115,7 +115,7 @@ def batch_norm2d(
     return y
 
 
-@compiled
+@compiled(terms=1)
 def _batch_norm2d(x, line, limits, y):
     """y[m, c] = (x[m, c] - mean[c]) * scale[c] + beta[c], but not beyond the limits."""
     pixels, lanes = x.shape
@@ -191,7 +191,7 @@ def _grad(
     return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
 
 
-@compiled
+@compiled(terms=1)
 def _batch_norm2d_grad(dy, x, line, limits, along, from_batch, dx):
     """dx[m, c] = scale[c] * (g[m, c] - along[0, c] - (x[m, c] - mean[c]) * along[1, c]), or without what is along."""
     pixels, lanes = x.shape

@@ -28,7 +28,7 @@ def sgd_update(
     _update(_sgd_update, moved, grad, [lr, momentum, nesterov, weight_decay])
 
 
-@compiled
+@compiled(terms=1)
 def _sgd_update(param, velocity, grad, numbers):
     lr, momentum, nesterov, weight_decay = numbers[0], numbers[1], numbers[2], numbers[3]
     for i in prange(param.size):
@@ -62,7 +62,7 @@ def adam_update(
     _update(_adam_update, [param, m, v], grad, [rate, 1 - betas[0], 1 - betas[1], root, eps, added, 1 - taken])
 
 
-@compiled
+@compiled(terms=1)
 def _adam_update(param, m, v, grad, numbers):
     rate, new_m, new_v, root, eps = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     added, kept = numbers[5], numbers[6]

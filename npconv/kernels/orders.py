@@ -82,7 +82,7 @@ def pixels_from(x: Array) -> Array:
     return as_strided(x, (last // x.itemsize + 1,), (x.itemsize,))
 
 
-@compiled
+@compiled(terms=1)
 def _copy_pixels(x, pitch, y):
     """y[m, c] = x[m * pitch + c]."""
     pixels, channels = y.shape
@@ -128,7 +128,7 @@ def _transpose(x: Array, y: Array) -> None:
         _transpose_all(x, LANES[x.itemsize * 8], y)
 
 
-@compiled
+@compiled(terms=1)
 def _transpose_all(x, lanes, y):
     """y[n, j, i] = x[n, i, j], in blocks of as many rows and columns as a vector has lanes."""
     batch, rows, columns = x.shape

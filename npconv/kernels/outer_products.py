@@ -20,7 +20,7 @@ from numba import prange
 
 from npconv.geometry import Array, Conv2dGeometry, check_fits
 from npconv.kernels.indirection import blocks_of, forward_axes, shares
-from npconv.kernels.jit import compiled, scratch, thread_count
+from npconv.kernels.jit import MANY, compiled, scratch, thread_count
 from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.sums import Sizes, fill_addresses, inside, zeros_of
 from npconv.kernels.tiles import CHANNELS, outer_tiles, pack_pixels, transpose_sums
@@ -120,7 +120,7 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
     )
 
 
-@compiled
+@compiled(terms=MANY)
 def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bounds, swapped, sums, addresses, panels):
     """sums[part, g][block, t, c, o] = sum over the part's pixels m of x[pixel(m, t), c] * dy[m, o]; a thread does its items.
 
@@ -175,7 +175,7 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
             number = until
 
 
-@compiled
+@compiled(terms=1)
 def _add_parts(sums, dw):
     """dw = the sum of the parts, in their order."""
     steps = -(-len(dw) // RUN)
@@ -186,7 +186,7 @@ def _add_parts(sums, dw):
             dw[first:last] += sums[part, first:last]
 
 
-@compiled
+@compiled(terms=1)
 def collect(sums, parts, sizes, blocks, order, dw):
     """dw[g, o, c, t] = the sum over parts of sums[part, g][block, order[c, t], o], in the order of the parts."""
     lanes, groups, out_channels, runs = sizes.lanes, sizes.groups, sizes.out_channels, len(order)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from npconv.geometry import Array, Pool2dGeometry, UpsampleGeometry
-from npconv.kernels.jit import compiled, scratch
+from npconv.kernels.jit import MANY, compiled, scratch
 from npconv.kernels.orders import of_channels_last_maps
 from npconv.kernels.upsampling import fill_blocks, sum_blocks
 from npconv.memory import empty_channels_last, pixel_rows
@@ -37,7 +37,7 @@ def _pads(g: Pool2dGeometry) -> tuple[int, ...]:
     return g.pad_top, g.pad_bottom, g.pad_left, g.pad_right
 
 
-@compiled
+@compiled(terms=MANY)
 def _avg_pool2d(x, count_include_pad, geometry, y):
     """y[m, c] = the sum of x over the window of m, divided by how many pixels it has."""
     g = geometry
@@ -90,7 +90,7 @@ def avg_pool2d_input_grad(dy: Array, count_include_pad: bool, geometry: Pool2dGe
     return dx
 
 
-@compiled
+@compiled(terms=MANY)
 def _avg_pool2d_input_grad(dy, count_include_pad, geometry, dx):
     """dx[m, c] = the sum over the windows that pixel m is in of dy / (how many pixels the window has)."""
     g = geometry
@@ -133,7 +133,7 @@ def max_pool2d(x: Array, geometry: Pool2dGeometry) -> Array:
     return y
 
 
-@compiled
+@compiled(terms=MANY)
 def _max_pool2d(x, geometry, y):
     """y[m, c] = the largest x of the window of m, or NaN if one is."""
     g = geometry
@@ -165,7 +165,7 @@ def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Arra
     return dx
 
 
-@compiled
+@compiled(terms=MANY)
 def _choose_largest(x, geometry, spaces, chosen):
     """chosen[m, c] = the number of the tap, row by row, of the first largest pixel in the window of m; the first NaN is the largest."""
     g = geometry
@@ -196,7 +196,7 @@ def _choose_largest(x, geometry, spaces, chosen):
                             chosen[m, c] = tap if better else chosen[m, c]
 
 
-@compiled
+@compiled(terms=1)
 def _max_pool2d_input_grad(dy, chosen, geometry, dx):
     """dx[m, c] = the sum of dy over the windows that chose pixel m."""
     g = geometry
@@ -228,7 +228,7 @@ def global_avg_pool2d(x: Array) -> Array:
     return (sums / max(1, x.shape[2] * x.shape[3])).astype(x.dtype).reshape(batch, channels, 1, 1)
 
 
-@compiled
+@compiled(terms=1)
 def _global_sums(x, sums):
     """sums[n, c] = the sum of x[m, c] over the pixels m of image n."""
     batch, channels = sums.shape
@@ -250,7 +250,7 @@ def global_avg_pool2d_input_grad(dy: Array, height: int, width: int) -> Array:
     return dx
 
 
-@compiled
+@compiled(terms=1)
 def _spread(share, dx):
     """dx[m, c] = share[n, c] for the pixels m of image n."""
     rows, channels = dx.shape

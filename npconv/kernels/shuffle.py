@@ -35,7 +35,7 @@ def _transposed(x: Array, groups: int, deal: bool) -> Array:
     return y
 
 
-@compiled
+@compiled(terms=1)
 def _shuffle(x, channels, groups, deal, y):
     pixels, step = x.size // channels, max(1, RUN // channels)
     for item in prange(-(-pixels // step)):

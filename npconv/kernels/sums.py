@@ -18,7 +18,7 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, forward_axes, input_grad_axes, shares
-from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.jit import MANY, compiled, contiguous, scratch, thread_count
 from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.tiles import ROWS, WIDEST, copy_rows, sum_tiles, transpose_runs
 from npconv.kernels.vectors import LANES, address_of
@@ -210,7 +210,7 @@ def inside(reads: Array, size: int) -> Array:
     return np.where((reads >= 0) & (reads < size), reads, -1)
 
 
-@compiled
+@compiled(terms=1)
 def pack(w, order, blocks, sizes, groups, runs, packed):
     """packed[group][block] = the weights of all blocks of all groups, as `pack_rows` puts them.
 
@@ -261,7 +261,7 @@ def fill_addresses(columns, row, first, pixel, nothing, target):
         target[k] = first + column * pixel if column >= 0 else nothing
 
 
-@compiled
+@compiled(terms=MANY)
 def _sum_pixels(x, zeros, w, packed, packings, bias, limits, y, pitches, sizes, tables, addresses):
     """y[m, o] = bias[o] + sum over taps t and channels c of x[pixel(m, t), c] * w[t, c, o], limited; a thread does its items.
 

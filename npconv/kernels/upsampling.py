@@ -50,7 +50,7 @@ def sum_blocks(dy: Array, count: int, geometry: UpsampleGeometry, dx: Array) -> 
         _sum_blocks(pixels_from(dy), dy.dtype.type(count), geometry, (pitch_of(dy), pitch_of(dx)), pixels_from(dx))
 
 
-@compiled
+@compiled(terms=1)
 def _fill_blocks(x, count, how, geometry, pitches, y):
     g = geometry
     for item in prange(g.batch * g.out_height):
@@ -91,7 +91,7 @@ def repeat_pixels(
             pixel(made)
 
 
-@compiled
+@compiled(terms=1)
 def _sum_blocks(dy, count, geometry, pitches, dx):
     g = geometry
     channels, one = g.channels, dy.dtype.type(1)

@@ -33,7 +33,7 @@ from numba import njit, prange
 
 from npconv.geometry import Array, Conv2dGeometry
 from npconv.kernels.indirection import blocks_of, shares
-from npconv.kernels.jit import compiled, contiguous, scratch, thread_count
+from npconv.kernels.jit import MANY, compiled, contiguous, scratch, thread_count
 from npconv.kernels.orders import pitch_of, pixels_from
 from npconv.kernels.outer_products import ITEMS, PARTS, collect
 from npconv.kernels.sums import LIMITS, Sizes, inside, pack, zeros_of
@@ -172,7 +172,7 @@ def _plan(geometry: Conv2dGeometry, forward: bool, lanes: int, threads: int) -> 
     )
 
 
-@compiled
+@compiled(terms=1)
 def _transform_weights(packed, blocks, sizes, rotated, weights):
     """weights[block][4 * i + j] = (G g G')[i, j] for the kernels g of all channels, packed[block][tap], rotated or not."""
     depth = sizes.depth
@@ -185,7 +185,7 @@ def _transform_weights(packed, blocks, sizes, rotated, weights):
         transform_kernels(packed[source:], step_of_taps, weights[place // 9 * POSITIONS + c * width :], step, vectors)
 
 
-@compiled
+@compiled(terms=MANY)
 def _winograd(maps, w, bias, limits, y, pitches, sizes, axes, blocks, items, bounds, addresses, spaces, doubts):
     """y = A' [sum over channels c of (B' d[c] B) * w[c, o]] A + bias, limited, for the patch d of each tile; a thread does its items.
 
@@ -291,7 +291,7 @@ def _weight_plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> tuple[Pl
     return plan._replace(blocks=blocks_table, items=items_table, bounds=bounds, chunk=chunk), parts
 
 
-@compiled
+@compiled(terms=MANY)
 def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, bounds, sums, addresses, spaces):
     """sums[part][block, position, c, o] = sum over the part's tiles of (B' d[c] B) * (A dy[o] A'); the arguments of `_winograd`."""
     x, zeros = maps
@@ -340,7 +340,7 @@ def _winograd_weight_grad(maps, gradients, pitches, sizes, axes, blocks, items, 
             number = until
 
 
-@compiled
+@compiled(terms=1)
 def _transform_sums(sums, blocks, sizes, taps):
     """taps[block][3 * r + s] = (G' m G)[r, s] of the sums m over the parts, for all channels."""
     depth, parts = sizes.depth, len(sums)

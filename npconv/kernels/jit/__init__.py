@@ -6,11 +6,11 @@ here alone.
 """
 
 from npconv.kernels.jit.compiling import LOOPS, VECTOR_BITS, cache_folder, compiled, configuration, contiguous
-from npconv.kernels.jit.launching import SMALL, scratch, thread_count
+from npconv.kernels.jit.launching import MANY, scratch, thread_count
 
 __all__ = [
     "LOOPS",
-    "SMALL",
+    "MANY",
     "VECTOR_BITS",
     "cache_folder",
     "compiled",

@@ -30,22 +30,28 @@ def _vector_bits() -> int:
 VECTOR_BITS = _vector_bits()
 
 
-def compiled(loop: Callable[..., None]) -> Callable[..., None]:
-    """Compile `loop` on its first call for each dtype, in parallel over `prange`, and keep the result on disk.
+def compiled(*, terms: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile a loop on its first call for each dtype, in parallel over `prange`, and keep the result on disk.
 
-    Division follows IEEE (error_model="numpy"). Never fastmath: NaN and infinity have to come out where the
-    reference has them. Calls are safe from any thread and after a fork (`launching`).
+    `terms` says how much work an element of its largest array is: 1 where it is copied or scaled, MANY where the loop
+    sums many terms; what is too little work for more than one thread runs on one. Division follows IEEE
+    (error_model="numpy"). Never fastmath: NaN and infinity have to come out where the reference has them. Calls are safe
+    from any thread and after a fork (`launching`).
     """
-    parallel = numba.njit(parallel=True, error_model="numpy")(loop)
-    serial = numba.njit(error_model="numpy")(loop)
-    for dispatcher, variant in ((parallel, "parallel"), (serial, "serial")):
-        if releases.may_link():
-            link_before_optimizing(dispatcher)
-        if releases.may_cache():
-            keep_on_disk(dispatcher, variant)
-        announce(dispatcher)
-    LOOPS.append(parallel)
-    return launched(loop, parallel, serial)
+
+    def compile_(loop: Callable[..., None]) -> Callable[..., None]:
+        parallel = numba.njit(parallel=True, error_model="numpy")(loop)
+        serial = numba.njit(error_model="numpy")(loop)
+        for dispatcher, variant in ((parallel, "parallel"), (serial, "serial")):
+            if releases.may_link():
+                link_before_optimizing(dispatcher)
+            if releases.may_cache():
+                keep_on_disk(dispatcher, variant)
+            announce(dispatcher)
+        LOOPS.append(parallel)
+        return launched(loop, parallel, serial, terms)
+
+    return compile_
 
 
 def contiguous(array: Array) -> Array:

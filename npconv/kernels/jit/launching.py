@@ -18,16 +18,19 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import binding
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel as pool
 
 from npconv.geometry import Array
 from npconv.memory import CACHE_LINE, PAGE, empty
 
-SMALL = 4096  # elements of the largest array below which waking other threads takes longer than the work: 2 ms on a busy machine
+SMALL = 32768  # numbers to copy below which other threads gain nothing: to wake one takes 50 us, 2 ms on a busy machine
+MANY = 4  # so many copied numbers are the work of one that is a sum of many terms, or more
 MOST_KEPT = 1 << 27  # bytes of scratch memory of a dtype that a thread keeps
 CUTS = 1000  # parts of its scratch memory that a thread remembers
 OPENMP = "libgomp.so.1"
+ROUNDS = 3000 if binding.get_host_cpu_name().startswith("znver") else 1000  # of waiting: 12 ns on AMD's, 45 on Intel's
 WAITING = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"  # the variables that say how OpenMP's threads wait
 
 _forked = False  # whether this process is the child of one in which kernels may have run
@@ -48,10 +51,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def _load_openmp() -> bool:
-    """Load GNU's OpenMP so that its threads sleep after 1,000 rounds of waiting; return whether it is too late for that.
+    """Load GNU's OpenMP so that its threads sleep after ROUNDS of waiting; return whether it is too late for that.
 
     Left alone they spin for 300,000. Beside a process with as many busy threads as there are cores, each launch then lasts
     until the scheduler takes the core from a thread that spins: a network took 468 ms instead of 6, and takes 12 like this.
+    ROUNDS last some 40 us, longer than Python takes from one launch to the next: a thread that sleeps by then has to be
+    woken for each, which made a network half as fast.
 
     OpenMP reads its variables once, when it is loaded: so children find nothing set, and where another package loaded it
     before (PyTorch does), it is too late. What users set holds.
@@ -61,7 +66,7 @@ def _load_openmp() -> bool:
     with contextlib.suppress(OSError):
         ctypes.CDLL(OPENMP, mode=os.RTLD_NOLOAD)  # fails where it is not loaded yet
         return True
-    os.environ[WAITING[0]] = "1000"
+    os.environ[WAITING[0]] = str(ROUNDS)
     with contextlib.suppress(OSError):  # it is not installed, and Numba takes another layer
         ctypes.CDLL(OPENMP)
     del os.environ[WAITING[0]]
@@ -95,8 +100,10 @@ with contextlib.suppress(OSError):
     ctypes.CDLL(str(Path(sys.prefix, "lib", "libtbb.so.12")))
 
 
-def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[..., None]:
+def launched(loop: Callable[..., None], parallel: Any, serial: Any, terms: int) -> Callable[..., None]:
     """The function that kernels call: `loop` compiled for all threads (`parallel`), or for one (`serial`), as the moment asks.
+
+    The parallel one runs on one thread where the largest array's elements, times `terms`, are fewer than SMALL.
 
     Calls are safe from any thread and after a fork, which Numba's own are not: the layer "workqueue" ends the process
     when two threads call at once, so there they take turns; and "omp" ends a forked child, so a child runs the same loop
@@ -104,29 +111,32 @@ def launched(loop: Callable[..., None], parallel: Any, serial: Any) -> Callable[
     """
     arrays: list[int] = []  # which of the arguments are, from the first call on
 
+    def share(*arguments: Any) -> None:
+        threads = thread_count()
+        if threads == 1:
+            parallel(*arguments)
+            return
+        if not arrays:
+            arrays.extend(i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray))
+        for i in arrays:  # not the first alone: a map of 2 x 2 with 512 channels has 2 M weights
+            if arguments[i].size * terms >= SMALL:
+                parallel(*arguments)
+                return
+        try:
+            pool._set_num_threads(1)
+            parallel(*arguments)
+        finally:
+            pool._set_num_threads(threads)
+
     @functools.wraps(loop)
     def run(*arguments: Any) -> None:
         if _forked:
             serial(*arguments)
         elif _layer_allows_it or _threads_may_meet():
-            threads = pool._get_num_threads()  # numba.get_num_threads() takes 0.6 us to see whether there are any
-            if threads == 1:
-                parallel(*arguments)
-                return
-            if not arrays:
-                arrays.extend(i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray))
-            for i in arrays:  # not the first alone: a map of 2 x 2 with 512 channels has 2 M weights
-                if arguments[i].size >= SMALL:
-                    parallel(*arguments)
-                    return
-            try:
-                pool._set_num_threads(1)
-                parallel(*arguments)
-            finally:
-                pool._set_num_threads(threads)
+            share(*arguments)
         else:
             with _one_at_a_time:
-                parallel(*arguments)
+                share(*arguments)
 
     return run
 
