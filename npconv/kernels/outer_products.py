@@ -27,7 +27,7 @@ from npconv.kernels.tiles import CHANNELS, outer_tiles, pack_pixels, transpose_s
 from npconv.kernels.vectors import LANES, address_of
 from npconv.memory import empty
 
-CHUNK = 128  # pixels
+CHUNK = 144  # pixels, at most
 ITEMS = 16  # parts times groups times blocks, where there are pixels enough: eight threads have two each
 RUN = 1 << 12  # numbers that a thread adds at a time
 TOGETHER = 1 << 10  # channels times taps of dw's rows that a thread writes at a time
@@ -140,8 +140,9 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
         while number < bounds[thread + 1]:
             until = min(bounds[thread + 1], (number // per_part + 1) * per_part)
             part, begin, end = number // per_part, items[number, 0], items[number, 1]
-            for first in range(begin, end, CHUNK):
-                pixels = min(CHUNK, end - first)
+            step = -(-(end - begin) // -(-(end - begin) // CHUNK))  # the last chunk is no rest: each chunk reads and writes all sums
+            for first in range(begin, end, step):
+                pixels = min(step, end - first)
                 image, rest = first // out_size, first % out_size
                 i, j, m = rest // out_width, rest % out_width, 0
                 while m < pixels:  # a row, or what is left of it
