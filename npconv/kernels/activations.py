@@ -8,11 +8,11 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled
-from npconv.kernels.orders import of_channels_last_maps
+from npconv.kernels.orders import of_maps_in_one_order
 from npconv.memory import empty_like, flat
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def relu(x: Array) -> Array:
     """max(x, 0)."""
     return _map(_relu, x)
@@ -25,7 +25,7 @@ def _relu(x, y):
         y[i] = zero if x[i] <= zero else x[i]
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def relu_input_grad(dy: Array, x: Array) -> Array:
     """Slope 1 above 0, else 0."""
     return _map(_relu_input_grad, dy, x)
@@ -38,7 +38,7 @@ def _relu_input_grad(dy, x, dx):
         dx[i] = zero if x[i] <= zero else dy[i]
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6)."""
     return _map(_relu6, x)
@@ -51,7 +51,7 @@ def _relu6(x, y):
         y[i] = zero if x[i] <= zero else six if x[i] >= six else x[i]
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def relu6_input_grad(dy: Array, x: Array) -> Array:
     """Slope 1 between 0 and 6, else 0."""
     return _map(_relu6_input_grad, dy, x)
@@ -64,7 +64,7 @@ def _relu6_input_grad(dy, x, dx):
         dx[i] = zero if (x[i] <= zero) | (x[i] >= six) else dy[i]
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def hard_sigmoid(x: Array) -> Array:
     """relu6(x + 3) / 6: 0 up to -3, 1 from 3 on, a straight line between."""
     return _map(_hard_sigmoid, x)
@@ -77,7 +77,7 @@ def _hard_sigmoid(x, y):
         y[i] = zero if x[i] <= -three else one if x[i] >= three else (x[i] + three) / six
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def hard_sigmoid_input_grad(dy: Array, x: Array) -> Array:
     """Slope 1/6 between -3 and 3, else 0."""
     return _map(_hard_sigmoid_input_grad, dy, x)
@@ -90,7 +90,7 @@ def _hard_sigmoid_input_grad(dy, x, dx):
         dx[i] = zero if (x[i] <= -three) | (x[i] >= three) else dy[i] / six
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def hard_swish(x: Array) -> Array:
     """x * relu6(x + 3) / 6: 0 up to -3, x from 3 on."""
     return _map(_hard_swish, x)
@@ -103,7 +103,7 @@ def _hard_swish(x, y):
         y[i] = x[i] * (zero if x[i] <= -three else one if x[i] >= three else (x[i] + three) / six)
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def hard_swish_input_grad(dy: Array, x: Array) -> Array:
     """Slope 0 up to -3, 1 from 3 on, and (2x + 3) / 6 between: the derivative of x * (x + 3) / 6."""
     return _map(_hard_swish_input_grad, dy, x)

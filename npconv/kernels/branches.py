@@ -13,7 +13,7 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled
-from npconv.kernels.orders import of_channels_last_maps, pitch_of, pixels_from
+from npconv.kernels.orders import of_channels_last_maps, of_maps_in_one_order, pitch_of, pixels_from
 from npconv.kernels.sums import LIMITS, limits_of
 from npconv.kernels.vectors import Code, Int, Mask, Pointer, emitted
 from npconv.memory import empty_channels_last, empty_like, flat, is_channels_last, pixel_rows
@@ -21,7 +21,7 @@ from npconv.memory import empty_channels_last, empty_like, flat, is_channels_las
 RUN = 4096  # numbers that a thread moves at a time
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def add(x: Array, other: Array, activation: str | None) -> Array:
     """The activation of the sum of two maps of one shape and memory order."""
     y = empty_like(x)

@@ -42,6 +42,18 @@ def of_channels_last_maps(function: Primitive) -> Primitive:
     return run  # type: ignore[return-value]  # of the same arguments
 
 
+def of_maps_in_one_order(function: Primitive) -> Primitive:
+    """Let a primitive that computes in either order have its maps in that of the first: C order where that is, else channels-last."""
+    count = sum(name in MAPS for name in inspect.signature(function).parameters)  # its first arguments
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        ordered = c_order if arguments[0].flags.c_contiguous else channels_last
+        return function(*map(ordered, arguments[:count]), *arguments[count:])
+
+    return run  # type: ignore[return-value]  # of the same arguments
+
+
 def _all_channels_last(maps: Any) -> Any:
     ordered = [channels_last(x) for x in maps]
     return type(maps)(*ordered) if hasattr(maps, "_fields") else tuple(ordered)
@@ -112,11 +124,11 @@ def copy_pixels(code: Code, x: Pointer, pitch: Int, pixels: Int, channels: Int, 
 
 def c_order(x: Array) -> Array:
     """A copy in C order of a map that is not, else x itself."""
-    if x.ndim != 4 or x.flags.c_contiguous:
+    if x.ndim != 4 or (x.flags.c_contiguous and x.flags.aligned):
         return x
     y = empty(x.shape, x.dtype)
     batch, channels, height, width = x.shape
-    if is_channels_last(x) and x.dtype in COMPUTED:
+    if is_channels_last(x) and x.flags.aligned and x.dtype in COMPUTED:
         _transpose(pixel_rows(x).reshape(batch, height * width, channels), y.reshape(batch, channels, height * width))
     else:
         y[...] = x

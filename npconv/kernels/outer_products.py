@@ -140,7 +140,8 @@ def _weight_grad(x, zeros, dy, pitches, sizes, rows, columns, blocks, items, bou
         while number < bounds[thread + 1]:
             until = min(bounds[thread + 1], (number // per_part + 1) * per_part)
             part, begin, end = number // per_part, items[number, 0], items[number, 1]
-            step = -(-(end - begin) // -(-(end - begin) // CHUNK))  # the last chunk is no rest: each chunk reads and writes all sums
+            chunks = -(-(end - begin) // CHUNK)
+            step = -(-(end - begin) // chunks)  # equal ones: a small rest would read and write all sums as well
             for first in range(begin, end, step):
                 pixels = min(step, end - first)
                 image, rest = first // out_size, first % out_size

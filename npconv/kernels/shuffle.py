@@ -1,4 +1,4 @@
-"""Channel shuffle: channel a*n + b, the b-th of group a, becomes channel b*groups + a, in each pixel."""
+"""Channel shuffle: channel a*n + b, the b-th of group a, becomes channel b*groups + a: in each pixel, or plane by plane in C order."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numba import prange
 
 from npconv.geometry import Array
 from npconv.kernels.jit import compiled
-from npconv.kernels.orders import of_channels_last_maps
+from npconv.kernels.orders import of_maps_in_one_order
 from npconv.kernels.vectors import Code, Int, Pointer, Vector, emitted
-from npconv.memory import empty_like, flat
+from npconv.memory import empty_like, flat, is_channels_last
 
 KNOWN = 2, 3, 4, 8  # groups whose channels are dealt out by whole vectors: 3 of 80 channels a third of the time
 RUN = 4096  # numbers that a thread moves at a time
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def channel_shuffle(x: Array, groups: int) -> Array:
     """Each pixel's channels as a (groups, n) table, transposed. Its gradient is `channel_unshuffle`, its inverse."""
     return _transposed(x, groups, True)
 
 
-@of_channels_last_maps
+@of_maps_in_one_order
 def channel_unshuffle(x: Array, groups: int) -> Array:
     """Each pixel's channels as an (n, groups) table, transposed back. Its gradient is `channel_shuffle`."""
     return _transposed(x, groups, False)
@@ -31,8 +31,21 @@ def channel_unshuffle(x: Array, groups: int) -> Array:
 
 def _transposed(x: Array, groups: int, deal: bool) -> Array:
     y = empty_like(x)
+    if not is_channels_last(x):
+        planes = len(x), *((groups, -1) if deal else (-1, groups)), x.shape[2] * x.shape[3]
+        _swap_planes(x.reshape(planes), y.reshape(-1, planes[-1]))
+        return y
     _shuffle(flat(x), x.shape[1], groups, deal, flat(y))
     return y
+
+
+@compiled(terms=1)
+def _swap_planes(x, y):
+    """y[(n * B + b) * A + a] = x[n, a, b], the planes of a table of (A, B) in each image."""
+    rows, columns = x.shape[1], x.shape[2]
+    for item in prange(len(y)):
+        n, rest = np.int64(item) // (rows * columns), np.int64(item) % (rows * columns)
+        y[item] = x[n, rest % rows, rest // rows]
 
 
 @compiled(terms=1)

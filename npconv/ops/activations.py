@@ -7,7 +7,7 @@ from npconv.geometry import Array, check_shape
 from npconv.ops.operator import operator
 
 
-@operator("x")
+@operator("x", either_order=True)
 def relu(x: Array) -> Array:
     """``max(x, 0)`` element by element, for x of any shape, float16, float32 or float64; NaN stays NaN.
 
@@ -41,7 +41,7 @@ def relu(x: Array) -> Array:
     return primitives.relu(x)
 
 
-@operator("dy", "x")
+@operator("dy", "x", either_order=True)
 def relu_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `relu`: dy where x > 0, else 0. Raises ValueError where dy is not of the shape of x.
 
@@ -76,7 +76,7 @@ def relu_backward(dy: Array, x: Array) -> Array:
     return _input_grad("relu_input_grad", dy, x)
 
 
-@operator("x")
+@operator("x", either_order=True)
 def relu6(x: Array) -> Array:
     """``min(max(x, 0), 6)`` element by element, for x of any shape, float16, float32 or float64; NaN stays NaN.
 
@@ -110,7 +110,7 @@ def relu6(x: Array) -> Array:
     return primitives.relu6(x)
 
 
-@operator("dy", "x")
+@operator("dy", "x", either_order=True)
 def relu6_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `relu6`: dy where 0 < x < 6, else 0. Raises ValueError where dy is not of the shape of x.
 
@@ -145,7 +145,7 @@ def relu6_backward(dy: Array, x: Array) -> Array:
     return _input_grad("relu6_input_grad", dy, x)
 
 
-@operator("x")
+@operator("x", either_order=True)
 def hard_sigmoid(x: Array) -> Array:
     """``relu6(x + 3) / 6`` element by element, for x of any shape, float16, float32 or float64; NaN stays NaN.
 
@@ -179,7 +179,7 @@ def hard_sigmoid(x: Array) -> Array:
     return primitives.hard_sigmoid(x)
 
 
-@operator("dy", "x")
+@operator("dy", "x", either_order=True)
 def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `hard_sigmoid`: dy / 6 where -3 < x < 3, else 0. Raises ValueError where dy is not of the shape of x.
 
@@ -214,7 +214,7 @@ def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     return _input_grad("hard_sigmoid_input_grad", dy, x)
 
 
-@operator("x")
+@operator("x", either_order=True)
 def hard_swish(x: Array) -> Array:
     """``x * relu6(x + 3) / 6`` element by element, for x of any shape, float16, float32 or float64; NaN stays NaN.
 
@@ -248,7 +248,7 @@ def hard_swish(x: Array) -> Array:
     return primitives.hard_swish(x)
 
 
-@operator("dy", "x")
+@operator("dy", "x", either_order=True)
 def hard_swish_backward(dy: Array, x: Array) -> Array:
     """The gradient dx of `hard_swish`: dy times 0 up to -3, 1 from 3 on, (2x + 3) / 6 between.
 

@@ -14,7 +14,7 @@ from npconv.ops.epilogue import Epilogue
 from npconv.ops.operator import operator
 
 
-@operator("x", "other")
+@operator("x", "other", either_order=True)
 def add(x: Array, other: Array, *, activation: Epilogue | None = None) -> Array:
     """``activation(x + other)``, two maps of one shape.
 

@@ -20,15 +20,15 @@ Result = TypeVar("Result")
 
 
 def operator(
-    *array_names: str, trees: Collection[str] = ()
+    *array_names: str, trees: Collection[str] = (), either_order: bool = False
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Make a function an operator on the arguments in `array_names`: arrays, tuples of arrays for those that are among `trees`
     too, or None where that is the default.
 
     Before the function runs, the arrays are known to share one of float16, float32 and float64 (TypeError otherwise), are
     of the machine's byte order, and those that are maps (N, C, H, W), whose names do not begin with w, have the memory
-    order in which the current backend computes. What the function returns leaves in the order of the first of them, or of
-    the map that this is a part of.
+    order in which the current backend computes; where it computes in `either_order`, that of the first of them. What the
+    function returns leaves in the order of the first of them, or of the map that this is a part of.
     Float16 arrays arrive as float32, and what is returned as float32 leaves as float16: a composite rounds once, at its
     end, not after each of its parts.
     """
@@ -56,7 +56,11 @@ def operator(
             if not arrays:
                 return _returned(function(*args, **kwargs), False, None)
             half = check_dtypes(arrays) == HALF
+            first = arrays[0][1]
+            wanted = isinstance(first, np.ndarray) and first.ndim == 4 and lies_channels_last(first)
             order = None if backends.diverts_numbers() else backends.computes_channels_last()
+            if order and either_order:
+                order = wanted
             prepared: list[Any] = list(args)
             for name, place, is_map in places:
                 if place < len(args):
@@ -64,10 +68,8 @@ def operator(
                 elif name in kwargs:
                     kwargs[name] = _prepared(kwargs[name], half, order if is_map else None)
             result: Any = function(*prepared, **kwargs)
-            first = arrays[0][1]
             if order is None or not isinstance(first, np.ndarray):
                 return _returned(result, half, None)
-            wanted = first.ndim == 4 and lies_channels_last(first)
             if len(returned) > 1 and isinstance(result, tuple):
                 gradients = zip(result, maps_returned, strict=False)  # where b is absent, so may be db
                 return tuple(_returned(value, half, wanted if is_map else False) for value, is_map in gradients)  # type: ignore[return-value]

@@ -7,7 +7,7 @@ from npconv.geometry import Array, check_array, check_shape, check_shuffle_group
 from npconv.ops.operator import operator
 
 
-@operator("x")
+@operator("x", either_order=True)
 def channel_shuffle(x: Array, groups: int) -> Array:
     """Deal the channels of each group out to all groups: with n = C / groups, ``y[:, b*groups + a] = x[:, a*n + b]``.
 
@@ -45,7 +45,7 @@ def channel_shuffle(x: Array, groups: int) -> Array:
     return primitives.channel_shuffle(x, _groups(x, groups))
 
 
-@operator("dy", "x")
+@operator("dy", "x", either_order=True)
 def channel_shuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     """The gradient dx of `channel_shuffle`: dy's channels put back where they came from.
 
@@ -83,7 +83,7 @@ def channel_shuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     return primitives.channel_unshuffle(dy, _groups(x, groups, dy))
 
 
-@operator("x")
+@operator("x", either_order=True)
 def channel_unshuffle(x: Array, groups: int) -> Array:
     """The inverse of `channel_shuffle`: ``y[:, a*n + b] = x[:, b*groups + a]``, n = C / groups.
 
@@ -118,7 +118,7 @@ def channel_unshuffle(x: Array, groups: int) -> Array:
     return primitives.channel_unshuffle(x, _groups(x, groups))
 
 
-@operator("dy", "x")
+@operator("dy", "x", either_order=True)
 def channel_unshuffle_backward(dy: Array, x: Array, groups: int) -> Array:
     """The gradient dx of `channel_unshuffle`, which is dy shuffled.
 
