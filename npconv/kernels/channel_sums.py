@@ -18,7 +18,7 @@ from npconv.geometry import Array
 from npconv.kernels.jit import compiled, contiguous
 
 EIGHT = 8  # pixels that are added in the map's own dtype
-LANES = 64  # numbers that the innermost loop should have at least
+INNERMOST = 64  # numbers that the innermost loop should have at least
 CHUNK = 1 << 14  # numbers in a chunk, or at least
 CHUNK_PIXELS = 64
 
@@ -27,7 +27,7 @@ def folded(x: Array, parts: int) -> Array:
     """A channels-last map (N, C, H, W) as (parts, pixels / f, f * C): f neighbouring pixels beside each other, a power of two."""
     channels, pixels = x.shape[1], x.size // max(1, x.shape[1] * parts)
     fold = 1
-    while fold * channels < LANES and pixels % (2 * fold) == 0 and pixels > 0:
+    while fold * channels < INNERMOST and pixels % (2 * fold) == 0 and pixels > 0:
         fold *= 2
     return x.transpose(0, 2, 3, 1).reshape(parts, pixels // fold, fold * channels)
 

@@ -26,7 +26,7 @@ from npconv.memory import empty
 # cache.
 BAND = 1 << 17
 FEW = 8  # channels per group that are read, at most
-ROWS = 4  # of a result between two looks at what they read
+ROWS_TOGETHER = 4  # of a result, whose reads are filled at a time
 SIDE = 4  # blocks that go through these rows one after the other: the cache lines of four are read from memory together
 ITEMS = 16  # parts times blocks of a weight gradient, where there are rows enough: eight threads have two each
 
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
     sizes: Sizes
     bands: Array  # (bands, 4): first and last row of the result, where its list of read rows begins, its length
     reads: Array  # the rows that bands read, or -1 for padding
-    runs: Array  # (runs, 3): the columns of a row in scratch: first, or -1 for padding, step, how many
+    spans: Array  # (spans, 3): the columns of a row in scratch, evenly spaced: first, or -1 for padding, step, how many
     rows: Array  # (height, 3): of each row of the result: read rows that it needs, where its pairs begin, how many
     pairs: Array  # (-1, 2): place in w, place in scratch
     classes: Array  # (classes, 5): first column of the result, step, count, where its pairs begin, how many
@@ -98,7 +98,7 @@ def _run(
     spare = WIDE + REST  # vectors that the last tile of a row may read beyond it
     _lane_sums(
         pixels_from(x), packed, bias, limits_of(activation, dtype), pixels_from(y),
-        (pitch_of(x), pitch_of(y)), sizes, plan.bands, plan.reads, plan.runs.reshape(-1),
+        (pitch_of(x), pitch_of(y)), sizes, plan.bands, plan.reads, plan.spans.reshape(-1),
         (plan.rows, plan.pairs), plan.classes, plan.bounds,
         scratch(dtype, SIDE * (sizes.depth * sizes.plane + spare) * sizes.lanes),
     )  # fmt: skip
@@ -124,29 +124,10 @@ def _plan(geometry: Conv2dGeometry, forward: bool, padded: bool, lanes: int, thr
         classes.append((int(found.places[0]), step, len(found.places), len(pairs), len(found.taps)))
         pairs += zip(found.taps.tolist(), starts, strict=True)
     row = len(columns)
-    by_row: dict[int, tuple[Class, int]] = {
-        int(place): (found, i) for found in row_classes for i, place in enumerate(found.places)
-    }
-    most = max(
-        1, min(BAND // (max(row, 1) * lanes * depth * 64 // lanes), BAND // (read[1] * geometry.groups * depth * 4 + 1))
-    )
+    step = _band_rows(read[1] * geometry.groups * depth, row * lanes * depth, lanes)
     wanted = -(-4 * threads // (geometry.batch * -(-blocks // SIDE)))  # bands, so that all threads have work
-    step = max(1, min(max(most, 4), -(-made[0] // wanted)))
-    bands: list[tuple[int, int, int, int]] = []
-    reads: list[int] = []
-    slots: list[list[tuple[int, int]]] = []
-    for first in range(0, made[0], step):
-        last, start = min(made[0], first + step), len(reads)
-        known: dict[int, int] = {}
-        for place in range(first, last):
-            found, i = by_row[place]
-            own = [int(h) if 0 <= h < read[0] else -1 for h in found.reads[i]]
-            for h in own:
-                known.setdefault(h, len(known))
-            slots.append([(int(r), known[h]) for r, h in zip(found.taps, own, strict=True)])
-        reads += known
-        bands.append((first, last, start, len(known)))
-    plane = row * max(band[3] for band in bands)
+    bands, reads, slots = _bands(row_classes, read[0], made[0], max(1, min(step, -(-made[0] // wanted))))
+    plane = row * max(count for _, _, _, count in bands)
     rows = []
     for own_slots in slots:
         needed = 1 + max((slot for _, slot in own_slots), default=-1)
@@ -162,12 +143,42 @@ def _plan(geometry: Conv2dGeometry, forward: bool, padded: bool, lanes: int, thr
         sizes,
         np.array(bands, np.int64).reshape(-1, 4),
         np.array(reads, np.int64),
-        _runs(columns),
+        _spans(columns),
         np.array(rows, np.int64).reshape(-1, 3),
         np.array(pairs, np.int64).reshape(-1, 2),
         np.array(classes, np.int64).reshape(-1, 5),
         shares(np.tile(work, geometry.batch), threads),
     )
+
+
+def _band_rows(read: int, filled: int, lanes: int) -> int:
+    """How many rows a band should have, of which each reads so many numbers of the map, and fills so many of scratch."""
+    return max(4, min(BAND // max(filled * 64 // lanes, 1), BAND // (read * 4 + 1)))
+
+
+def _bands(
+    row_classes: list[Class], height: int, out_height: int, step: int
+) -> tuple[list[tuple[int, int, int, int]], list[int], list[list[tuple[int, int]]]]:
+    """The plan's bands of `step` rows, and their reads in the order in which rows of the result need them first.
+
+    And for each row of the result, (kernel row, which of its band's reads), as often as it has taps.
+    """
+    by_row = {int(place): (found, i) for found in row_classes for i, place in enumerate(found.places)}
+    bands: list[tuple[int, int, int, int]] = []
+    reads: list[int] = []
+    slots: list[list[tuple[int, int]]] = []
+    for first in range(0, out_height, step):
+        last, start = min(out_height, first + step), len(reads)
+        known: dict[int, int] = {}
+        for place in range(first, last):
+            found, i = by_row[place]
+            own = [int(h) if 0 <= h < height else -1 for h in found.reads[i]]
+            for h in own:
+                known.setdefault(h, len(known))
+            slots.append([(int(r), known[h]) for r, h in zip(found.taps, own, strict=True)])
+        reads += known
+        bands.append((first, last, start, len(known)))
+    return bands, reads, slots
 
 
 def _evenly_spaced(found: Class) -> list[Class]:
@@ -220,22 +231,22 @@ def _line(classes: list[Class], size: int) -> tuple[Array, list[list[int]]]:
     return np.array([c if 0 <= c < size else -1 for c in columns], np.int64), places
 
 
-def _runs(columns: Array) -> Array:
-    """(first, step, count) of the runs of equal steps that columns are; padding, -1, is a run of step 0.
+def _spans(columns: Array) -> Array:
+    """(first, step, count) of the spans of equal steps that columns are; padding, -1, is one of step 0.
 
-    >>> _runs(np.array([-1, 0, 1, 2, -1, -1, 4])).tolist()
+    >>> _spans(np.array([-1, 0, 1, 2, -1, -1, 4])).tolist()
     [[-1, 0, 1], [0, 1, 3], [-1, 0, 2], [4, 1, 1]]
     """
-    runs: list[list[int]] = []
+    spans: list[list[int]] = []
     for column in columns.tolist():
-        if runs:
-            first, step, count = runs[-1]
+        if spans:
+            first, step, count = spans[-1]
             last = first + (count - 1) * step
             if (first < 0) == (column < 0) and (count == 1 or column - last == step) and column >= last:
-                runs[-1] = [first, column - last, count + 1]
+                spans[-1] = [first, column - last, count + 1]
                 continue
-        runs.append([column, 0 if column < 0 else 1, 1])
-    return np.array(runs, np.int64).reshape(-1, 3)
+        spans.append([column, 0 if column < 0 else 1, 1])
+    return np.array(spans, np.int64).reshape(-1, 3)
 
 
 @compiled(terms=1)
@@ -255,7 +266,7 @@ def _pack(w, sizes, forward, packed):
 
 
 @compiled(terms=MANY)
-def _lane_sums(x, w, bias, limits, y, pitches, sizes, bands, reads, runs, tables, classes, bounds, spaces):
+def _lane_sums(x, w, bias, limits, y, pitches, sizes, bands, reads, spans, tables, classes, bounds, spaces):
     """y[n, p, q, (g, o)] = bias[g, o] + sum over c and taps t of x[n, pixel(p, q, t), (g, c)] * w[block, (c, t), lane], limited.
 
     x, y: maps from their first number on; pitches: the distances of their pixels, in numbers
@@ -275,16 +286,16 @@ def _lane_sums(x, w, bias, limits, y, pitches, sizes, bands, reads, runs, tables
             image, band, side = item // (len(bands) * sides), item // sides % len(bands), item % sides
             first, last, list_start, _ = bands[band]
             filled = np.int64(0)
-            for p in range(first, last, ROWS):
+            for p in range(first, last, ROWS_TOGETHER):
                 # A few rows at a time, so that what they read is in the first cache still.
-                end = min(last, p + ROWS)
+                end = min(last, p + ROWS_TOGETHER)
                 needed = max(filled, rows[p:end, 0].max())
                 for block in range(side * SIDE, min(blocks, (side + 1) * SIDE)):
                     some, own = min(in_block, groups - block * in_block), space[block % SIDE * size :]
                     c, o = block * in_block * depth, block * in_block * width
                     fill_rows(
                         x[image * in_size * x_pitch + c :], in_width * x_pitch, x_pitch, some * depth,
-                        reads[list_start + filled :], needed - filled, runs, len(runs) // 3, depth, width,
+                        reads[list_start + filled :], needed - filled, spans, len(spans) // 3, depth, width,
                         own[filled * row_size :], row_size, plane,
                     )  # fmt: skip
                     lane_tiles(
@@ -311,7 +322,7 @@ def weight_grad_lanes(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     slots, taps = _slots(plan)
     _weight_grad(
         pixels_from(x), pixels_from(dy), (pitch_of(x), pitch_of(dy)), sizes, plan.bands, plan.reads,
-        plan.runs.reshape(-1), slots, taps, units, sums, scratch(dtype, (sizes.depth * sizes.plane + WIDE) * sizes.lanes),
+        plan.spans.reshape(-1), slots, taps, units, sums, scratch(dtype, (sizes.depth * sizes.plane + WIDE) * sizes.lanes),
     )  # fmt: skip
     _collect(sums, sizes, dw.reshape(-1))
     return dw
@@ -331,7 +342,7 @@ def _slots(plan: Plan) -> tuple[Array, Array]:
 
 
 @compiled(terms=MANY)
-def _weight_grad(x, dy, pitches, sizes, bands, reads, runs, slots, taps, units, sums, spaces):
+def _weight_grad(x, dy, pitches, sizes, bands, reads, spans, slots, taps, units, sums, spaces):
     """sums[part, block, (c, t), lane] = sum over the part's pixels of x[pixel(p, q, t), (g, c)] * dy[p, q, (g, o)].
 
     units: the bands of all images, of which a part has some; slots, taps: those of `_slots`; the rest as for `_lane_sums`
@@ -357,7 +368,7 @@ def _weight_grad(x, dy, pitches, sizes, bands, reads, runs, slots, taps, units, 
                 first, last, list_start, list_count = bands[band]
                 fill_rows(
                     x[image * in_size * x_pitch + c :], in_width * x_pitch, x_pitch, some * depth, reads[list_start:],
-                    list_count, runs, len(runs) // 3, depth, width, space, row_size, plane,
+                    list_count, spans, len(spans) // 3, depth, width, space, row_size, plane,
                 )  # fmt: skip
                 lane_outer_tiles(
                     space, flat_slots[first * row_taps :], last - first, row_taps, flat_taps, len(taps),
@@ -369,14 +380,14 @@ def _weight_grad(x, dy, pitches, sizes, bands, reads, runs, slots, taps, units, 
 @compiled(terms=1)
 def _collect(sums, sizes, dw):
     """dw[g, o, c, t] = the sum over parts of sums[part, block, (c, t), lane], in the order of the parts."""
-    parts, blocks, runs, _ = sums.shape
+    parts, blocks, run, _ = sums.shape
     width, in_block = sizes.width, sizes.in_block
     for block in prange(blocks):
         first = np.int64(block) * in_block
         for lane in range(min(in_block, sizes.groups - first) * width):
             o = first * width + lane
-            for j in range(runs):
+            for j in range(run):
                 total = sums[0, block, j, lane]
                 for part in range(1, parts):
                     total += sums[part, block, j, lane]
-                dw[o * runs + j] = total
+                dw[o * run + j] = total

@@ -27,8 +27,8 @@ def fill_rows(
     channels: Int,
     reads: Pointer,
     rows: Int,
-    runs: Pointer,
-    run_count: Int,
+    spans: Pointer,
+    span_count: Int,
     depth: Int,
     width: Int,
     space: Pointer,
@@ -39,7 +39,7 @@ def fill_rows(
 
     x: the first pixel of an image, at the block's first channel; `channels` of a pixel may be read
     reads: (rows,), -1 for a row of padding, which is 0
-    runs: (first column, or -1 for padding, step, how many) for each run of columns
+    spans: (first column, or -1 for padding, step, how many) for each span of columns
     depth, width: channels per group, read and made
     space: rows are `row_size` numbers apart, and the planes of each i `plane`
     """
@@ -48,8 +48,8 @@ def fill_rows(
     def each(fill: Callable[[Pointer, Pointer], None]) -> None:
         with code.loop(rows) as h:
             row, place = reads[h], Counter(code)
-            with code.loop(run_count) as run:
-                column, step, vectors = (runs[run * 3 + part] for part in range(3))
+            with code.loop(span_count) as span:
+                column, step, vectors = (spans[span * 3 + part] for part in range(3))
                 first = x + (row * row_pitch + column * pitch)
                 target = space + (h * row_size + place.get() * code.lanes)
                 place.set(place.get() + vectors)

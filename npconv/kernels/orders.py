@@ -18,7 +18,7 @@ from npconv.memory import empty, empty_channels_last, is_channels_last, is_slice
 
 MAPS = frozenset({"x", "dy", "y", "other", "more", "gate", "parts"})  # arguments of primitives that are maps
 COMPUTED = np.dtype(np.float32), np.dtype(np.float64)  # float16 is only transposed on the way in and out
-ROWS = 64  # of a matrix that a thread transposes at a time
+ROWS_TOGETHER = 64  # of a matrix that a thread transposes at a time
 PIXELS = 1 << 10  # that a thread copies at a time
 
 Primitive = TypeVar("Primitive", bound=Callable[..., Any])
@@ -145,10 +145,10 @@ def _transpose_all(x, lanes, y):
     """y[n, j, i] = x[n, i, j], in blocks of as many rows and columns as a vector has lanes."""
     batch, rows, columns = x.shape
     flat_x, flat_y, size = x.reshape(x.size), y.reshape(y.size), rows * columns
-    steps = -(-columns // ROWS)
+    steps = -(-columns // ROWS_TOGETHER)
     for item in prange(batch * steps):
-        n, first = np.int64(item) // steps, np.int64(item) % steps * ROWS
-        last = min(columns, first + ROWS)
+        n, first = np.int64(item) // steps, np.int64(item) % steps * ROWS_TOGETHER
+        last = min(columns, first + ROWS_TOGETHER)
         for i in range(0, rows, lanes):
             for j in range(first, last, lanes):
                 transpose_block(
@@ -168,7 +168,7 @@ def transpose_block(
             (target + target_pitch * j).store(column)
 
     def some() -> None:
-        masks = [code.first_lanes((runs - i >= 1).choose(columns, columns - columns)) for i in range(code.lanes)]
+        masks = [code.first_lanes((runs - i >= 1).choose(columns, 0)) for i in range(code.lanes)]
         block = [(source + pitch * i).vector(0, mask) for i, mask in enumerate(masks)]
         mask = code.first_lanes(runs)
         for j, column in enumerate(code.transposed(block)):

@@ -191,8 +191,8 @@ def _add_parts(sums, dw):
 @compiled(terms=1)
 def collect(sums, parts, sizes, blocks, order, dw):
     """dw[g, o, c, t] = the sum over parts of sums[part, g][block, order[c, t], o], in the order of the parts."""
-    lanes, groups, out_channels, runs = sizes.lanes, sizes.groups, sizes.out_channels, len(order)
-    steps, count = -(-runs // TOGETHER), len(blocks)
+    lanes, groups, out_channels, run = sizes.lanes, sizes.groups, sizes.out_channels, len(order)
+    steps, count = -(-run // TOGETHER), len(blocks)
     for item in prange(groups * count * steps):
         rest, begin = np.int64(item) // steps, np.int64(item) % steps * TOGETHER
         group, block = rest // count, rest % count
@@ -200,8 +200,8 @@ def collect(sums, parts, sizes, blocks, order, dw):
         # The rows of dw of one vector are written from end to end: pieces of all rows took three times as long.
         for vector in range(vectors):
             o = group * out_channels + first + vector * lanes
-            for j in range(begin, min(begin + TOGETHER, np.int64(runs)), lanes):
+            for j in range(begin, min(begin + TOGETHER, np.int64(run)), lanes):
                 transpose_sums(
                     sums[group, place + vector * lanes :], parts, groups * sums.shape[1], order[j:], vectors * lanes,
-                    dw[o * runs + j :], runs, last if vector == vectors - 1 else lanes, min(lanes, runs - j),
+                    dw[o * run + j :], run, last if vector == vectors - 1 else lanes, min(lanes, run - j),
                 )  # fmt: skip

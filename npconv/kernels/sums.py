@@ -93,17 +93,17 @@ def _run(
     dtype = x.dtype
     plan = plan_of(geometry, forward, LANES[dtype.itemsize * 8], thread_count())
     sizes, tables = plan.sizes, plan.tables
-    weights, runs = contiguous(w).reshape(-1), sizes.depth * sizes.taps if forward else sizes.taps
+    weights, run = contiguous(w).reshape(-1), sizes.depth * sizes.taps if forward else sizes.taps
     # The loop reads one array either way: of a variable that is one of two Numba believes that both have the first one's length.
     if plan.packing == BEFORE:
         packed, pitch = empty((plan.packed,), dtype), 0
-        pack(weights, tables.order, tables.blocks, sizes, sizes.groups, runs, packed)
+        pack(weights, tables.order, tables.blocks, sizes, sizes.groups, run, packed)
     else:
         room = scratch(dtype, plan.panels)
         packed, pitch = room.reshape(-1), room.shape[1]
     bias = zeros_of(y.shape[1], dtype) if b is None else contiguous(b)
     _sum_pixels(
-        pixels_from(x), zeros_of(x.shape[1], dtype), weights, packed, (plan.packing, runs, pitch), bias,
+        pixels_from(x), zeros_of(x.shape[1], dtype), weights, packed, (plan.packing, run, pitch), bias,
         limits_of(activation, dtype), pixels_from(y), (pitch_of(x), pitch_of(y)), sizes, tables,
         scratch(np.int64, plan.addresses),
     )  # fmt: skip
@@ -211,12 +211,12 @@ def inside(reads: Array, size: int) -> Array:
 
 
 @compiled(terms=1)
-def pack(w, order, blocks, sizes, groups, runs, packed):
+def pack(w, order, blocks, sizes, groups, run, packed):
     """packed[group][block] = the weights of all blocks of all groups, as `pack_rows` puts them.
 
-    runs: how many numbers of w follow each other for one output channel: a row of w as `pack_rows` has it
+    run: how many numbers of w lie beside each other for one output channel: a row of w as `pack_rows` has it
     """
-    outer, size, count = len(w) // (groups * sizes.out_channels * runs), len(packed) // groups, len(blocks)
+    outer, size, count = len(w) // (groups * sizes.out_channels * run), len(packed) // groups, len(blocks)
     # Rows of a matrix are read once, from end to end; where there is one only, each block is a thread's own.
     wide = count if outer > 1 else 1
     steps = -(-outer // ROWS_TOGETHER)
@@ -225,27 +225,27 @@ def pack(w, order, blocks, sizes, groups, runs, packed):
         group, begin = rest // (count // wide), rest % (count // wide) * wide
         for block in range(begin, begin + wide):
             pack_rows(
-                w, order, blocks[block], sizes, group * outer, first, min(first + ROWS_TOGETHER, outer), runs,
+                w, order, blocks[block], sizes, group * outer, first, min(first + ROWS_TOGETHER, outer), run,
                 packed[group * size + blocks[block, 3] :],
             )  # fmt: skip
 
 
 @njit
-def pack_rows(w, order, block, sizes, start, begin, end, runs, packed):
-    """packed[order[j] + i, lane] = w[start + i][first + lane, j], of begin <= i < end and `runs` j."""
+def pack_rows(w, order, block, sizes, start, begin, end, run, packed):
+    """packed[order[j] + i, lane] = w[start + i][first + lane, j], of begin <= i < end and `run` j."""
     first, vectors, last, _ = block
     lanes, out_channels = sizes.lanes, sizes.out_channels
     width = vectors * lanes
-    if runs == 1:  # these rows are in their order already
+    if run == 1:  # these rows are in their order already
         row, channels = w[(start + begin) * out_channels + first :], (vectors - 1) * lanes + last
         copy_rows(row, end - begin, out_channels, channels, packed[begin * width :], width)
         return
     for i in range(begin, end):  # transpositions, for the taps of a channel are a run
         for vector in range(vectors):  # as many channels at a time as a cache has ways
             channel = (start + i) * out_channels + first + vector * lanes
-            for j in range(0, runs, lanes):
+            for j in range(0, run, lanes):
                 transpose_runs(
-                    w[channel * runs + j :], runs, last if vector == vectors - 1 else lanes, min(lanes, runs - j),
+                    w[channel * run + j :], run, last if vector == vectors - 1 else lanes, min(lanes, run - j),
                     packed[i * width + vector * lanes :], order[j:], width,
                 )  # fmt: skip
 
@@ -267,15 +267,15 @@ def _sum_pixels(x, zeros, w, packed, packings, bias, limits, y, pitches, sizes, 
 
     x, y: maps from their first number on; pitches: the distances of their pixels, in numbers
     zeros: a pixel of them, which padding is read as; w: the weights as they were given
-    packed: the packed weights, or room for them; packings: when they are packed, `runs` of `pack_rows`, numbers between threads
+    packed: the packed weights, or room for them; packings: when they are packed, the `run` of `pack_rows`, numbers between threads
     addresses: of each thread, room for the addresses of an item's pixels, (taps + 1, pixels)
     """
-    packing, runs, pitch = packings
+    packing, run, pitch = packings
     depth, out_channels, width = sizes.depth, sizes.out_channels, sizes.in_width
     in_size, out_size, out_width = sizes.in_height * width, sizes.out_height * sizes.out_width, sizes.out_width
     x_pixel, y_pixel, nothing = pitches[0] * x.itemsize, pitches[1] * y.itemsize, address_of(zeros)
     axes, phases, blocks, items, bounds = tables.axes, tables.phases, tables.blocks, tables.items, tables.bounds
-    outer = sizes.taps * depth // runs
+    outer = sizes.taps * depth // run
     group_size = blocks[-1, 3] + blocks[-1, 1] * sizes.lanes * sizes.taps * depth + APART
     for thread in prange(len(bounds) - 1):
         table, own = addresses[thread], np.int64(thread) * pitch
@@ -283,7 +283,7 @@ def _sum_pixels(x, zeros, w, packed, packings, bias, limits, y, pitches, sizes, 
             for k in range(sizes.groups * len(blocks)):
                 group, block = k // len(blocks), k % len(blocks)
                 place = group * group_size + blocks[block, 3]
-                pack_rows(w, tables.order, blocks[block], sizes, group * outer, 0, outer, runs, packed[own + place :])
+                pack_rows(w, tables.order, blocks[block], sizes, group * outer, 0, outer, run, packed[own + place :])
         known = -1
         for number in range(bounds[thread], bounds[thread + 1]):
             phase, begin, end, group, block = items[number]
@@ -314,7 +314,7 @@ def _sum_pixels(x, zeros, w, packed, packings, bias, limits, y, pitches, sizes, 
                         image, i = image + 1, 0
             first, vectors, last, place = blocks[block]
             if packing == ITEM:
-                pack_rows(w, tables.order, blocks[block], sizes, group * outer, 0, outer, runs, packed[own:])
+                pack_rows(w, tables.order, blocks[block], sizes, group * outer, 0, outer, run, packed[own:])
                 weights = own
             else:
                 weights = own + group * group_size + place

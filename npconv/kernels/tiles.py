@@ -163,7 +163,7 @@ def transpose_runs(
 
     def some() -> None:
         # A run that is not there has no lanes, and an address that is not read.
-        masks = [code.first_lanes((runs - i >= 1).choose(columns, columns - columns)) for i in range(code.lanes)]
+        masks = [code.first_lanes((runs - i >= 1).choose(columns, 0)) for i in range(code.lanes)]
         block = [(source + pitch * i).vector(0, mask) for i, mask in enumerate(masks)]
         for j, column in enumerate(code.transposed(block)):
             with code.when(columns - j >= 1):

@@ -76,7 +76,7 @@ def transform_products(
     low, high = limits[0].splat(), limits[1].splat()
     with code.loop(vectors) as j:
         first = j * code.lanes
-        count = (j + 1).equals(vectors).choose(lanes, lanes - lanes + code.lanes)
+        count = (j + 1).equals(vectors).choose(lanes, code.lanes)
         mask = code.first_lanes(count)
         start = (bias + first).vector(0, mask)
         with code.loop(tiles) as m:
@@ -100,7 +100,7 @@ def transform_gradients(
     """gradients[4 * i + j][m] = (A d A')[i, j] of the 2x2 gradients d of tile m, whose addresses are reads[4 * m :]."""
     with code.loop(tiles) as m, code.loop(vectors) as k:
         first = k * code.lanes
-        mask = code.first_lanes((k + 1).equals(vectors).choose(lanes, lanes - lanes + code.lanes))
+        mask = code.first_lanes((k + 1).equals(vectors).choose(lanes, code.lanes))
         block = [
             [(code.pointer_at(reads[m * 4 + (2 * a + b)]) + channel).vector(first, mask) for b in range(2)]
             for a in range(2)

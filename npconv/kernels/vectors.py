@@ -68,15 +68,16 @@ class Int(_Value):
 
     def at_most(self, other: Int | int) -> Int:
         """The smaller one of the two."""
-        return (self < other).choose(self, Int(self.code, self.code.number(other)))
+        return (self < other).choose(self, other)
 
 
 class Bit(_Value):
     """True or false."""
 
     def choose(self, yes: Any, no: Any) -> Any:
-        """`yes` where this is true, else `no`; both are values of one kind."""
-        return type(yes)(self.code, self.code.builder.select(self.value, yes.value, no.value))
+        """`yes` where this is true, else `no`: values of one kind, of which the second may be a constant."""
+        other = self.code.number(no)
+        return type(yes)(self.code, self.code.builder.select(self.value, yes.value, other))
 
     def both(self, other: Bit) -> Bit:
         """Whether this and `other` are true."""
