@@ -110,6 +110,7 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
         return np.ones(shape, dtype)
 
     x, channels = ones(1, 8, 4, 4), ones(8)
+    channels_last = ones(1, 4, 4, 8).transpose(0, 3, 1, 2)
     return {
         "conv2d": [
             ((x, ones(8, 8, 3, 3), channels), {"padding": 1}),
@@ -122,12 +123,12 @@ def examples(dtype: str) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]
         ],
         # With pixels for partial sums of the weights' gradient.
         "pointwise_conv2d": [((ones(2, 8, 16, 16), ones(8, 8, 1, 1)), {})],
-        "channel_shuffle": [((x, 2), {})],
+        "channel_shuffle": [((image, 2), {}) for image in (x, channels_last)],
         "batch_norm2d": [
             ((x, channels, channels), {}),
             ((x, channels, channels, channels, channels), {}),
             # A slice of channels, which is copied.
-            ((ones(1, 4, 4, 8).transpose(0, 3, 1, 2)[:, :4], ones(4), ones(4)), {}),
+            ((channels_last[:, :4], ones(4), ones(4)), {}),
         ],
         "upsample_nearest2d": [((x, scale), {}) for scale in (2, 3)],
         "max_pool2d": [((x, 2), {})],
