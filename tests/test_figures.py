@@ -74,6 +74,7 @@ def test_the_curves_of_a_run(tmp_path: Path) -> None:
     assert_png(tmp_path / "c.png")
 
 
+@pytest.mark.slow
 def test_runs_and_mistakes(tmp_path: Path) -> None:
     count = len(NAMES)
     summary = {"confusion": CONFUSION.tolist(), "class_names": NAMES, "test_accuracy": 0.5}

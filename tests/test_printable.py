@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import unicodedata
 
+import pytest
+
 from npconv.printable import printable
 
 
+@pytest.mark.slow
 def test_every_character_is_shown_or_escaped() -> None:
     """All of Unicode: what is left prints a sign of its own or is a space, can be encoded, and comes back by its escape."""
     for number in range(sys.maxunicode + 1):

@@ -101,6 +101,7 @@ def test_examples_are_of_operators() -> None:
     assert set(cli.examples("float32")) <= set(OPERATORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--dtype", "int8"], ["--dtype"]])
 def test_a_wrong_dtype_is_refused(words: list[str]) -> None:
     done = subprocess.run(

@@ -40,6 +40,7 @@ def rows() -> list[accuracy.Accuracy]:
     return list(measure(["numpy"], only="hard")) + list(measure(["numpy"], only="softmax"))
 
 
+@pytest.mark.slow
 def test_the_reference_is_within_the_bound(rows: list[accuracy.Accuracy]) -> None:
     assert [(row.op, row.array) for row in rows] == [
         ("hard_sigmoid", "y"), ("hard_sigmoid", "dx"), ("hard_swish", "y"), ("hard_swish", "dx"),
@@ -63,6 +64,7 @@ def test_no_error_is_all_bits() -> None:
     assert (row.worst["numpy"], row.bits["numpy"]) == (0, math.inf)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     words = ("bench", "accuracy", "--algorithms", "numpy", "--filter", "hard_swish")
     status, out, err = call(*words, "-o", tmp_path / "a.csv")

@@ -40,6 +40,7 @@ def test_contracts_are_read_from_signatures():
     assert Contract.of(plain, "conv2d", "forward").lacks("conv2d") >= {"stride", "padding", "memory of b", "groups"}
 
 
+@pytest.mark.slow
 def test_a_plain_convolution_can_be_checked():
     report = check.run("conv2d", forward=plain, backward=plain_backward, cases=40)
     assert report.ok
@@ -48,6 +49,7 @@ def test_a_plain_convolution_can_be_checked():
     assert "stride" in report.coverage.missing()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_it_is_shown():
     def wrong(x, w):
         return npconv.conv2d(x, w) + np.float32(w.shape[2] > 6)
@@ -57,6 +59,7 @@ def test_what_is_wrong_with_it_is_shown():
     assert "checked_function(x, w)" in failure.reproduction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [padded, worded])
 def test_padding_comes_in_the_form_that_is_taken(function):
     report = check.run("conv2d", forward=function, cases=40)
@@ -67,6 +70,7 @@ def test_padding_comes_in_the_form_that_is_taken(function):
     assert counts["four numbers"] > 0
 
 
+@pytest.mark.slow
 def test_smaller_cases_have_padding_in_that_form_too():
     """The failure does not need any: the smallest case has none; and what the function requires is there."""
 

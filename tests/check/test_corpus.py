@@ -58,6 +58,7 @@ def test_a_result_has_a_million_numbers(op):
     assert any(sum(y.size for _, y in named_arrays(case.dy)) > 1_000_000 for case in corpus.known_cases(op))
 
 
+@pytest.mark.slow
 @every_operator
 def test_the_default_run_has_every_level_and_every_pair(op):
     """The promise of the table: each level three times, each pair that is allowed once, half of the cases small."""
@@ -100,6 +101,7 @@ def numbers(case):
     return [array.tobytes() for _, array in named_arrays((case.args, case.dy))]
 
 
+@pytest.mark.slow
 def test_the_seed_alone_decides():
     """In a fresh process with another hash seed, and whatever modules are loaded."""
     code = """
@@ -117,6 +119,7 @@ print([(str(c), zlib.crc32(b"".join(a.tobytes() for _, a in named_arrays((c.args
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_cases_have_the_dtype_asked_for(dtype):
     for case in corpus.cases("conv2d", 60, dtype=dtype):

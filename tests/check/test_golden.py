@@ -30,6 +30,7 @@ def answer(folder, op, change=lambda y: y):
         np.save(here / "y.got.npy", change(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["depthwise_conv2d", "avg_pool2d", "softmax_cross_entropy"])
 def test_right_answers_are_equal(op, tmp_path):
     problems = golden.write(op, tmp_path, cases=16)

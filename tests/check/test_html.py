@@ -83,6 +83,7 @@ def poisoned(report):
     )
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_stands_alone(reports):
     read = Page(page(reports, notes=["npconv check right wrong"]))
     assert "script" not in read.tags

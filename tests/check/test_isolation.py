@@ -189,6 +189,7 @@ def test_tensors_of_torch_in_another_process():
         subject.describe()
 
 
+@pytest.mark.slow
 def test_an_adapter_runs_in_another_process_and_says_what_it_cannot_do():
     with Isolated("npconv", timeout=300) as subject:  # its first call may compile
         told = subject.describe()

@@ -40,6 +40,7 @@ def test_rounding_is_right_and_more_is_wrong(network, seed, backend):
     assert "WRONG" in str(wrong)
 
 
+@pytest.mark.slow
 def test_the_unit_is_that_of_float32_and_grows_with_the_sums():
     _, wide, x = pair(tiny_octave)
     exact, deviation = logits_and_deviation(wide, x)

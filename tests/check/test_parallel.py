@@ -33,6 +33,7 @@ def doubled_at_stride(x, w, b=None, *, stride=1, **options):
     return 2 * y if stride not in (1, (1, 1)) else y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [2, 5])
 def test_any_split_gives_the_same_report(jobs):
     """In this process: where the cases are cut is what matters."""

@@ -39,6 +39,7 @@ def test_a_wrong_number_is_printed_beside_the_right_one(op, mode, capsys):
         assert float(expected) == failure.expected
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient(capsys):
     def doubled(dy, x, w, b=None, **options):
         dx, dw, db = npconv.conv2d_backward(dy, x, w, b, **options)
@@ -53,6 +54,7 @@ def test_a_wrong_gradient(capsys):
     assert 'print(got[1][0, 0, 0, 0], "must be", 1.0)' in failure.reproduction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["conv2d", "ghost_conv2d", "channel_shuffle", "octave_conv2d"])
 def test_the_adjoint_identity_is_printed_with_both_sides(op, capsys):
     """For every argument, a bias and the ghosts' filters among them: large cases, which are drawn again, and small ones."""
@@ -86,6 +88,7 @@ def octave_args(op, args):
     return (args[0], ops.OctaveWeight(*args[1]), *args[2:]) if op == "octave_conv2d" else args
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["conv2d", "octave_conv2d", "batch_norm2d"])
 def test_the_arrays_are_the_cases(op):
     """Numbers, powers of two, and how they lie in memory; a large array that is nearly 0 in a few lines."""

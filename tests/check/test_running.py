@@ -185,6 +185,7 @@ def test_errors_beyond_chance_are_suspicious_and_no_failure():
     assert counts(report)["forward", "bound"].suspicious > 0
 
 
+@pytest.mark.slow
 def test_effective_bits_are_those_of_the_arithmetic():
     def narrowed(x, w, b=None, **options):
         return npconv.conv2d(x, w, b, **options).astype(np.float16).astype(np.float32)
@@ -194,6 +195,7 @@ def test_effective_bits_are_those_of_the_arithmetic():
     assert 21 < counts(run(forward=npconv.conv2d))["forward", "bound"].bits < 24.5
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run():
     wrong = {"forward": lambda x, w, b=None, **options: npconv.conv2d(x, w, b, **options) + 1}
     first, second = (run(**wrong, seed=3).as_dict() | {"seconds": 0} for _ in range(2))
@@ -313,6 +315,7 @@ def test_a_fork_does_not_go_on_with_the_check():
         assert run("relu", forward=forking, cases=3).ok
 
 
+@pytest.mark.slow
 def test_the_verdict_says_what_was_examined():
     report = run("conv2d", forward=npconv.conv2d, cases=60)
     told = str(report)
@@ -360,6 +363,7 @@ def narrowed(array, bits):
     return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(array.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "bits"), [("bfloat16", 8), ("tf32", 11)])
 def test_a_declared_arithmetic_is_judged_by_its_own_rounding(name, bits):
     """Factors of fewer bits are right where they are declared, in both directions, and wrong where they are not."""

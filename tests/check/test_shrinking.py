@@ -34,6 +34,7 @@ def told(report):
     return report.as_dict() | {"seconds": 0, "failures": list(map(str, report.failures))}
 
 
+@pytest.mark.slow
 def test_a_report_does_not_depend_on_the_time_that_tries_take(monkeypatch):
     """On a machine on which a second goes by between any two looks at the clock."""
     quick = report(200)
@@ -43,12 +44,14 @@ def test_a_report_does_not_depend_on_the_time_that_tries_take(monkeypatch):
     assert all(failure.shrunk for failure in quick.failures)
 
 
+@pytest.mark.slow
 def test_more_tries_make_smaller_cases():
     sizes = [min(failure.case.size for failure in report(tries).failures) for tries in (0, 10, 200)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1] < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tries", [0, 1, 7])
 def test_no_more_cases_are_tried_than_may_be(monkeypatch, tries):
     """A try is of one question; what is found in the end is asked both."""

@@ -61,6 +61,7 @@ def test_networks_run_and_are_told_apart_in_any_window(monkeypatch, columns):
     assert "step" in result.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_what_there_is(monkeypatch, tmp_path):
     def interrupted(plan):
         for number, (case, direction) in enumerate(plan.rows):

@@ -35,6 +35,7 @@ def call(*words: object) -> tuple[int, str, str]:
     return commands.call("check", *words)
 
 
+@pytest.mark.slow
 def test_a_right_function_is_equal(tmp_path):
     file = tmp_path / "report.json"
     words = ["garbage:right", "--backward", "garbage:right_backward", "--op", "conv2d", "--cases", 12, "-o", file]
@@ -78,6 +79,7 @@ def test_a_right_function_is_equal(tmp_path):
     assert report["arithmetic"]["same_on_threads"]["evidence"] == "not asked"  # nobody knows how to set them
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_taken_on_several_threads(monkeypatch):
     asked = []
 
@@ -95,6 +97,7 @@ def test_the_fingerprint_is_taken_on_several_threads(monkeypatch):
     assert asked == [threads]
 
 
+@pytest.mark.slow
 def test_a_wrong_function_differs_and_the_next_is_checked(tmp_path):
     page, file, tests = (tmp_path / name for name in ("report.html", "report.json", "report.xml"))
     words = ["garbage:last_row_lost", "npconv", "--op", "conv2d", "--cases", 12, "--seed", 3, "--modes", "exact"]
@@ -218,6 +221,7 @@ def test_bad_usage_is_one_line(words, message):
     assert re.match(f"npconv: {message}", stderr), stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_backend_in_the_environment_is_one_line():
     command = [sys.executable, "-m", "npconv", "check", "npconv", "--op", "relu", "--cases", "1"]
     told = subprocess.run(command, env=os.environ | {"NPCONV_BACKEND": "cuda"}, capture_output=True, text=True)
@@ -225,6 +229,7 @@ def test_a_wrong_backend_in_the_environment_is_one_line():
     assert told.stderr == "npconv: NPCONV_BACKEND must be one of 'numpy', 'numba', got 'cuda'\n"
 
 
+@pytest.mark.slow
 def test_a_narrow_window_keeps_what_tells_the_rows_apart(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     table = call("npconv", "--op", "channel_shuffle", "--cases", 3, "--no-fingerprint")[1]

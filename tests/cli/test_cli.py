@@ -16,6 +16,7 @@ def output(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_version_and_help_of_the_module() -> None:
     version = output("-m", "npconv", "--version")
     assert (version.returncode, version.stdout, version.stderr) == (0, f"{npconv.__version__}\n", "")
@@ -31,6 +32,7 @@ def test_config() -> None:
     assert f"npconv           {npconv.__version__}\n" in stdout
 
 
+@pytest.mark.slow
 def test_config_of_an_unknown_backend() -> None:
     environment = {**os.environ, "NPCONV_BACKEND": "cuda"}
     for words in (["config"], ["train"], ["bench", "ops"]):

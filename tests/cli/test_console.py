@@ -63,6 +63,7 @@ def test_every_layer_of_every_summary_is_told_apart(network: str, width: int) ->
     assert all(f"{layer.cost.macs:,}" in text for layer in cost.layers if layer.cost.macs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_figure_of_every_paper_fits(paper: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:

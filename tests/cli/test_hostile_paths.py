@@ -69,6 +69,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_by_any_name_can_be_used(run: Path, tmp_path: Path) -> None:
     assert (run / "curves.png").exists()
     assert SHOWN in told("runs", run.parent)

@@ -81,6 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_train_wrote_needs_no_options(trained: Path) -> None:
     file, image = trained / "run" / "weights.safetensors", trained / "middle.png"
     noted = json.loads(weights.metadata(file)["npconv"])

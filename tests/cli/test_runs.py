@@ -32,6 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_runs_are_listed(folder: Path) -> None:
     code, out, err = call("runs", folder / "all")
     assert (code, err) == (0, "")
@@ -71,6 +72,7 @@ def test_a_damaged_run_hides_no_other(folder: Path, tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_evaluation_on_its_own_and_on_other_images(folder: Path) -> None:
     run = folder / "all" / "long"
     accuracy = json.loads((run / "summary.json").read_text())["test_accuracy"]
@@ -108,6 +110,7 @@ def test_other_classes_are_refused(folder: Path, tmp_path: Path) -> None:
     assert "images must have 1 channels for this network, got 3" in err
 
 
+@pytest.mark.slow
 def test_plots(folder: Path) -> None:
     out = folder / "p.png"
     code, text, err = call("plot", folder / "all" / "long", folder / "all" / "short", "--out", out)

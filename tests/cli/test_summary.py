@@ -95,6 +95,7 @@ def test_options_reach_the_network(text, value):
     assert summary["totals"]["MACs, conv + FC"] == cost.macs
 
 
+@pytest.mark.slow
 def test_options_may_be_words_and_pairs():
     assert described("shufflenet_v1", "-O", "shuffle=False", "-O", "squeeze_excite=true")["options"] == {
         "shuffle": False,

@@ -10,6 +10,7 @@ from commands import call
 from trainings import lines
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_the_rate_that_does_not_diverge(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     words = ["sweep", "--data", data, "--models", "tiny_mobilenet", "--rates", "0.1,1e30", "--seeds", 2, "--epochs", 2,

@@ -15,6 +15,7 @@ def call(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_tables_as_text():
     result = call("tables", "shufflenet")
     assert result.exit_code == 0
@@ -50,6 +51,7 @@ def test_tables_as_json():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", ["shufflenet", "ghostnet"])
 def test_tables_draw(tmp_path, paper):
     path = tmp_path / "costs.png"

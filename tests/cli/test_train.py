@@ -34,6 +34,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return data, out, stdout
 
 
+@pytest.mark.slow
 def test_the_run_folder(finished: tuple[Path, Path, str]) -> None:
     data, out, _ = finished
     assert {path.name for path in out.iterdir()} == FILES
@@ -170,6 +171,7 @@ def test_a_terminal_sees_a_progress_bar(data: Path, tmp_path: Path) -> None:
     assert "epoch 2 " in result.stdout
 
 
+@pytest.mark.slow
 def test_a_file_of_choices_and_the_command_line_before_it(data: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(
@@ -222,6 +224,7 @@ def test_options_of_the_network(data: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_event_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[str, int]] = []
 

@@ -161,6 +161,7 @@ def test_what_cannot_go_on(data: Path, tmp_path: Path) -> None:
     assert "the data must be those that the run began with" in stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, replace = tmp_path / "run", os.replace
 

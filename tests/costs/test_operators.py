@@ -28,6 +28,7 @@ def test_conv2d_is_the_number_of_multiplications(problem, count_padding):
         )
 
 
+@pytest.mark.slow
 @many
 @given(convolutions(depthwise=True), st.booleans())
 def test_depthwise_conv2d_is_the_number_of_multiplications(problem, count_padding):
@@ -38,6 +39,7 @@ def test_depthwise_conv2d_is_the_number_of_multiplications(problem, count_paddin
         assert cost.macs == expected
 
 
+@pytest.mark.slow
 @many
 @given(convolutions())
 def test_counts_are_what_sums_of_ones_come_to(problem):
@@ -51,6 +53,7 @@ def test_counts_are_what_sums_of_ones_come_to(problem):
         assert cost.macs == total.sum()
 
 
+@pytest.mark.slow
 @many
 @given(sizes, sizes, sizes, sizes, pairs, st.integers(1, 2))
 def test_pointwise_conv2d_is_the_number_of_multiplications(channels, out_channels, height, width, stride, groups):
@@ -77,6 +80,7 @@ def test_both_counts_differ_by_the_taps_on_padding():
     assert costs.conv2d((1, 1, 2, 2), (1, 1, 3, 3), count_padding=False, **options).macs == 16
 
 
+@pytest.mark.slow
 @many
 @given(convolutions(depthwise=True), st.integers(1, 3), st.booleans())
 def test_separable_conv2d_is_the_sum_of_its_literal_parts(problem, multiplier, count_padding):
@@ -106,6 +110,7 @@ def test_separable_conv2d_is_the_sum_of_its_literal_parts(problem, multiplier, c
     assert forward.parameters == filters * kernel[0] * kernel[1] + 5 * filters + 5
 
 
+@pytest.mark.slow
 @many
 @given(convolutions(), st.integers(1, 3), st.integers(1, 4), st.booleans())
 def test_ghost_conv2d_is_the_sum_of_its_literal_parts(problem, ratio, cheap_kernel, count_padding):
@@ -153,6 +158,7 @@ def test_ghosts_that_are_cut_still_cost():
     assert cost.parameters == 8 * 3 + 8 * 9
 
 
+@pytest.mark.slow
 @many
 @given(
     st.integers(0, 2),
@@ -209,6 +215,7 @@ def test_octave_conv2d_is_the_sum_of_its_literal_paths(
     assert with_bias.parameters == parameters + out_channels
 
 
+@pytest.mark.slow
 @many
 @given(st.integers(1, 6), st.integers(1, 2), st.integers(1, 9), st.integers(1, 9), alphas, st.sampled_from([1, 2]))
 def test_octave_depthwise_conv2d_is_the_sum_of_its_literal_paths(channels, multiplier, height, width, alpha, stride):

@@ -34,6 +34,7 @@ def test_mobilenet_layers():
     assert costs.linear((1, 1024), (1000, 1024), bias=True)[:2] == (1_024_000, 1_025_000)
 
 
+@pytest.mark.slow
 @many
 @given(sizes, sizes, st.sampled_from([1, 3, 5]), sizes, st.floats(0.1, 2), st.floats(0.1, 2))
 def test_width_and_resolution_laws(in_channels, out_channels, kernel, size, alpha, rho):
@@ -46,6 +47,7 @@ def test_width_and_resolution_laws(in_channels, out_channels, kernel, size, alph
     assert macs(alpha=alpha) == pytest.approx(alpha * depthwise + alpha**2 * pointwise, rel=1e-12)
 
 
+@pytest.mark.slow
 @many
 @given(sizes, sizes, st.tuples(sizes, sizes), st.sampled_from([1, 2]))
 def test_separable_ratio_is_the_ratio_of_costs(channels, out_channels, kernel, stride):

@@ -179,6 +179,7 @@ def both(closed_form):
     return sum((closed_form(direction=direction) for direction in DIRECTIONS[1:]), Cost())
 
 
+@pytest.mark.slow
 @many
 @given(convolutions(depthwise=True), st.integers(1, 3))
 def test_separable_is_the_sum_of_its_parts(problem, multiplier):
@@ -205,6 +206,7 @@ def test_separable_is_the_sum_of_its_parts(problem, multiplier):
     assert recorded(lambda: npconv.separable_conv2d_backward(y, x, w_depthwise, w_pointwise, **options)) == both(closed)
 
 
+@pytest.mark.slow
 @many
 @given(convolutions(), st.integers(2, 3), st.integers(1, 4), st.integers(0, 2))
 def test_ghost_is_the_sum_of_its_parts(problem, ratio, cheap_kernel, cut):
@@ -271,6 +273,7 @@ def octave_by_paths(x, w, y, *, stride, stride_mode, gradients=False, **options)
     return sums[0]
 
 
+@pytest.mark.slow
 @many
 @given(
     st.integers(1, 5),

@@ -174,6 +174,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         load(objects)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_damaged_file_never_gives_another_error(tmp_path: Path, save: object) -> None:
     path, damaged = tmp_path / "mine.npz", tmp_path / "damaged.npz"

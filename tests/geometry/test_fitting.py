@@ -33,6 +33,7 @@ def test_the_least_answer_counts(monkeypatch):
     assert fitting.free_bytes() == math.inf
 
 
+@pytest.mark.slow
 def test_this_machine_says_what_it_has():
     free = fitting.free_bytes()
     assert 2**26 < free < 2**50

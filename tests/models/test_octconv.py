@@ -85,6 +85,7 @@ STAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_oct_resnet_50_by_stage(version):
     for place, alpha in enumerate((0, 0.125, 0.25, 0.5, 0.75)):
@@ -96,6 +97,7 @@ def test_oct_resnet_50_by_stage(version):
         assert macs == {stage: row[place] for stage, row in STAGES.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("squeeze_excite", "macs", "weights"), [(False, 10_819_341_312, 60_069_336), (True, None, 66_647_512)]
 )
@@ -177,6 +179,7 @@ def test_oct_mobilenet_path_by_path():
     assert counted == {layer: sorted(paths) for layer, paths in PATHS.items()}
 
 
+@pytest.mark.slow
 def test_squeeze_excite_of_an_octave_map_costs_that_of_a_plain_one():
     """The two means are read by one gate: the extra MACs and parameters are those of SE-ResNet."""
     octave = [
