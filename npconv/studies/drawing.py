@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SMALLEST = 1e-9  # on a logarithmic axis
+APART = 5  # points between the bars of two series at the same place
 
 
 def draw_accuracies(axes: Axes, study: Study, outcomes: Sequence[Outcome]) -> None:
@@ -126,12 +127,23 @@ def _series(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def _points(axes: Axes, series: str, x: Sequence[float], outcomes: Sequence[Outcome], line: str) -> None:
-    """Means with their spreads, in the colour and the marker of the series."""
+    """Means with their spreads, in the colour and the marker of the series, and beside those of the others."""
+    from matplotlib.transforms import offset_copy
+
     place = len(axes.containers)
     spreads = [one.spread for one in outcomes]
     several: Any = None if None in spreads else spreads
     style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "label": series, "capsize": 3}
-    axes.errorbar(x, [one.mean for one in outcomes], several, fmt=f"{MARKERS[place % len(MARKERS)]}{line}", **style)
+    style["transform"] = offset_copy(axes.transData, axes.get_figure(root=True), x=APART * place, units="points")
+    means = [one.mean for one in outcomes]
+    axes.errorbar(x, means, several, fmt=f"{MARKERS[place % len(MARKERS)]}{line}", **style)
+    ends = [
+        (at, mean + sign * (spread or 0))
+        for at, mean, spread in zip(x, means, spreads, strict=True)
+        for sign in (-1, 1)
+    ]
+    axes.update_datalim(ends)  # which Matplotlib does not do for points that are moved aside
+    axes.autoscale_view()
 
 
 def _what(outcomes: Sequence[Outcome]) -> str:

@@ -42,6 +42,11 @@ def test_accuracies_stand_over_what_is_varied() -> None:
     assert found["without shuffle"][1] == pytest.approx([0.55, 0.60, 0.61, 0.62, 0.63])
     assert found["with shuffle"][2] == 5
     assert axes.get_ylabel() == "test accuracy, mean and spread over seeds"
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    assert 0 < left < 1
+    assert 8 < right < 10
+    assert 0.4 < low < 0.5 - 0.02
+    assert 0.68 + 0.02 < high < 0.8
     assert (axes.get_xlabel(), axes.get_legend() is None) == ("groups", False)
 
 
@@ -49,6 +54,7 @@ def test_accuracies_stand_over_cost() -> None:
     axes = Figure().subplots()
     draw_costs(axes, outcomes(0.5, 0.6))
     assert drawn(axes)["without shuffle"][0] == [1000, 1005, 1006, 1007, 1008]
+    assert 990 < axes.get_xlim()[0] < 1000 < 1008 < axes.get_xlim()[1] < 1020
 
 
 @pytest.mark.parametrize("costs", [False, True])
