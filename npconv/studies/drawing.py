@@ -42,10 +42,14 @@ def draw_accuracies(axes: Axes, study: Study, outcomes: Sequence[Outcome]) -> No
     >>> axes.get_xlabel()
     'width multiplier'
     """
+    from matplotlib.ticker import MaxNLocator
+
     for series, some in _series(outcomes).items():
         _points(axes, series, [one.variant.points[series] for one in some], some, "-")
-    axes.set(xlabel=study.axis, ylabel=f"test accuracy, {_what(outcomes)}")
-    _finish(axes)
+    if all(point == int(point) for outcome in outcomes for point in outcome.variant.points.values()):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # half a group means nothing
+    axes.set(xlabel=study.axis)
+    _accuracy_axis(axes, outcomes)
 
 
 def draw_costs(axes: Axes, outcomes: Sequence[Outcome]) -> None:
@@ -74,14 +78,14 @@ def draw_costs(axes: Axes, outcomes: Sequence[Outcome]) -> None:
 
     for series, some in _series(outcomes).items():
         _points(axes, series, [one.macs for one in some], some, "")
-    axes.set(xlabel="multiply-accumulates for an image", ylabel=f"test accuracy, {_what(outcomes)}", xscale="log")
+    axes.set(xlabel="multiply-accumulates for an image", xscale="log")
+    _accuracy_axis(axes, outcomes)
     macs = [one.macs for one in outcomes]
     wide = max(macs) > 5 * min(macs)
     # A logarithm's own ticks lie on each other, or there is none.
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_locator(NullLocator())
-    _finish(axes)
 
 
 def draw_finding(axes: Axes, finding: Finding) -> None:
@@ -112,7 +116,8 @@ def draw_finding(axes: Axes, finding: Finding) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, 1)
-    _finish(axes)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
 
 
 def _series(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -146,11 +151,10 @@ def _points(axes: Axes, series: str, x: Sequence[float], outcomes: Sequence[Outc
     axes.autoscale_view()
 
 
-def _what(outcomes: Sequence[Outcome]) -> str:
-    """What a point shows."""
-    return "one seed" if any(one.spread is None for one in outcomes) else "mean and spread over seeds"
-
-
-def _finish(axes: Axes) -> None:
+def _accuracy_axis(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    """Say what a point shows; no accuracy is above 1, though a mean and its spread may be."""
+    shown = "one seed" if any(one.spread is None for one in outcomes) else "mean and spread over seeds"
+    axes.set(ylabel=f"test accuracy, {shown}", ylim=(None, min(axes.get_ylim()[1], 1.0)))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
+    axes.legend(fontsize="small", **above)  # inside, it would cover bars

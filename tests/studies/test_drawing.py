@@ -44,6 +44,7 @@ def test_accuracies_stand_over_what_is_varied() -> None:
     assert axes.get_ylabel() == "test accuracy, mean and spread over seeds"
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     assert 0 < left < 1
+    assert all(tick == int(tick) for tick in axes.get_xticks())
     assert 8 < right < 10
     assert 0.4 < low < 0.5 - 0.02
     assert 0.68 + 0.02 < high < 0.8
@@ -55,6 +56,13 @@ def test_accuracies_stand_over_cost() -> None:
     draw_costs(axes, outcomes(0.5, 0.6))
     assert drawn(axes)["without shuffle"][0] == [1000, 1005, 1006, 1007, 1008]
     assert 990 < axes.get_xlim()[0] < 1000 < 1008 < axes.get_xlim()[1] < 1020
+
+
+def test_no_accuracy_is_above_one() -> None:
+    axes = Figure().subplots(1, 2)
+    draw_accuracies(axes[0], SHUFFLE, outcomes(0.8, 0.98))
+    draw_costs(axes[1], outcomes(0.8, 0.98))
+    assert [one.get_ylim()[1] for one in axes] == [1, 1]
 
 
 @pytest.mark.parametrize("costs", [False, True])
