@@ -24,6 +24,7 @@ PAGES = (
     "rounding",
     "indirection",
     "networks",
+    "studies",
     "mistakes",
 )
 """The explanations, in the order of reading."""
