@@ -1,4 +1,4 @@
-"""Figures of Matplotlib as PNG files: foreign text in them is drawn as it is, and the library's warnings stay here."""
+"""Figures of Matplotlib as PNG files: colours, foreign text drawn as it is, and the library's warnings kept here."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ logging.getLogger("matplotlib").setLevel(
     logging.ERROR
 )  # where there is no home, it says at length where it puts its cache
 
+# Told apart by the colour-blind too.
+COLOURS = ("#4477aa", "#cc6677", "#228833", "#ddaa33", "#aa3377", "#66ccee", "#777777")
+MARKERS = "os^vDP*X"  # beside colours, which not all eyes tell apart
 LONGEST = 60  # characters of a name: more would leave no room for what it names
 
 

@@ -65,8 +65,8 @@ MAY_IMPORT = {
         {"mpi4py", "tomli"},
     ),
     "studies": (
-        {"training", "nn", "models", "optim", "data", "geometry", "costs"},
-        set(),
+        {"training", "nn", "models", "optim", "data", "geometry", "costs", "figures"},
+        {"matplotlib", "sklearn"},
     ),
     "onnx": ({"__init__", "files", "models", "nn", "ops", "backends", "geometry"}, {"onnx"}),
     "workers": (set(), set()),

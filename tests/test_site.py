@@ -55,8 +55,9 @@ def shown(source, names):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
-def test_a_page_runs_and_computes_every_formula_that_it_shows(page, evaluated):
+def test_a_page_runs_and_computes_every_formula_that_it_shows(page, evaluated, monkeypatch):
     matplotlib.use("Agg")
+    monkeypatch.chdir(page.parent)  # as the site runs it
     from matplotlib import pyplot
 
     threads = numba.get_num_threads()

@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
+    "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -90,7 +91,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["explained", "gallery"],
     "filename_pattern": r"\.py$",
     "within_subsection_order": "gallery.PageOrder",
-    "image_scrapers": ("matplotlib", "gallery.pictures"),
+    "image_scrapers": ("gallery.figures", "gallery.pictures"),
     "reset_argv": "gallery.arguments",
     "show_memory": False,
     "show_signature": False,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sphinx_gallery.scrapers import figure_rst
+from PIL import Image
+from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
 
 PAGES = (
     "convolution",
@@ -22,6 +24,7 @@ PAGES = (
     "rounding",
     "indirection",
     "networks",
+    "studies",
     "mistakes",
 )
 """The explanations, in the order of reading."""
@@ -50,6 +53,14 @@ def arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list
     return ["--out", os.path.relpath(folder / f"{source.stem}.png", source.parent)]  # examples run in their own folder
 
 
+def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """The figures of Matplotlib that a block of code has made."""
+    paths = block_vars["image_path_iterator"].paths
+    count = len(paths)
+    rst = matplotlib_scraper(block, block_vars, gallery_conf)
+    return readable(rst, paths[count:])
+
+
 def pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
     """The pictures that an example's block of code has written."""
     found = []
@@ -57,4 +68,19 @@ def pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any
         target = Path(next(block_vars["image_path_iterator"]))
         shutil.move(picture, target)
         found.append(str(target))
-    return figure_rst(found, gallery_conf["src_dir"])
+    return readable(figure_rst(found, gallery_conf["src_dir"]), found)
+
+
+def readable(rst: str, files: Sequence[str | Path]) -> str:
+    """The text `rst` that shows pictures, in a box that a narrow window scrolls sideways instead of making them tiny.
+
+    The style sheet has the least width, a share of the widest picture's own.
+    """
+    if not files:
+        return rst
+    widths = []
+    for file in files:
+        with Image.open(file) as picture:
+            widths.append(picture.width)
+    box = f'<div class="npconv-picture" style="--own-width: {max(widths)}px" tabindex="0">'
+    return f"\n.. raw:: html\n\n   {box}\n\n{rst}\n\n.. raw:: html\n\n   </div>\n\n"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from npconv.cli.curves import draw_confusion
-from npconv.cli.plots import COLOURS
-from npconv.figures import drawable, write_figure
+from npconv.figures import COLOURS, drawable, write_figure
 from npconv.geometry import Array
 from npconv.training.results import Results
 

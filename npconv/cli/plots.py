@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npconv import costs
-from npconv.figures import write_figure
+from npconv.figures import COLOURS, MARKERS, write_figure
 from npconv.papers import Paper, ghostnet, octconv, shufflenet
 from npconv.papers.walks import Walk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Told apart by the colour-blind too.
-COLOURS = ("#4477aa", "#cc6677", "#228833", "#ddaa33", "#aa3377", "#66ccee", "#777777")
-MARKERS = "os^vDP*X"  # beside colours, which not all eyes tell apart
 
 
 def draw(path: Path, papers: Mapping[str, Paper]) -> None:

@@ -19,7 +19,7 @@ from npconv.data.npz import read_npz
 from npconv.data.source import Labelled, Source
 from npconv.data.storage import allocate, chunks, planar
 from npconv.data.tables import read_csv
-from npconv.geometry import Array, IntOrPair, pair, shown
+from npconv.geometry import Array, IntOrPair, nearest, pair, shown
 from npconv.printable import printable
 
 NAMES: dict[str, Callable[[], Source]] = {"digits": read_digits, "fashion-mnist": fashion_mnist}
@@ -195,7 +195,9 @@ def _read_kind(data: str | PathLike[str], size: tuple[int, int] | None, channels
         return NAMES[data]()
     path = files.as_path("data", data)
     if not (os.path.isfile(path) or os.path.isdir(path)):
-        raise ValueError(f"the data must be {', '.join(NAMES)}, or a file or folder that exists, got {str(data)!r}")
+        raise ValueError(
+            f"the data must be {', '.join(NAMES)}, or a file or folder that exists, got {str(data)!r}{nearest(str(data), NAMES)}"
+        )
     try:
         if is_idx(path):
             return read_idx(path)

@@ -114,5 +114,5 @@ def _header(member: IO[bytes]) -> _Header:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     header = _Header(*read(member))
     if header.dtype.hasobject:
-        raise ValueError("it holds Python objects, which only pickle reads")
+        raise ValueError("it holds Python objects, which only pickle reads; of names, .astype(str) makes plain texts")
     return header

@@ -89,10 +89,17 @@ class _Container(Composite):
             return self.layer_at(key)
         if isinstance(key, slice):
             return Sequential(**dict(list(self._layers.items())[key]))
-        return list(self._layers.values())[key]
+        return self._layers[self._name_at(key)]
 
     def __setitem__(self, key: int | str, layer: Layer) -> None:
-        self.replace(key if isinstance(key, str) else list(self._layers)[key], layer)
+        self.replace(key if isinstance(key, str) else self._name_at(key), layer)
+
+    def _name_at(self, place: int) -> str:
+        names = list(self._layers)
+        try:
+            return names[place]
+        except IndexError:
+            raise IndexError(f"there is no layer {place} among {len(names)}") from None
 
     def _put(self, name: str, layer: Layer) -> None:
         self._layers[name] = layer

@@ -40,9 +40,9 @@ class Outcome(NamedTuple):
         return float(np.mean(self.accuracies))
 
     @property
-    def spread(self) -> float:
-        """Their standard deviation from seed to seed, 0 of a single one."""
-        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else 0.0
+    def spread(self) -> float | None:
+        """Their standard deviation from seed to seed, None of a single one."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else None
 
 
 def run_study(
@@ -152,17 +152,21 @@ def compare(study: Study, outcomes: Sequence[Outcome]) -> list[str]:
 
 def _sentence(trend: Trend, better: Outcome, worse: Outcome) -> str:
     difference = better.mean - worse.mean
-    count = len(better.accuracies)
-    error = float(np.hypot(better.spread, worse.spread) / np.sqrt(count))  # of the difference of two means
     cost = f"at {better.macs / worse.macs:.2f} times the cost"
+    moved = f"{trend.better} {'loses' if difference < 0 else 'gains'} against {trend.worse}"
+    allowed = "" if trend.within is None else f" (a loss of at most {trend.within:g} is the trend)"
+    if better.spread is None or worse.spread is None:
+        return f"cannot be judged by one seed, which has no spread: {moved} by {abs(difference):.4f} {cost}{allowed}"
+    error = float(
+        np.hypot(better.spread, worse.spread) / np.sqrt(len(better.accuracies))
+    )  # of the difference of two means
     measured = f"by {abs(difference):.4f} +- {error:.4f} {cost}"
     if trend.within is not None:
         beyond = -trend.within - difference  # by so much the loss is more than the trend allows
-        word = "is not visible" if beyond > error else "is not clear" if beyond > 0 or count == 1 else "is visible"
-        more = "loses" if difference < 0 else "gains"
-        return f"{word}: {trend.better} {more} against {trend.worse} {measured} (a loss of at most {trend.within:g} is the trend)"
-    if difference > 2 * error and count > 1:
+        word = "is not visible" if beyond > error else "is not clear" if beyond > 0 else "is visible"
+        return f"{word}: {moved} {measured}{allowed}"
+    if difference > 2 * error:
         return f"is visible: {trend.better} is better than {trend.worse} {measured}"
-    if difference < -2 * error and count > 1:
+    if difference < -2 * error:
         return f"is reversed at this scale: {trend.better} is worse than {trend.worse} {measured}"
     return f"is not visible at this scale: {trend.better} and {trend.worse} differ {measured}"

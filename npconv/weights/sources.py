@@ -267,6 +267,10 @@ def _as_array(key: str, array: Any) -> Array:
         if hasattr(array, "detach"):
             array = array.detach().cpu()
             array = array.float() if "bfloat16" in str(array.dtype) else array  # of which NumPy has none
+            if "float8" in str(array.dtype):
+                raise TypeError(
+                    f"{key} must be of floats of at least 16 bits, got {array.dtype}: tensor.float() makes them"
+                )
         array = array.numpy()
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{key} must be an array of floats, got {type(array).__name__}: tensor.numpy() makes one")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import call
 
-from npconv.studies import STUDIES
+from npconv.studies import STUDIES, Trend
 
 
 @pytest.fixture
@@ -38,7 +38,23 @@ def test_every_study_runs(name: str, data: Path, tmp_path: Path) -> None:
     numbers = json.loads(out.read_text())
     assert [row["network"] for row in numbers["networks"]] == [variant.label for variant in study.variants]
     assert all(len(row["accuracies"]) == 2 for row in numbers["networks"])
+    assert (numbers["seeds"], numbers["epochs"], numbers["data"]) == (2, 1, str(data))
     assert (numbers["found"] is not None) == (name in ("ghost", "octave"))
+    if name in ("ghost", "octave"):
+        assert numbers["found"]["sentence"] in stdout
+
+
+def test_one_seed_claims_no_spread(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    width = STUDIES["width"]
+    monkeypatch.setitem(
+        STUDIES, "width", width._replace(variants=width.variants[:2], trends=(Trend("width 0.5", "width 0.25"),))
+    )
+    words = "--data", data, "--seeds", 1, "--epochs", 1, "--backend", "numpy"
+    code, stdout, err = call("study", "width", *words, "--plot", tmp_path / "a.png", "-o", tmp_path / "a.json")
+    assert (code, err) == (0, "")
+    assert stdout.count("one seed") == 3  # in both rows, and in the sentence
+    assert "+-" not in stdout
+    assert "0.0000" not in stdout.replace("by 0.0000", "")
 
 
 def test_a_study_as_json(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,7 +197,7 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"the data must be an .npz file, an IDX pair .*, got .*a.txt"):
         load(tmp_path / "a.txt")
-    with pytest.raises(ValueError, match="the data must be digits, fashion-mnist, or a file or folder that exists"):
+    with pytest.raises(ValueError, match=r"file or folder that exists, got 'mnist'; did you mean fashion-mnist\?"):
         load("mnist")
     with pytest.raises(ValueError, match=r"images must be 4x4, got 8x8 in digits: only picture files are scaled"):
         load("digits", size=(4, 4))

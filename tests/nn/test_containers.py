@@ -216,6 +216,10 @@ def test_what_cannot_be_set_raises():
         net["blok.main.bn"]
     with pytest.raises(AttributeError, match="Sequential has no attribute or layer 'haed'"):
         net.haed  # noqa: B018
+    with pytest.raises(IndexError, match="there is no layer 7 among 4"):
+        net[7]
+    with pytest.raises(IndexError, match="there is no layer -5 among 4"):
+        net[-5] = nn.ReLU()
     net.note = "mine"  # what is no layer may be set
     assert net.note == "mine"
 

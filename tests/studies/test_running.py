@@ -59,7 +59,12 @@ def outcome(label: str, *accuracies: float) -> Outcome:
         (Trend("a", "b"), (0.9, 0.92), (0.5, 0.52), "is visible: a is better than b by 0.4000"),
         (Trend("a", "b"), (0.9, 0.5), (0.8, 0.4), "is not visible at this scale"),
         (Trend("a", "b"), (0.5, 0.52), (0.9, 0.92), "is reversed at this scale: a is worse than b"),
-        (Trend("a", "b"), (0.9,), (0.1,), "is not visible at this scale"),  # one seed has no spread
+        (
+            Trend("a", "b"),
+            (0.9,),
+            (0.1,),
+            "cannot be judged by one seed, which has no spread: a gains against b by 0.8000 at",
+        ),
         (Trend("a", "b", within=0.02), (0.90, 0.90), (0.91, 0.91), "is visible: a loses against b by 0.0100"),
         (Trend("a", "b", within=0.02), (0.80, 0.80), (0.91, 0.91), "is not visible: a loses against b"),
         (
@@ -68,7 +73,12 @@ def outcome(label: str, *accuracies: float) -> Outcome:
             (0.90, 0.90),
             "is not clear: a loses against b by 0.0400 +- 0.0400",
         ),
-        (Trend("a", "b", within=0.02), (0.90,), (0.90,), "is not clear: a gains against b by 0.0000"),
+        (
+            Trend("a", "b", within=0.02),
+            (0.80,),
+            (0.90,),
+            "cannot be judged by one seed, which has no spread: a loses against b by 0.1000 at",
+        ),
         (Trend("a", "b", within=0.02), (0.95, 0.95), (0.91, 0.91), "is visible: a gains against b"),
     ],
 )

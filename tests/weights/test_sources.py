@@ -335,6 +335,10 @@ def test_tensors_are_taken() -> None:
     assert_same(copied(model), arrays)
     with pytest.raises(TypeError, match=r"conv.w must be an array of floats, got list: tensor.numpy\(\) makes one"):
         weights.load_state_dict(model, {**arrays, "conv.w": [1.0]})
+    with pytest.raises(
+        TypeError, match=r"conv.w must be of floats of at least 16 bits, got torch.float8_e5m2: tensor.float\(\)"
+    ):
+        weights.load_state_dict(model, {**arrays, "conv.w": Tensor(arrays["conv.w"], "torch.float8_e5m2")})
     with pytest.raises(TypeError, match="state must be a mapping of names to arrays, got list"):
         weights.load_state_dict(model, [1.0])  # type: ignore[arg-type]
 

@@ -130,5 +130,4 @@ print(
 )
 
 # %%
-# More, found in released software, each with a program of a few lines:
-# `npconv/check/DEVIATIONS.md`.
+# More, found in released software, each with a program of a few lines: :doc:`/deviations`.
