@@ -21,7 +21,7 @@ _STATISTICS = ("gamma", "beta", "mean", "var")
 _MOVES = ("relu", "relu6", "hard_sigmoid", "hard_swish", "channel_shuffle", "channel_unshuffle")
 """Operators whose results are made of single numbers, so that all of them may have many digits."""
 
-MOST_TERMS = 600  # of a sum whose numbers are special: it has to stay exact, and no fast algorithm must be chosen
+MOST_TERMS = 1200  # of a sum whose numbers are special: it has to stay exact, and no fast algorithm must be chosen
 FEW_CHANNELS = 16
 
 
