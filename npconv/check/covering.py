@@ -51,7 +51,7 @@ def choose(
     missing = set(every)
     for number in range(count):
         every = [pair for pair in every if pair in missing]
-        small = number % (3 if every else 2) == 0  # most of those that cover pairs have no room for a long row besides
+        small = number % 5 < 3 if not every else number % 3 == 0  # a pair of features leaves a long row less room
         several = range(CANDIDATES if every else 0)
         candidates = [_candidate(paired, is_posed, every, missing, seen, rng) for _ in several]
         values = max(candidates, key=lambda values: len(_pairs_of(paired, values) & missing), default={})
