@@ -99,6 +99,7 @@ def direct(
     block: int = 16,
     channels_last: bool = False,
     fused: bool = False,
+    compensated: bool = False,
 ) -> Forward:
     """A convolution that multiplies and adds as its definition says.
 
@@ -115,6 +116,8 @@ def direct(
         Whether the terms of a window are in the order (row, column, channel) instead of (channel, row, column).
     fused : bool
         Whether products are added without being rounded.
+    compensated : bool
+        Whether what a sum loses is added to the next term, as by Kahan.
     """
     rounded = FORMATS[sums]
 
@@ -122,9 +125,12 @@ def direct(
         return x * w if fused else rounded(x * w)
 
     def one_after_another(x: Array, w: Array) -> Array:
-        total = np.zeros(np.broadcast_shapes(x.shape[1:], w.shape[1:]))
+        total = lost = np.zeros(np.broadcast_shapes(x.shape[1:], w.shape[1:]))
         for start in range(0, len(x), 64):  # products of many terms at once, but not of all: they take memory
             for product in term(x[start : start + 64], w[start : start + 64]):
+                if compensated:
+                    product = rounded(product - lost)
+                    lost = rounded(rounded(rounded(total + product) - total) - product)
                 total = rounded(total + product)
         return total
 
@@ -281,6 +287,10 @@ SIMULATED: dict[str, tuple[Forward, ...]] = {
         direct(order="lanes"),
         direct(order="pairwise"),
         direct(channels_last=True, fused=True),
+    ),
+    "float32, compensated sums": (
+        direct(compensated=True),
+        direct(compensated=True, channels_last=True, order="reversed"),
     ),
     "TF32 products, float32 sums": (direct(products="TF32"), direct(products="truncated TF32", order="pairwise")),
     "bfloat16 products, float32 sums": (direct(products="bfloat16"), direct(products="truncated bfloat16")),

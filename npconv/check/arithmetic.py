@@ -18,6 +18,9 @@ from npconv.check.subject import Forward, NoAnswerError, Subject
 from npconv.geometry import integer
 from npconv.testing.bounds import gamma
 
+NO_ANSWER = "not told"
+NONE_KNOWN = "none of the arithmetics known here"
+
 
 @dataclass(frozen=True)
 class Arithmetic:
@@ -27,7 +30,8 @@ class Arithmetic:
     ----------
     name : str
         As "float32, direct sums", "float32, Winograd F(2x2,3x3)", "float32, FFT", "TF32 products, float32 sums", "float16
-        sums", "float32 products, float64 sums", or "unknown".
+        sums", "float32 products, float64 sums", "float32, compensated sums", `NO_ANSWER` where it gave no results to tell
+        by, or `NONE_KNOWN` where what it gave is explained by no arithmetic that is known here.
     evidence : tuple of str
         What was measured, one observation each.
     effective_bits : float, optional
@@ -150,7 +154,7 @@ def fingerprint(
         transform = probes.transform(subject, rng, formats.wide)
         found = (_transformed if transform.outputs else _direct)(subject, rng, formats, transform)
     except NoAnswerError as error:
-        return Arithmetic("unknown", (str(error),))
+        return Arithmetic(NO_ANSWER, (str(error),))
     return replace(
         found,
         padding_multiplied=ask(lambda: behaviour.multiplies_padding(subject)),
@@ -192,6 +196,11 @@ _ULP = 0.51  # of error that a rounded product may have: a half, and what the ex
 
 def _direct(subject: Subject, rng: np.random.Generator, formats: Formats, _: Transform) -> Arithmetic:
     """The arithmetic of a convolution that sums each output on its own."""
+    order, kept = _order(subject, rng, formats), 0.0
+    if order is not None and order.startswith(probes.ONE_AFTER_ANOTHER):
+        kept = probes.small_terms_kept(subject, formats.sum_bits)
+    if kept and formats.sum_bits == formats.result_bits + 1:  # a correction just below a power of two
+        formats = formats._replace(sum_bits=formats.result_bits)
     name = _direct_name(subject, formats)
     bits, excess = _accuracy(subject, rng, formats)
     reach = "beyond float16's" if formats.wide_products else "no larger than float16's"
@@ -203,7 +212,7 @@ def _direct(subject: Subject, rng: np.random.Generator, formats: Formats, _: Tra
         f"random results are right to {bits:.1f} bits",
     ]
     if excess > 1:
-        name = "unknown"
+        name = NONE_KNOWN
         evidence[-1] += f", off by {excess:.3g} times what these formats can explain"
     factor_bits = min(formats.x_bits, formats.w_bits)
     if factor_bits < _stored_bits(subject):
@@ -211,8 +220,12 @@ def _direct(subject: Subject, rng: np.random.Generator, formats: Formats, _: Tra
     elif formats.result_bits == factor_bits:
         ulps = probes.product_error(subject, rng)
         evidence.append(f"products are within {ulps:.3g} ulp")
-        name = name if ulps <= _ULP else "unknown"
-    return Arithmetic(name, tuple(evidence), bits, _order(subject, rng, formats), _fused(subject, rng, formats))
+        name = name if ulps <= _ULP else NONE_KNOWN
+    if kept:
+        evidence.append(f"terms that are each lost beside the first are added to it together, {kept:.3g} of them")
+        if name != NONE_KNOWN:
+            name = f"{name.removesuffix(', direct sums').removesuffix(' sums')}, compensated sums"
+    return Arithmetic(name, tuple(evidence), bits, order, _fused(subject, rng, formats))
 
 
 def _direct_name(subject: Subject, formats: Formats) -> str:
@@ -224,7 +237,7 @@ def _direct_name(subject: Subject, formats: Formats) -> str:
     if formats.more_sum_bits:
         sums = f"wider than {formats.sum_bits}-bit"
     if products is None or sums is None or results is None or formats.x_bits != formats.w_bits:
-        return "unknown"
+        return NONE_KNOWN
     if short_sums and formats.sum_bits < 23:
         name = f"{sums} sums"  # factors cannot be seen to have more bits than these
     elif products == sums:

@@ -20,9 +20,9 @@ from npconv.testing import Problem
 
 Values: TypeAlias = dict[str, Any]
 
-MOST_PRODUCTS = 500_000  # of a problem's forward, so that hundreds of problems take seconds
-MOST_NUMBERS = 30_000  # in its arrays
-SMALL = 5_000  # numbers in the arrays of half of the problems
+MOST_PRODUCTS = 2_000_000  # of a problem's forward, so that hundreds of problems take seconds
+MOST_NUMBERS = 150_000  # in its arrays
+SMALL = 12_000  # numbers in the arrays of half of the problems
 
 SMALLEST: Values = {
     "kernel": (1, 1),
@@ -113,7 +113,7 @@ def completed(op: str, values: Values) -> Values:
     unread = str(values.get("numbers")).endswith("unread")
     if "kernel" not in values or op.startswith("octave") or values["padding"] in ("same", "same_lower"):
         return values | ({"height": 2} | given if unread else {})
-    kernel, _, dilation, padding = _window(op, values)
+    kernel, _, dilation, padding = window(op, values)
     pads = explicit_padding(padding, (1, 1), kernel, (1, 1), dilation)
     needs = (effective_kernel(k, d) - sum(sides) for k, d, sides in zip(kernel, dilation, pads, strict=True))
     values |= dict(zip(("height", "width"), (max(1, need) for need in needs), strict=True))
@@ -131,7 +131,7 @@ def _pixels(values: Values) -> int:
     return int(values["height"] * values["width"])
 
 
-def _window(op: str, values: Values) -> tuple[Pair, Pair, Pair, Any]:
+def window(op: str, values: Values) -> tuple[Pair, Pair, Pair, Any]:
     """Kernel, stride, dilation and padding of the convolution or pool, as the operator takes them."""
     kernel, dilation = values["kernel"], both(values.get("dilation", 1))
     stride, padding = values["stride"], values["padding"]
@@ -143,7 +143,7 @@ def _window(op: str, values: Values) -> tuple[Pair, Pair, Pair, Any]:
 
 def _fits(op: str, values: Values) -> bool:
     """Whether the kernel fits into the padded image; of a pool, whether every window has a pixel."""
-    kernel, stride, dilation, padding = _window(op, values)
+    kernel, stride, dilation, padding = window(op, values)
     size = _least_map(op, values)
     pads = explicit_padding(padding, size, kernel, stride, dilation)
     if op in ("avg_pool2d", "max_pool2d"):
@@ -166,15 +166,19 @@ def _least_map(op: str, values: Values) -> Pair:
     return size
 
 
-def _out_pixels(op: str, values: Values) -> int:
-    kernel, stride, dilation, padding = _window(op, values)
+def out_size(op: str, values: Values) -> Pair:
+    """Rows and columns of the result of a window."""
+    kernel, stride, dilation, padding = window(op, values)
     size = values["height"], values["width"]
     pads = explicit_padding(padding, size, kernel, stride, dilation)
-    outs = [
-        max(length + sum(sides) - effective_kernel(k, d), 0) // s + 1
-        for k, s, d, length, sides in zip(kernel, stride, dilation, size, pads, strict=True)
-    ]
-    return prod(outs)
+    outs = []
+    for k, s, d, length, sides in zip(kernel, stride, dilation, size, pads, strict=True):
+        free = max(length + sum(sides) - effective_kernel(k, d), 0)
+        count = free // s + 1
+        if values.get("ceil_mode") and free % s and count * s < length + sides[0]:
+            count += 1
+        outs.append(count)
+    return outs[0], outs[1]
 
 
 def _extent(op: str, values: Values) -> tuple[int, int]:
@@ -192,7 +196,7 @@ def _extent(op: str, values: Values) -> tuple[int, int]:
         values = values | {"kernel": (1, 1), "padding": 0}
     if "kernel" not in values:
         return batch * groups * channels * pixels * 2, 0
-    outs, taps = _out_pixels(op, values), prod(values["kernel"])
+    outs, taps = prod(out_size(op, values)), prod(values["kernel"])
     if op.startswith("octave"):
         channels = 4 * groups
         filters = channels * values.get("multiplier", 1)

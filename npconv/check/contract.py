@@ -41,6 +41,8 @@ class Contract(NamedTuple):
         Those of its parameters that have a default in the operator alone.
     library, device : str or None
         Whose arrays it asks for, and where; None for NumPy's. See `npconv.check.arrays`.
+    orders : bool
+        Whether arrays come in other orders of memory than C order: not those in files.
     """
 
     arrays: int | None = None
@@ -49,6 +51,7 @@ class Contract(NamedTuple):
     required: tuple[str, ...] = ()
     library: str | None = None
     device: str | None = None
+    orders: bool = True
 
     @classmethod
     def of(cls, function: Callable[..., Any], op: str, direction: str) -> Contract:
@@ -91,7 +94,8 @@ class Contract(NamedTuple):
         if self.options is not None and other.options is not None:
             options = tuple(name for name in self.options if name in other.options)
         required = tuple(dict.fromkeys((*self.required, *other.required)))
-        return Contract(min(arrays, default=None), options, self.words and other.words, required)
+        words, orders = self.words and other.words, self.orders and other.orders
+        return Contract(min(arrays, default=None), options, words, required, orders=orders)
 
     def called(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function as one that may be called with one number for its padding, too."""
@@ -117,7 +121,7 @@ class Contract(NamedTuple):
             options = {name: value for name, value in options.items() if name in self.options}
         if not self.words and "padding" in options and not case.op.startswith("octave"):
             options["padding"] = _four_numbers(case, options)
-        return case._replace(options=options)
+        return case._replace(options=options, orders=case.orders if self.orders else {})
 
 
 def _takes_words(function: Any, default: Any) -> bool:

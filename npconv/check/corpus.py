@@ -17,15 +17,15 @@ from npconv.check.adapters.definitions import arguments
 from npconv.check.building import Values, build, completed, is_posed, smallest
 from npconv.check.case import Case
 from npconv.check.covering import choose
-from npconv.check.features import NONFINITE, Feature, features
+from npconv.check.features import Feature, features
 from npconv.check.hard import hard
 from npconv.check.layers import layers
-from npconv.check.measuring import measure
+from npconv.check.measuring import derived, measure
 from npconv.check.memory import C_ORDER
 from npconv.costs import zeros_of
 from npconv.testing import Problem, named_arrays
 
-LARGE = 100_000  # numbers in the arrays of a case
+LARGE = 200_000  # numbers in the arrays of a case
 KNOWN = 4  # one case in so many is a known one, as long as there are enough
 
 
@@ -89,7 +89,7 @@ def chosen_cases(
         count,
         seed=seed,
         seen=Counter(place for case in beside for place in levels_of(case)),
-        is_plain=lambda values: (values["numbers"] or "").partition(": ")[2] not in NONFINITE,
+        derive=lambda values: derived(op, completed(op, values)),
     )
     return [case_of(op, values, f"case {number}", seed, dtype) for number, values in enumerate(chosen)]
 

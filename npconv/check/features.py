@@ -4,12 +4,14 @@ This file is the table. `building` makes a problem of one value per feature, `co
 `LEAST` times and every pair of levels of two paired features once, and `coverage` counts what has been examined.
 
 A level is a name with the values that belong to it. Features that are not paired have too many levels for pairs: rests of a
-width by 64, kinds of numbers. Which pairs and sizes are allowed is said by `building.is_posed`.
+width by 64, kinds of numbers. Those that are derived follow from others: a row of results, which is what most kernels loop over.
+Which pairs and sizes are allowed is said by `building.is_posed`.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,10 +24,14 @@ Levels: TypeAlias = Mapping[str, Sequence[Any]]
 
 
 class Feature(NamedTuple):
-    """A feature's levels, and whether all pairs with those of other paired features are asked for."""
+    """A feature's levels, whether all pairs with those of other paired features are asked for, and what it follows from.
+
+    A feature that follows from others is not chosen: these are, with regard to what follows from them.
+    """
 
     levels: Levels
     paired: bool = True
+    follows: tuple[str, ...] = ()
 
     def level(self, value: Any) -> str | None:
         """The level that `value` belongs to; None where it is in none."""
@@ -36,12 +42,21 @@ def _each(*values: Any) -> dict[str, Sequence[Any]]:
     return {str(value): (value,) for value in values}
 
 
-def _rests(divisor: int, last: int, *, most: int, few: int = 8) -> dict[str, Sequence[Any]]:
-    """The first few numbers, every rest by `divisor` of those up to `last`, and what is above that up to `most`."""
-    starts = [few + 1 + (rest - few - 1) % divisor for rest in range(divisor)]
-    found: dict[str, Sequence[Any]] = {f"{number}": (number,) for number in range(1, few + 1)}
-    found |= {f"{rest} mod {divisor}": range(start, last + 1, divisor) for rest, start in enumerate(starts)}
-    return found | ({f"{last + 1} to {most}": range(last + 1, most + 1)} if most > last else {})
+def _beyond(block: int, last: int) -> dict[str, Sequence[Any]]:
+    """Of the numbers from `block` to `last` every rest by it: "64n + 6" is 70, 134, ..."""
+    return {f"{block}n + {rest}": range(block + rest, last + 1, block) for rest in range(block)}
+
+
+def _blocks(block: int, last: int, *, most: int, few: int = 8) -> dict[str, Sequence[Any]]:
+    """The first few numbers, spans below `block`, every rest by it from it up to `last`, and what is above that up to `most`.
+
+    A kernel that takes `block` numbers at a time, or a divisor of it, has a loop for whole blocks and another for the rest. What
+    is wrong where both have run is shown by no number below `block`.
+    """
+    ends = [few, *(end for end in (4, 8, 16, 32) if few < end < block), block - 1]
+    spans = [(low + 1, high) for low, high in itertools.pairwise(ends) if low < high]
+    above = [(last + 1, most)] if most > last else []
+    return _each(*range(1, few + 1)) | _spans(*spans) | _beyond(block, last) | _spans(*above)
 
 
 def _spans(*spans: tuple[int, int]) -> dict[str, Sequence[Any]]:
@@ -50,7 +65,7 @@ def _spans(*spans: tuple[int, int]) -> dict[str, Sequence[Any]]:
 
 # --- windows -----------------------------------------------------------------------------------------------------
 
-KERNEL: dict[str, Sequence[Any]] = {f"{side}x{side}": ((side, side),) for side in range(1, 12)} | {
+KERNEL: dict[str, Sequence[Any]] = {f"{side}x{side}": ((side, side),) for side in (3, 1, 2, *range(4, 12))} | {
     "one row": ((1, 3), (1, 2), (1, 7), (1, 9)),
     "one column": ((3, 1), (2, 1), (7, 1), (9, 1)),
     "oblong": ((3, 2), (2, 4), (3, 5), (7, 3)),
@@ -69,16 +84,22 @@ PADDING = _each(0, 1, 2, 3) | {
     "same": ("same",),
     "same_lower": ("same_lower",),
 }
-BATCH = _spans((1, 1), (2, 2), (3, 3), (4, 8), (9, 16), (17, 33))
+BATCH = _blocks(4, 16, most=33, few=3)
 GROUPS = _spans((1, 1), (2, 2), (3, 3), (4, 7), (8, 15), (16, 31), (32, 64))
-CHANNELS = _rests(32, 256, most=1200, few=4)
-FILTERS = _rests(16, 150, most=300, few=4)
-HEIGHT = _rests(8, 80, most=300, few=4)
-WIDTH = _rests(64, 300, most=300, few=0)
+CHANNELS = _blocks(32, 256, most=1200, few=4)
+FILTERS = _blocks(16, 300, most=300)
+HEIGHT = _blocks(16, 300, most=300)
+WIDTH = _blocks(64, 300, most=300, few=0)
 MULTIPLIER = _spans(*((n, n) for n in range(1, 9)))
 PRESENT: Levels = {"no": (False,), "yes": (True,)}
 
 _MAP = {"height": Feature(HEIGHT, paired=False), "width": Feature(WIDTH, paired=False)}
+_OUT = {
+    "padded width": Feature(_beyond(64, 316), paired=False, follows=("width",)),
+    "out width": Feature(_blocks(32, 300, most=300, few=0), paired=False, follows=("width",)),
+}
+_PIXELS = {"pixels": Feature(_beyond(32, 150_000), paired=False, follows=("height", "width"))}
+"""Of a plane: what takes pixel by pixel is often a loop over all of them."""
 _WINDOW = {
     "kernel": Feature(KERNEL),
     "stride": Feature(STRIDE),
@@ -86,6 +107,7 @@ _WINDOW = {
     "padding": Feature(PADDING),
     "batch": Feature(BATCH),
     **_MAP,
+    **_OUT,
 }
 _FEW = Feature(_spans((1, 1), (2, 2), (3, 4), (5, 8)), paired=False)
 """Channels of the parts of composites, whose convolutions have features of their own."""
@@ -104,6 +126,7 @@ _POOL = {
     "ceil_mode": Feature(PRESENT),
     "channels": Feature(CHANNELS, paired=False),
     **_MAP,
+    **_OUT,
 }
 
 # --- octave convolutions -----------------------------------------------------------------------------------------
@@ -156,6 +179,7 @@ FEATURES: dict[str, dict[str, Feature]] = {
         "channels": Feature(CHANNELS, paired=False),
         "filters": Feature(FILTERS, paired=False),
         **_MAP,
+        **_PIXELS,
     },
     "separable_conv2d": {
         **_WINDOW,
@@ -180,18 +204,20 @@ FEATURES: dict[str, dict[str, Feature]] = {
     "channel_shuffle": {
         "groups": Feature(GROUPS),
         "batch": Feature(BATCH),
-        "channels": Feature(_rests(32, 64, most=150), paired=False),
+        "channels": Feature(_blocks(32, 96, most=150), paired=False),
         **_MAP,
+        **_PIXELS,
     },
     "avg_pool2d": {**_POOL, "count_include_pad": Feature(PRESENT)},
     "max_pool2d": _POOL,
-    "global_avg_pool2d": {"batch": Feature(BATCH), "channels": Feature(CHANNELS, paired=False), **_MAP},
+    "global_avg_pool2d": {"batch": Feature(BATCH), "channels": Feature(CHANNELS, paired=False), **_MAP, **_PIXELS},
     "upsample_nearest2d": {
         "scale": Feature(_each(*range(1, 9)) | {"more across": ((1, 2), (2, 3)), "more down": ((2, 1), (4, 3))}),
         "crop": Feature({"none": (None,), "0": ((0, 0),), "rows": ((1, 0), (2, 0)), "columns": ((0, 1), (0, 2))}),
         "batch": Feature(BATCH),
         "channels": Feature(CHANNELS, paired=False),
         **_MAP,
+        "out width": _OUT["out width"],
     },
     "batch_norm2d": {
         "statistics": Feature({"of the batch": (False,), "fixed": (True,)}),
@@ -199,24 +225,27 @@ FEATURES: dict[str, dict[str, Feature]] = {
         "batch": Feature(BATCH),
         "channels": Feature(CHANNELS, paired=False),
         **_MAP,
+        **_PIXELS,
     },
     **{
         op: {
             "axes": Feature(_each(4, 1, 2, 3, 5)),
             "batch": Feature(BATCH, paired=False),
-            "channels": Feature(_rests(16, 200, most=200, few=0), paired=False),
-            **_MAP,
+            "channels": Feature(_spans((1, 15)) | _beyond(16, 200), paired=False),
+            "height": _MAP["height"],
+            "width": Feature(_blocks(16, 300, most=300), paired=False),
+            "size": Feature(_beyond(32, 150_000), paired=False, follows=("batch", "channels", "height", "width")),
         }
         for op in ("relu", "relu6", "hard_sigmoid", "hard_swish")
     },
     "linear": {
-        "batch": Feature(_rests(16, 64, most=300)),
-        "filters": Feature(_rests(16, 128, most=1000), paired=False),
-        "features": Feature(_rests(32, 512, most=4000), paired=False),
+        "batch": Feature(_blocks(16, 64, most=300)),
+        "filters": Feature(_blocks(32, 160, most=1000), paired=False),
+        "features": Feature(_blocks(32, 512, most=4000), paired=False),
     },
     "softmax_cross_entropy": {
         "batch": Feature(BATCH),
-        "classes": Feature(_rests(32, 300, most=2000), paired=False),
+        "classes": Feature(_blocks(32, 300, most=2000), paired=False),
         "label_smoothing": Feature(_each(0.0, 0.1, 0.5, 1.0)),
         "labels": Feature(_each("int64", "int32", "int16", "uint8")),
     },

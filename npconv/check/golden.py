@@ -13,6 +13,7 @@ backends, which runtimes can take as they are.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
@@ -27,16 +28,17 @@ from npconv.check import corpus
 from npconv.check.adapters import Unsupported
 from npconv.check.building import both
 from npconv.check.case import Case
-from npconv.check.comparison import DIRECTIONS, Direction, is_bounded
+from npconv.check.comparison import DIRECTIONS, VALUE_KINDS, Direction, Failure, is_bounded
 from npconv.check.contract import Contract
 from npconv.check.expected import expected
-from npconv.check.golden_formats import FORMATS, Results, read_answer, save
+from npconv.check.golden_formats import FORMATS, Results, read_answer, reading_lines, save
 from npconv.check.report import Report
+from npconv.check.reproduction import number_code
 from npconv.check.running import run
 from npconv.geometry import Array
 from npconv.testing import Tree, map_arrays, named_arrays
 
-PLAIN = Contract(words=False)  # padding is written as four numbers
+PLAIN = Contract(words=False, orders=False)  # padding is written as four numbers, arrays in C order
 MANIFEST = "manifest.json"
 
 SCHEMA: dict[str, Any] = {
@@ -120,7 +122,7 @@ def judge(folder: Path) -> Report:
     if told["npconv"] != __version__:
         raise ValueError(f"the golden files must be those of npconv {__version__}, got those of {told['npconv']}")
     kept = {name: _Answers(folder, op, name) for name in DIRECTIONS}
-    return run(
+    report = run(
         op,
         forward=kept["forward"],
         backward=kept["backward"],
@@ -129,11 +131,10 @@ def judge(folder: Path) -> Report:
         dtype=dtype,
         modes=("exact", "bound"),
         subject=str(folder),
-        source=lambda op, args, options, direction: (
-            f"# the numbers are those of a program that wrote into {folder}\ngot = None"
-        ),
         shrinking=0,
     )
+    shown = (one._replace(reproduction=kept[one.direction].reproduction(one)) for one in report.failures)
+    return dataclasses.replace(report, failures=tuple(shown))
 
 
 class _Answers:
@@ -146,10 +147,8 @@ class _Answers:
         self._names: dict[bytes, str] | None = None
 
     def __call__(self, *args: Tree, **options: Any) -> Tree:
-        if self._names is None:
-            self._names = dict(self._known())
         arguments = args if self._direction == "forward" else args[1:]
-        name = self._names.get(_key(arguments, args[0] if self._direction == "backward" else None, options))
+        name = self._name(arguments, args[0] if self._direction == "backward" else None, options)
         if name is None:
             raise Unsupported("not among the golden files")
         if self._direction == "forward":
@@ -159,6 +158,29 @@ class _Answers:
             for argument, tree in zip(self._arguments, arguments, strict=True)
         )
         return gradients if len(gradients) > 1 else gradients[0]
+
+    def reproduction(self, failure: Failure) -> str:
+        """The lines that read what is wrong from its file, and print it beside what is right."""
+        given, backward = failure.case.multiplied(), self._direction == "backward"
+        name = self._name(given.args, given.dy if backward else None, given.options)
+        if name is None:
+            return f"# {failure.message}\n"
+        shape = tuple(self._shapes[name].get(failure.argument, ()))
+        problem = _line(name, failure.case, _arguments(failure.case)).rstrip()
+        lines = [f"# {problem}", *reading_lines(self._folder, name, failure.argument, self._dtype, shape)]
+        lines.append(f"# {failure.message}")
+        if failure.kind in VALUE_KINDS:
+            place = f"[{', '.join(map(str, failure.index))}]" if failure.index else ""
+            lines.append(f'print(got{place}, "must be", {number_code(failure.expected)})')
+        elif len(lines) > 2:
+            lines.append("print(got.shape, got.dtype)")
+        return "\n".join(lines) + "\n"
+
+    def _name(self, args: Tree, dy: Tree, options: dict[str, Any]) -> str | None:
+        """That of the problem with these arguments."""
+        if self._names is None:
+            self._names = dict(self._known())
+        return self._names.get(_key(args, dy, options))
 
     def _known(self) -> Iterator[tuple[bytes, str]]:
         """The key of every problem."""

@@ -98,21 +98,39 @@ def read_answer(folder: Path, name: str, result: str, dtype: np.dtype[Any], shap
 
     That is ``y.got.npy`` or ``y.got.bin`` in the problem's folder, or ``y`` in the file ``0001w.got.safetensors``.
     """
-    array, binary = (folder / name / f"{result}.got.{kind}" for kind in ("npy", "bin"))
-    tensors = folder / f"{name}.got.safetensors"
-    path = next((path for path in (array, binary, tensors) if path.exists()), None)
+    path = _answer(folder, name, result)
     if path is None:
         return None
     contents = files.read("--results", path, LARGEST)
     try:
-        if path == tensors:
+        if path.suffix == ".safetensors":
             from safetensors.numpy import load
 
             return load(contents).get(result)
-        if path == array:
+        if path.suffix == ".npy":
             found: Array = np.load(io.BytesIO(contents), allow_pickle=False)
             return found
         numbers = np.frombuffer(contents, dtype)
     except Exception as error:  # NumPy and safetensors have a dozen kinds for a damaged file, all meaning the same
         raise ValueError(f"--results must hold whole arrays, got {printable(path)} ({error})") from None
     return numbers.reshape(shape) if numbers.size == int(np.prod(shape, dtype=int)) else numbers
+
+
+def reading_lines(folder: Path, name: str, result: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> list[str]:
+    """Lines of Python that read what `read_answer` gives, as `got`."""
+    path = _answer(folder, name, result)
+    if path is None:
+        return []
+    lines = ["import numpy as np", ""]
+    if path.suffix == ".safetensors":
+        lines.insert(1, "from safetensors.numpy import load_file")
+        return [*lines, f"got = load_file({str(path)!r})[{result!r}]"]
+    if path.suffix == ".npy":
+        return [*lines, f"got = np.load({str(path)!r})"]
+    return [*lines, f"got = np.fromfile({str(path)!r}, np.{dtype.name}).reshape({shape})"]
+
+
+def _answer(folder: Path, name: str, result: str) -> Path | None:
+    """The file that another program wrote."""
+    paths = [folder / name / f"{result}.got.{kind}" for kind in ("npy", "bin")]
+    return next((path for path in (*paths, folder / f"{name}.got.safetensors") if path.exists()), None)

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
-from npconv.check.building import Values, both, octave_ends
+from npconv.check.building import Values, both, octave_ends, out_size, window
+from npconv.geometry import explicit_padding
 from npconv.testing import Problem
 
 
 def measure(problem: Problem) -> Values:
     """The values of a problem, such that `build` makes one of the same shapes and options of them."""
-    return _MEASURE[problem.op](problem)
+    values = _MEASURE[problem.op](problem)
+    return values | derived(problem.op, values)
+
+
+def derived(op: str, values: Values) -> Values:
+    """The features that follow from the others, all of which are given: what the loops of most kernels run over."""
+    found: Values = {}
+    if "kernel" in values and not op.startswith("octave"):
+        kernel, stride, dilation, padding = window(op, values)
+        size = values["height"], values["width"]
+        _, sides = explicit_padding(padding, size, kernel, stride, dilation)
+        found = {"padded width": size[1] + sum(sides), "out width": out_size(op, values)[1]}
+    elif "scale" in values:
+        factor, crop = both(values["scale"])[1], values["crop"]
+        found = {"out width": values["width"] * factor - (crop[1] if crop else 0)}
+    elif "axes" in values:
+        found = {
+            "size": prod(values[name] for name in ("batch", "channels", "height", "width") if name in values)
+            * (2 if values["axes"] == 5 else 1)
+        }
+    elif "height" in values and not op.startswith("octave"):
+        found = {"pixels": values["height"] * values["width"]}
+    return found
 
 
 def _plain(option: Any) -> Any:

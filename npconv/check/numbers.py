@@ -6,6 +6,7 @@ two, or so few that they fit. A kind that is only multiplied is kept as an expon
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from math import floor, log2, prod
 from typing import Any, NamedTuple, TypeAlias
@@ -21,7 +22,7 @@ _STATISTICS = ("gamma", "beta", "mean", "var")
 _MOVES = ("relu", "relu6", "hard_sigmoid", "hard_swish", "channel_shuffle", "channel_unshuffle")
 """Operators whose results are made of single numbers, so that all of them may have many digits."""
 
-MOST_TERMS = 600  # of a sum whose numbers are special: it has to stay exact, and no fast algorithm must be chosen
+MOST_TERMS = 1200  # of a sum whose numbers are special: it has to stay exact, and no fast algorithm must be chosen
 FEW_CHANNELS = 16
 
 
@@ -39,6 +40,8 @@ def fits(op: str, values: Mapping[str, Any]) -> bool:
         return False
     if kind in (*SPARSE, "NaN", "infinity", "-infinity") and values.get(f"memory of {name}") == "zero strides":
         return False
+    if kind in (*SPARSE, "NaN", "infinity", "-infinity") and not _reads_pixels(op, values):
+        return False
     if kind in SPARSE:
         return True
     channels = values.get("channels", 1)
@@ -52,6 +55,23 @@ def fits(op: str, values: Mapping[str, Any]) -> bool:
 def is_small(values: Mapping[str, Any]) -> bool:
     """Whether these numbers are for small cases alone: what is right for NaN and infinity takes more work than others."""
     return (values.get("numbers") or "").partition(": ")[2] in ("NaN", "infinity", "-infinity")
+
+
+def _reads_pixels(op: str, values: Mapping[str, Any]) -> bool:
+    """Whether some window has a pixel: with a stride, all of them may be on padding."""
+    if "kernel" not in values or op.startswith("octave"):
+        return True
+    kernel, size = values["kernel"], (values["height"], values["width"])
+    stride = kernel if values["stride"] is None else values["stride"]
+    steps, dilations = ((one, one) if isinstance(one, int) else one for one in (stride, values.get("dilation", 1)))
+    pads = explicit_padding(values["padding"], size, kernel, steps, dilations)
+    return all(map(_has_a_pixel, kernel, steps, dilations, size, pads))
+
+
+@functools.cache
+def _has_a_pixel(kernel: int, step: int, dilation: int, length: int, pads: tuple[int, int]) -> bool:
+    starts = range(-pads[0], length + pads[1] - effective_kernel(kernel, dilation) + 1, step)
+    return any(0 <= start + tap * dilation < length for start in starts for tap in range(kernel))
 
 
 def _leaves_pixels(op: str, values: Mapping[str, Any]) -> bool:

@@ -145,6 +145,24 @@ def fused(subject: Subject, rng: np.random.Generator, bits: int) -> bool:
 # --- order of the sums -------------------------------------------------------------------------------------------
 
 
+ONE_AFTER_ANOTHER = "one after another"
+
+
+def small_terms_kept(subject: Subject, bits: int) -> float:
+    """Of many small terms that are added to 1 one after another, and each lost beside it, the part that the sum has after all.
+
+    Kahan's sum keeps what rounding takes from it, and adds it again: nearly 1. Without such a correction 0. The 1 is the first
+    term, or the last, whichever the sum begins with.
+    Source: Kahan, Further Remarks on Reducing Truncation Errors, Communications of the ACM 8 (1965).
+    """
+    small = 2.0 ** -(bits + 2)
+    windows = np.full((2, subject.terms), small)
+    windows[0, 0] = windows[1, -1] = 1
+    y = subject.sums(windows, np.ones((1, subject.terms)))[:, 0]
+    kept = (y - 1) / (small * (subject.terms - 1))
+    return float(kept.min()) if kept.min() > 0.5 else 0.0
+
+
 def order(subject: Subject, rng: np.random.Generator, bits: int) -> str:
     """In which order the terms are added, as far as it is a simple one.
 
@@ -165,7 +183,7 @@ def order(subject: Subject, rng: np.random.Generator, bits: int) -> str:
         for suffix, ranked in (("", rank), (" from the last to the first", terms - 1 - rank)):
             later = ranked[pairs].max(axis=1)
             if np.array_equal(together, later + 1):
-                return f"one after another in the order ({axes}){suffix}"
+                return f"{ONE_AFTER_ANOTHER} in the order ({axes}){suffix}"
     for within, longest in ((", one after another in each", terms - 1), ("", terms // 4)):
         blocks = [(_block(together, rank[pairs], terms, longest, bool(within)), axes) for axes, rank in ranks.items()]
         block, axes = min(blocks)

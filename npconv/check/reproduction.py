@@ -89,7 +89,7 @@ def _verdict(failure: Failure) -> list[str]:
     expression, like = _results(case, failure.direction).get(failure.argument, ("got", None))
     if failure.kind in VALUE_KINDS:
         place = f"[{', '.join(map(str, failure.index))}]" if failure.index else ""
-        return [said, *as_tuple, f'print({expression}{place}, "must be", {failure.expected!r})']
+        return [said, *as_tuple, f'print({expression}{place}, "must be", {number_code(failure.expected)})']
     if failure.kind in ("shape", "dtype") and like is not None:
         right = repr(like.shape) if failure.kind == "shape" else repr(like.dtype.name)
         return [said, *as_tuple, f'print({expression}.{failure.kind}, "must be", {right})']
@@ -258,6 +258,10 @@ def _literal(array: Array) -> str:
     return flat if array.ndim == 1 else f"{flat}.reshape({array.shape})"
 
 
+def number_code(number: Any) -> str:
+    """A number as the shortest code that gives it again, what is no number of Python included."""
+    return str(number) if np.isfinite(number) else f"np.{number}".replace("np.-inf", "-np.inf")
+
+
 def _number(number: Any) -> str:
-    """A number as the shortest code that gives it again."""
-    return str(number).removesuffix(".0") if np.isfinite(number) else f"np.{number}".replace("np.-inf", "-np.inf")
+    return number_code(number).removesuffix(".0")

@@ -11,7 +11,7 @@ import pytest
 from simulated import SIMULATED, direct, fft, round_significand, winograd, winograd_matrices
 
 from npconv import ops
-from npconv.check.arithmetic import fingerprint
+from npconv.check.arithmetic import NO_ANSWER, NONE_KNOWN, fingerprint
 from npconv.workers import WorkerError
 
 SMALL = {"channels": 3, "out_channels": 4, "size": 10}
@@ -121,8 +121,8 @@ def fft_of_rows(x, w, padding=0):
 @pytest.mark.parametrize(
     ("forward", "name", "evidence"),
     [
-        (in_parts, "unknown", "Products are within"),
-        (worse_on_random_numbers, "unknown", "times what these formats can explain"),
+        (in_parts, NONE_KNOWN, "Products are within"),
+        (worse_on_random_numbers, NONE_KNOWN, "times what these formats can explain"),
         (fft_of_rows, "float32, Winograd-like", "rows are computed alone, columns with all others"),
     ],
 )
@@ -260,7 +260,7 @@ def flipped(x, w, padding=0):
 )
 def test_no_convolution_at_all(forward, evidence):
     found = small(forward)
-    assert found.name == "unknown"
+    assert found.name == NO_ANSWER
     assert evidence in found.evidence[0]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import npconv
 from npconv.check import golden
+from npconv.check.features import MEMORY
 from npconv.testing import exact_forward
 from npconv.testing.problem import Problem
 
@@ -143,3 +144,28 @@ def test_the_reader_in_rust(tmp_path):
     report = golden.judge(tmp_path / "golden")
     assert report.ok
     assert {result.direction for result in report.results if result.cases} == {"forward", "backward"}
+
+
+@pytest.mark.parametrize("kind", ["npy", "bin", "safetensors"])
+def test_a_failure_reads_the_wrong_number_from_its_file(kind, tmp_path, capsys):
+    """A person pastes the lines: no arguments in base64, no order of memory that a file does not have."""
+    golden.write("depthwise_conv2d", tmp_path, cases=40)
+    answer(tmp_path, "depthwise_conv2d", lambda y: y + np.float32(1))
+    if kind != "npy":
+        for path in tmp_path.glob("*/y.got.npy"):
+            y = np.load(path)
+            path.unlink()
+            if kind == "bin":
+                path.with_suffix(".bin").write_bytes(np.ascontiguousarray(y).tobytes())
+            else:
+                safetensors = pytest.importorskip("safetensors.numpy")
+                safetensors.save_file({"y": np.ascontiguousarray(y)}, tmp_path / f"{path.parent.name}.got.safetensors")
+    report = golden.judge(tmp_path)
+    assert report.failures
+    for failure in report.failures:
+        assert not failure.case.orders
+        assert "base64" not in failure.reproduction
+        exec(compile(failure.reproduction, "reproduction", "exec"), {})
+        got, _, _, expected = capsys.readouterr().out.split()
+        assert (float(got), float(expected)) == (failure.got, failure.expected)
+    assert set(report.coverage.missing()["memory of x"]) == set(MEMORY) - {"C order"}

@@ -180,7 +180,7 @@ def test_errors_beyond_chance_are_suspicious_and_no_failure():
         terms[terms <= 100] = 0
         return (exact + 0.5 * terms * 2.0**-24 * magnitude).astype(np.float32)
 
-    report = run("linear", forward=biased, modes=("bound",))
+    report = run("linear", forward=biased, modes=("bound",), cases=60)
     assert report.ok
     assert counts(report)["forward", "bound"].suspicious > 0
 

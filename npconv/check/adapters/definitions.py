@@ -105,6 +105,12 @@ class _Bare(ast.NodeTransformer):
             return node
         return ast.Name(node.attr) if callable(own) else ast.Constant(own)
 
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        self.generic_visit(node)
+        if node.value is None:
+            return None
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
