@@ -96,7 +96,7 @@ PRESENT: Levels = {"no": (False,), "yes": (True,)}
 _MAP = {"height": Feature(HEIGHT, paired=False), "width": Feature(WIDTH, paired=False)}
 _OUT = {
     "padded width": Feature(_beyond(64, 316), paired=False, follows=("width",)),
-    "out width": Feature(_blocks(32, 300, most=300, few=0), paired=False, follows=("width",)),
+    "out width": Feature(_blocks(32, 300, most=300), paired=False, follows=("width",)),
 }
 _PIXELS = {"pixels": Feature(_beyond(32, 150_000), paired=False, follows=("height", "width"))}
 """Of a plane: what takes pixel by pixel is often a loop over all of them."""
@@ -217,7 +217,7 @@ FEATURES: dict[str, dict[str, Feature]] = {
         "batch": Feature(BATCH),
         "channels": Feature(CHANNELS, paired=False),
         **_MAP,
-        "out width": _OUT["out width"],
+        "out width": Feature(_blocks(32, 300, most=300, few=0), paired=False, follows=("width",)),
     },
     "batch_norm2d": {
         "statistics": Feature({"of the batch": (False,), "fixed": (True,)}),
