@@ -32,12 +32,12 @@ def counts(report):
 def test_the_kernels_are_right(op):
     """They are held against the reference: no false alarm in some hundreds of cases."""
     with npconv.backend("numba"):
-        report = run(op, forward=getattr(ops, op), backward=getattr(ops, f"{op}_backward"), cases=16)
+        report = run(op, forward=getattr(ops, op), backward=getattr(ops, f"{op}_backward"), cases=20)
     assert report.ok
     assert not report.failures
-    assert report.cases == 16
+    assert report.cases == 20
     for result in report.results:
-        assert result.cases + result.skipped == 16
+        assert result.cases + result.skipped == 20
         assert result.worst <= 1
     assert counts(report)["forward", "bound"].cases >= 10  # of NaN, infinity and denormals the other mode tells more
     assert counts(report)["backward", "bound"].cases >= 10
