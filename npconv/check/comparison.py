@@ -301,5 +301,7 @@ def _in_bounds(error: float) -> str:
 
 
 def _shown(number: float, case: Case) -> Any:
-    """As short as its dtype allows."""
-    return str(case.dtype.type(number)) if np.isfinite(number) else number
+    """As short as its dtype allows; as it is where that cannot hold it."""
+    with np.errstate(over="ignore"):
+        shortened = case.dtype.type(number)
+    return str(shortened) if np.isfinite(shortened) else number

@@ -40,8 +40,8 @@ def fits(op: str, values: Mapping[str, Any]) -> bool:
         return False
     if kind in (*SPARSE, "NaN", "infinity", "-infinity") and values.get(f"memory of {name}") == "zero strides":
         return False
-    if kind in (*SPARSE, "NaN", "infinity", "-infinity") and not _reads_pixels(op, values):
-        return False
+    if kind and name not in BIASES and not _reads_pixels(op, values):
+        return False  # no result is made of these numbers
     if kind in SPARSE:
         return True
     channels = values.get("channels", 1)

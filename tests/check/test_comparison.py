@@ -54,6 +54,11 @@ def test_the_worst_element_is_told():
     assert failure.message == "y[1, 0] must be 3.0, got 9.0"  # millions of bounds say nothing more
 
 
+def test_a_result_beyond_the_dtype_is_told_as_it_is():
+    failure = compare("exact", np.array([np.inf], f32), exact([-1.25e39])).failure(case(), "forward", "exact")
+    assert (failure.expected, failure.message) == (-1.25e39, "y[0] must be -1.25e+39, got inf")
+
+
 def test_the_bound_is_the_border():
     u = 2.0**-24
     value, terms = 1.0, 10
