@@ -30,7 +30,7 @@ from numba import prange
 from npconv.kernels.jit import compiled
 from npconv.kernels.factor import factor
 
-@compiled
+@compiled(terms=1)
 def scale(x, y):
     for i in prange(x.size):
         y[i] = factor() * x[i]
@@ -232,7 +232,7 @@ def test_a_loop_that_does_not_compile_leaves_no_trace(package: Package) -> None:
 from numba.core.errors import TypingError
 from npconv.kernels.jit import compiled
 
-@compiled
+@compiled(terms=1)
 def wrong(x):
     x.nothing()
 

@@ -165,7 +165,7 @@ import numpy as np
 import npconv
 from npconv.kernels.jit import configuration
 
-x = np.ones(1 << 14, np.float32)
+x = np.ones(1 << 16, np.float32)
 npconv.relu(x)
 npconv.relu(x)
 
