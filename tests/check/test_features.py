@@ -78,7 +78,7 @@ def test_a_rest_that_is_wrong_after_whole_blocks_is_shown_by_three_cases(op, siz
 def test_a_blocked_kernel_in_c_by_ctypes(bug, least, tmp_path):
     library = compiled(bug, tmp_path)
     report = check.run("conv2d", forward=functools.partial(called, library), modes=("exact",), shrinking=300)
-    assert sum(failure.occurrences for failure in report.failures) >= least
+    assert max(failure.occurrences for failure in report.failures) >= least
     assert min(failure.case.size for failure in report.failures) <= 600
 
 
@@ -91,7 +91,7 @@ def test_a_blocked_kernel_in_c_by_golden_files(bug, least, tmp_path):
     subprocess.run(["cc", "-O2", "-o", tmp_path / "conv2d", tmp_path / "conv2d.c"], check=True)
     subprocess.run([tmp_path / "conv2d", tmp_path / "golden"], check=True)
     report = golden.judge(tmp_path / "golden")
-    assert sum(failure.occurrences for failure in report.failures) >= min(least, 2)
+    assert max(failure.occurrences for failure in report.failures) >= least
 
 
 def changed(bug):
