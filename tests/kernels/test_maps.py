@@ -20,13 +20,11 @@ from npconv.kernels import (
     loss,
     normalization,
     optimization,
-    orders,
     pooling,
     shuffle,
     upsampling,
 )
 from npconv.memory import empty_channels_last, is_channels_last
-from npconv.ops.branches import add
 
 DTYPES = np.float32, np.float64
 SHAPES = [
@@ -468,40 +466,3 @@ def test_a_slice_of_channels_is_in_its_maps_order(dtype):
         np.testing.assert_allclose(y, expected, 1e-2 if dtype == np.float16 else 1e-5, 1e-5)
         assert is_channels_last(y) == (part.strides[1] == part.itemsize)
         np.testing.assert_array_equal(npconv.channels_last(part), part)
-
-
-TRANSPOSE = orders._transpose_all
-
-
-def _not_called(*arguments):
-    raise AssertionError("a map was turned")
-
-
-EITHER_ORDER = {
-    "relu": lambda x, dy: npconv.relu(x),
-    "relu_backward": lambda x, dy: npconv.relu_backward(dy, x),
-    "hard_sigmoid": lambda x, dy: npconv.hard_sigmoid(x),
-    "hard_swish_backward": lambda x, dy: npconv.hard_swish_backward(dy, x),
-    "relu6": lambda x, dy: npconv.relu6(x),
-    "add": lambda x, dy: add(x, dy, activation="relu6"),
-    "channel_shuffle": lambda x, dy: npconv.channel_shuffle(x, 3),
-    "channel_shuffle_backward": lambda x, dy: npconv.channel_shuffle_backward(dy, x, 3),
-    "channel_unshuffle": lambda x, dy: npconv.channel_unshuffle(x, 3),
-}
-
-
-@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
-@pytest.mark.parametrize("name", EITHER_ORDER)
-def test_what_computes_in_either_order_turns_no_map(name, dtype, monkeypatch):
-    """But one whose order differs from the first's; and the result has the first's."""
-    call, in_c_order = EITHER_ORDER[name], [special((2, 12, 5, 7), dtype, seed).copy() for seed in range(2)]
-    with npconv.backend("numpy"):
-        expected = call(*in_c_order)
-    for x_is_turned, dy_is_turned in itertools.product([False, True], repeat=2):
-        turns = x_is_turned, dy_is_turned
-        maps = [channels_last(x) if turn else x for x, turn in zip(in_c_order, turns, strict=True)]
-        monkeypatch.setattr(orders, "_transpose_all", _not_called if x_is_turned == dy_is_turned else TRANSPOSE)
-        y = call(*maps)
-        np.testing.assert_array_equal(y, expected)
-        first = dy_is_turned if name.endswith("_backward") else x_is_turned
-        assert (is_channels_last(y), y.flags.c_contiguous) == (first, not first)
