@@ -13,11 +13,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from npconv import ops
 from npconv.check.adapters.definitions import arguments
 from npconv.check.arrays import device_of, library_of
 from npconv.check.case import Case
 from npconv.geometry import explicit_padding, pair
+from npconv.testing.problem import signature
 
 PARAMETERS = {"memory of b": "b", "memory of w_cheap": "w_cheap", "cut": "out_channels", "crop": "size"}
 """The parameters of features that go by another name."""
@@ -112,7 +112,7 @@ class Contract(NamedTuple):
 
     def adapted(self, case: Case) -> Case:
         """The case as the function is asked for it: without options that it lacks, which have their default here."""
-        parameters = inspect.signature(getattr(ops, case.op)).parameters
+        parameters = signature(case.op).parameters
         defaults = {name: parameters[name].default for name in self.required}
         options = {
             name: value for name, value in defaults.items() if value is not inspect.Parameter.empty
@@ -133,7 +133,7 @@ def _takes_words(function: Any, default: Any) -> bool:
 def _options(op: str) -> tuple[str, ...]:
     """The names of the operator's parameters that are no arrays."""
     names = arguments(op)
-    return tuple(name for name in inspect.signature(getattr(ops, op)).parameters if name not in names)
+    return tuple(name for name in signature(op).parameters if name not in names)
 
 
 def _four_numbers(case: Case, options: dict[str, Any]) -> Any:

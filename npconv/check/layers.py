@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from npconv import costs, models, ops
+from npconv import costs, models
 from npconv.backends import divert, watch_layers
 from npconv.check.case import divisible
 from npconv.geometry import Array
 from npconv.nn import BatchNorm2d, DepthwiseConv2d, GhostModule, Layer, PointwiseConv2d
 from npconv.ops import OctaveBias, OctaveMap, OctaveWeight
 from npconv.testing import Problem, Tree, map_arrays
+from npconv.testing.problem import signature
 
 # What a layer is cut to: its kernel, stride, padding and ratios are what makes it hard, not how many channels there are.
 MOST_PIXELS = 15  # per axis; odd sizes stay odd, so the floor case stays one
@@ -101,7 +101,7 @@ def _calls_of(layer: Any, x: Tree) -> Iterator[_Call]:
         else:
             positional = [
                 name
-                for name, parameter in inspect.signature(getattr(ops, op)).parameters.items()
+                for name, parameter in signature(op).parameters.items()
                 if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name not in layer.options
             ]
             args = (x, *(layer.params.get(name) for name in positional[1:]))

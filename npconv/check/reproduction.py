@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import inspect
 import zlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from npconv import ops
 from npconv.check import arrays, memory
 from npconv.check.adapters.definitions import definitions
 from npconv.check.case import Case
@@ -18,6 +16,7 @@ from npconv.check.comparison import VALUE_KINDS, Failure, origins
 from npconv.check.contract import Contract
 from npconv.geometry import Array
 from npconv.testing import Tree, named_arrays
+from npconv.testing.problem import signature
 
 Source: TypeAlias = Callable[[str, tuple[Tree, ...], dict[str, Any], str], str]
 """``source(op, args, options, direction)``: lines of code that make `got` of arrays named as the operator's arguments, and dy.
@@ -38,7 +37,7 @@ def imported(forward: object, backward: object) -> Source:
         given = ["dy"] if direction == "backward" else []
         given += [
             parameter.name
-            for parameter in inspect.signature(getattr(ops, op)).parameters.values()
+            for parameter in signature(op).parameters.values()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in options
         ]
         contract = Contract.of(function, op, direction) if callable(function) else Contract()

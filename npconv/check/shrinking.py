@@ -29,6 +29,10 @@ _Symptom: TypeAlias = tuple[str, ...]
 _Fails: TypeAlias = Callable[[Case], bool]
 
 
+class _NoTriesLeft(Exception):  # noqa: N818  it is no error
+    """As many cases were tried as may be."""
+
+
 class Shrinker:
     """Keeps the smallest case of each symptom, then looks for smaller ones."""
 
@@ -79,23 +83,34 @@ class Shrinker:
                 continue
             left = tries - len(self._known)
             until = len(self._known) + max(left // 2, left // (len(order) - place))
-            question = failure.direction, failure.mode
+            if found := self._smallest(failure, symptom, until):
+                self._replace(self._subject.contract.adapted(found))
 
-            def fails(
-                case: Case, symptom: _Symptom = symptom, question: Question = question, until: int = until
-            ) -> bool:
-                return self._fails(case, symptom, question, until)
+    def _smallest(self, failure: Failure, symptom: _Symptom, until: int) -> Case | None:
+        """The smallest case with the symptom that so many tries in all lead to; None where that of the run no longer has it."""
+        found: Case | None = None
 
-            if fails(failure.case):  # else it is no longer so, or there are no tries left to see
-                self._replace(self._subject.contract.adapted(smaller(failure.case, fails)))
+        def fails(case: Case) -> bool:
+            nonlocal found
+            if not self._fails(case, symptom, (failure.direction, failure.mode), until):
+                return False
+            found = case
+            return True
+
+        try:
+            if fails(failure.case):
+                return smaller(failure.case, fails)
+        except _NoTriesLeft:
+            pass
+        return found
 
     def _fails(self, case: Case, symptom: _Symptom, question: Question, until: int) -> bool:
-        """Whether `case` has the symptom, asked as it is called; after so many tries in all, what is not known is taken to be right."""
+        """Whether `case` has the symptom, asked as it is called."""
         case = self._subject.contract.adapted(case)
         key = _key(case), question
         if key not in self._known:
             if len(self._known) >= until or time.monotonic() > self._deadline:
-                return False
+                raise _NoTriesLeft
             (finding,) = examine(self._subject, case, [question])
             self._known[key] = frozenset(failure.symptom for failure in finding.failures)
         return symptom in self._known[key]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-
-from npconv import ops
 from npconv.check.adapters.definitions import arguments
 from npconv.check.arrays import LIBRARIES
 from npconv.check.hard import OPERATORS
+from npconv.testing.problem import signature
 
 KINDS = "numpy", "torch", "jax", "c"
 
@@ -53,7 +51,7 @@ def template(kind: str, op: str) -> str:
     imports, body = _BODIES[kind]
     names = arguments(op)
     parameters = []
-    for parameter in inspect.signature(getattr(ops, op)).parameters.values():
+    for parameter in signature(op).parameters.values():
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
         parameters.append(f"{parameter.name}{default}")
     given, body = ", ".join(parameters), body.format(first=names[0])

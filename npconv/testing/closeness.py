@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
 
-from npconv import ops
 from npconv.backends import backend
 from npconv.testing.bounds import error_in_bounds
 from npconv.testing.gradients import Tree, map_arrays, named_arrays
 from npconv.testing.precision import precision
-from npconv.testing.problem import Problem
+from npconv.testing.problem import Problem, signature
 from npconv.testing.rounding import OPERATORS, exact_backward, exact_forward
 
 _NO_ARRAYS = ("kernel", "groups", "scale", "labels")
@@ -84,10 +82,10 @@ def _bound(
     name: str, op: str, args: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Tree, ...], dict[str, Any]]:
     """The arrays in the operator's order, absent ones as None, and the other arguments by their names."""
-    signature = inspect.signature(getattr(ops, op))
-    given = signature.bind(*args, **options).arguments
+    called = signature(op)
+    given = called.bind(*args, **options).arguments
     arrays, rest = [], {}
-    for parameter in signature.parameters.values():
+    for parameter in called.parameters.values():
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in _NO_ARRAYS:
             arrays.append(map_arrays(np.asarray, given.get(parameter.name)))
         elif parameter.name in given:

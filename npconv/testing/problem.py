@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,6 +10,12 @@ from typing import Any, NamedTuple
 from npconv import ops
 from npconv.geometry import Array
 from npconv.testing.gradients import Tree, map_arrays
+
+
+@functools.cache  # it is asked for at every case of the cross-check, thousands of times
+def signature(op: str) -> inspect.Signature:
+    """What an operator is called with."""
+    return inspect.signature(getattr(ops, op))
 
 
 class Problem(NamedTuple):
@@ -35,7 +42,7 @@ class Problem(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """What the operator calls each of `args`."""
-        return tuple(inspect.signature(getattr(ops, self.op)).parameters)[: len(self.args)]
+        return tuple(signature(self.op).parameters)[: len(self.args)]
 
     def forward(self) -> Tree:
         """y, on the current backend."""
