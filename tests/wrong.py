@@ -166,12 +166,16 @@ def without_dilation(dy, x, w, b=None, **options):
     return gradients[0], dw, gradients[2]
 
 
-WRONG = {
+PRIMITIVES = {
     **{name: of_bug(bug) for name, bug in BUGS.items()},
     **{
         name: with_primitives("conv2d", {key: plant(getattr(reference, key)) for key, plant in plants.items()})
         for name, plants in SHARED.items()
     },
+}
+"""npconv's own operators, on primitives that are wrong."""
+
+SUBJECTS = {
     "the inverse shuffle": Wrong("channel_shuffle", right("channel_unshuffle"), right("channel_unshuffle_backward")),
     "an element wrong in a million": forward_of("conv2d", one_in_a_million),
     "3 ulp per term in one tap": Wrong("conv2d", heavier_tap, None),
@@ -194,3 +198,6 @@ WRONG = {
     "db of a row": backward_of("linear", lambda gradients, args, options: (*gradients[:2], gradients[0][:1])),
     "dx and dw swapped": backward_of("separable_conv2d", lambda g, args, options: (g[1], g[0], *g[2:])),
 }
+"""Functions that are wrong themselves."""
+
+WRONG = PRIMITIVES | SUBJECTS
