@@ -230,7 +230,7 @@ def check_dtypes(arrays: Sequence[tuple[str, object]]) -> np.dtype[Any]:
     """The one float dtype that all the named `arrays` share."""
     first_name, first_dtype = "", None
     for name, array in arrays:
-        dtype = check_plain(name, array).dtype
+        dtype = array.dtype if type(array) is np.ndarray else check_plain(name, array).dtype
         if dtype is first_dtype:
             continue  # nearly always
         if not dtype.isnative:

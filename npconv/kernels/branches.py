@@ -6,7 +6,9 @@ channels are read and written where they are.
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -100,12 +102,17 @@ def _limit(x: Array, by: Array, activation: str | None, beyond: tuple[float, flo
     """y = x where `by` is between the activation's limits, else one of `beyond`; each may be a slice of channels."""
     if not x.size:
         return
-    limits = np.array([LIMITS[activation], beyond], x.dtype)
     pitches = (pitch_of(x), pitch_of(by), pitch_of(y))
     rows, channels = x.size // x.shape[1], x.shape[1]
     if pitches == (channels,) * 3:  # whole maps: longer rows fill the vectors better
         rows, channels = -(-x.size // RUN), RUN
-    _limit_rows(pixels_from(x), pixels_from(by), pixels_from(y), pitches, limits.reshape(-1), rows, channels, x.size)
+    limits = _limits(activation, beyond, x.dtype)
+    _limit_rows(pixels_from(x), pixels_from(by), pixels_from(y), pitches, limits, rows, channels, x.size)
+
+
+@functools.lru_cache
+def _limits(activation: str | None, beyond: tuple[float, float], dtype: np.dtype[Any]) -> Array:
+    return np.array([*LIMITS[activation], *beyond], dtype)
 
 
 @compiled(terms=1)

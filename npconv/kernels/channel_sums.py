@@ -1,4 +1,4 @@
-"""Sums over the pixels of a map: of its numbers, of products, and about a centre.
+"""Sums over the pixels of a map, of its numbers here, of others in `normalization`.
 
 A map is read as (parts, pixels, channels), a part being an image or the whole batch. The pixels of a part are cut into
 chunks at places that depend on its sizes alone; a chunk adds eight pixels in the map's own dtype, one after the other (eight at
@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from npconv.geometry import Array
-from npconv.kernels.jit import compiled, contiguous
+from npconv.kernels.jit import compiled
 
 EIGHT = 8  # pixels that are added in the map's own dtype
 INNERMOST = 64  # numbers that the innermost loop should have at least
@@ -30,14 +30,6 @@ def folded(x: Array, parts: int) -> Array:
     while fold * channels < INNERMOST and pixels % (2 * fold) == 0 and pixels > 0:
         fold *= 2
     return x.transpose(0, 2, 3, 1).reshape(parts, pixels // fold, fold * channels)
-
-
-def repeated(vector: Array, lanes: int) -> Array:
-    """Numbers of the channels, (C,) or (N, C), as often as `folded` puts pixels beside each other."""
-    times = lanes // vector.shape[-1]
-    return (
-        contiguous(vector) if times == 1 else np.concatenate([vector] * times, axis=-1)
-    )  # np.tile takes 3 times as long
 
 
 def chunk_of(lanes: int) -> int:
@@ -85,62 +77,3 @@ def _sums_of_channels(x, chunk, partial, total):
             for beside in range(0, lanes, channels):
                 for c in range(channels):
                     total[s, c] += partial[item, beside + c]
-
-
-def gradient_sums(dy: Array, x: Array, line: Array, limits: Array, parts: int) -> tuple[Array, Array]:
-    """For each part and channel the sums, in float64, of g and of g * (x - centre).
-
-    The line is (x - centre) * slope + shift, its rows (3, C) are these three; g is dy, but 0 where the line is at one of the
-    limits or beyond, which are NaN where there are none.
-    """
-    rows_dy, rows_x = folded(dy, parts), folded(x, parts)
-    lanes = rows_x.shape[2]
-    chunk = chunk_of(lanes)
-    chunks = -(-rows_x.shape[1] // chunk)
-    partial = np.empty((parts * chunks, 2, lanes))
-    total = np.zeros((parts, 2, x.shape[1]))
-    _gradient_sums(rows_dy, rows_x, repeated(line, lanes), limits, chunk, partial, total)
-    return total[:, 0], total[:, 1]
-
-
-@compiled(terms=1)
-def _gradient_sums(dy, x, line, limits, chunk, partial, total):
-    """total[s, 0, c] = sum over m of g[s, m, c], total[s, 1, c] = sum over m of g[s, m, c] * (x[s, m, c] - centre[c])."""
-    parts, pixels, lanes = x.shape
-    channels = total.shape[2]
-    chunks = -(-pixels // chunk)
-    low, high, zero = limits[0], limits[1], x.dtype.type(0)
-    for item in prange(parts * chunks):
-        s, first = np.int64(item) // chunks, np.int64(item) % chunks * chunk
-        last = min(first + chunk, pixels)
-        whole = first + (last - first) // EIGHT * EIGHT
-        sum_g, product = np.empty(lanes, x.dtype), np.empty(lanes, x.dtype)
-        for c in range(lanes):
-            partial[item, 0, c] = 0.0
-            partial[item, 1, c] = 0.0
-        for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
-            for c in range(lanes):
-                sum_g[c], product[c] = zero, zero
-            for k in range(np.uint64(EIGHT)):
-                for c in range(lanes):
-                    away, number = x[s, m + k, c] - line[0, c], dy[s, m + k, c]
-                    value = away * line[1, c] + line[2, c]
-                    g = zero if (value <= low) | (value >= high) else number
-                    sum_g[c] += g
-                    product[c] += g * away
-            for c in range(lanes):
-                partial[item, 0, c] += sum_g[c]
-                partial[item, 1, c] += product[c]
-        for m in range(whole, last):
-            for c in range(lanes):
-                away = x[s, m, c] - line[0, c]
-                value = away * line[1, c] + line[2, c]
-                g = zero if (value <= low) | (value >= high) else dy[s, m, c]
-                partial[item, 0, c] += g
-                partial[item, 1, c] += g * away
-    for s in range(parts):
-        for item in range(s * chunks, (s + 1) * chunks):
-            for beside in range(0, lanes, channels):
-                for c in range(channels):
-                    total[s, 0, c] += partial[item, 0, beside + c]
-                    total[s, 1, c] += partial[item, 1, beside + c]

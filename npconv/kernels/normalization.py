@@ -11,11 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from npconv.geometry import Array
-from npconv.kernels.channel_sums import EIGHT, chunk_of, folded, gradient_sums, repeated
-from npconv.kernels.jit import compiled
+from npconv.kernels.channel_sums import EIGHT, chunk_of, folded
+from npconv.kernels.jit import compiled, contiguous
 from npconv.kernels.orders import of_channels_last_maps
 from npconv.memory import empty_channels_last
 
@@ -30,21 +30,19 @@ def batch_statistics2d(x: Array) -> tuple[Array, Array]:
     means and squares are put together about the first chunk's centre, in float64.
     """
     rows = folded(x, 1)[0]
-    lanes = rows.shape[1]
-    chunk = chunk_of(lanes)
-    chunks = -(-len(rows) // chunk)
-    centres, partial = np.empty((chunks, lanes), x.dtype), np.empty((chunks, 2, lanes))
-    mean, var = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    _batch_statistics2d(rows, chunk, centres, partial, mean, var)
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    _batch_statistics2d(rows, chunk_of(rows.shape[1]), mean, var)
+    return mean, var
 
 
 @compiled(terms=1)
-def _batch_statistics2d(x, chunk, centres, partial, mean, var):
+def _batch_statistics2d(x, chunk, narrow_mean, narrow_var):
     """mean[c] = mean over m of x[m, c], var[c] = mean of (x[m, c] - mean[c])^2; partial: the sums about a chunk's centre."""
     pixels, lanes = x.shape
-    chunks, channels = len(centres), len(mean)
+    channels, chunks = len(narrow_mean), -(-pixels // chunk)
     zero = x.dtype.type(0)
+    centres, partial = np.empty((chunks, lanes), x.dtype), np.empty((chunks, 2, lanes))
+    mean, var = np.zeros(channels), np.zeros(channels)
     for item in prange(chunks):
         first = np.int64(item) * chunk
         last = min(first + chunk, pixels)
@@ -97,9 +95,9 @@ def _batch_statistics2d(x, chunk, centres, partial, mean, var):
                 away = partial[item, 0, beside + c] - mean[c]
                 var[c] += partial[item, 1, beside + c] + away * away * count
     for c in range(channels):
-        mean[c] += centres[0, c]
         average = var[c] / every
-        var[c] = 0.0 if average < 0 else average
+        narrow_mean[c] = mean[c] + centres[0, c]
+        narrow_var[c] = 0.0 if average < 0 else average
 
 
 @of_channels_last_maps
@@ -108,22 +106,36 @@ def batch_norm2d(
 ) -> Array:
     """The same formula for the batch's own statistics (training) and for fixed ones (evaluation)."""
     y = empty_channels_last(x.shape, x.dtype)
-    scale = gamma / np.sqrt(var + x.dtype.type(eps))
-    rows = folded(x, 1)[0]
-    line = repeated(np.array([mean, scale, beta]), rows.shape[1])
-    _batch_norm2d(rows, line, _limits(activation, x.dtype), folded(y, 1)[0])
+    statistics = contiguous(mean), contiguous(var), x.dtype.type(eps)
+    _batch_norm2d(
+        folded(x, 1)[0], contiguous(gamma), contiguous(beta), *statistics, _limits(activation, x.dtype), folded(y, 1)[0]
+    )
     return y
 
 
 @compiled(terms=1)
-def _batch_norm2d(x, line, limits, y):
+def _batch_norm2d(x, gamma, beta, mean, var, eps, limits, y):
     """y[m, c] = (x[m, c] - mean[c]) * scale[c] + beta[c], but not beyond the limits."""
     pixels, lanes = x.shape
     low, high = limits[0], limits[1]
+    line = _line(gamma, beta, mean, var, eps, lanes)
     for m in prange(pixels):
         for c in range(lanes):
             value = (x[m, c] - line[0, c]) * line[1, c] + line[2, c]
             y[m, c] = low if value <= low else high if value >= high else value
+
+
+@njit
+def _line(gamma, beta, mean, var, eps, lanes):
+    """y as a line of x, (3, lanes): where it is beta, its slope, and beta; of each channel as often as `folded` has it."""
+    channels = len(gamma)
+    line = np.empty((3, lanes), gamma.dtype)
+    for beside in range(0, lanes, channels):
+        for c in range(channels):
+            line[0, beside + c] = mean[c]
+            line[1, beside + c] = gamma[c] / np.sqrt(var[c] + eps)
+            line[2, beside + c] = beta[c]
+    return line
 
 
 @of_channels_last_maps
@@ -147,7 +159,7 @@ def batch_norm2d_batch_grad(
     activation: str | None,
 ) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta where mean and var are those of x itself, so that x moves them too."""
-    return _grad(dy, x, gamma, beta, mean, var + x.dtype.type(eps), activation, True)
+    return _grad(dy, x, gamma, beta, mean, var, eps, activation, True)
 
 
 @of_channels_last_maps
@@ -163,7 +175,7 @@ def batch_norm2d_fixed_grad(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """dx, dgamma, dbeta, dmean, dvar where mean and var are constants of their own."""
     variance = var + x.dtype.type(eps)
-    dx, dgamma, dbeta = _grad(dy, x, gamma, beta, mean, variance, activation, False)
+    dx, dgamma, dbeta = _grad(dy, x, gamma, beta, mean, var, eps, activation, False)
     return dx, dgamma, dbeta, -(gamma / np.sqrt(variance)) * dbeta, -gamma * dgamma / (2 * variance)
 
 
@@ -173,29 +185,83 @@ def _grad(
     gamma: Array,
     beta: Array,
     mean: Array,
-    variance: Array,
+    var: Array,
+    eps: float,
     activation: str | None,
     from_batch: bool,
 ) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta; `from_batch` where x moves the statistics."""
-    dx, std = empty_channels_last(x.shape, x.dtype), np.sqrt(variance)
-    line, limits = np.array([mean, gamma / std, beta]), _limits(activation, x.dtype)
-    (dbeta,), (product,) = gradient_sums(dy, x, line, limits, 1)
-    # a sum of nothing is 0, also where std is NaN
-    dgamma = product / std if len(x) else product
-    count = max(1, x.size // x.shape[1])
-    along = np.array([dbeta / count, product / count / np.square(std, dtype=np.float64)])
-    rows = folded(x, 1)[0]
-    line, along = (repeated(v.astype(x.dtype, copy=False), rows.shape[1]) for v in (line, along))
-    _batch_norm2d_grad(folded(dy, 1)[0], rows, line, limits, along, from_batch, folded(dx, 1)[0])
-    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    dx, dgamma, dbeta = (
+        empty_channels_last(x.shape, x.dtype), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    )  # fmt: skip
+    given, rows = folded(dy, 1)[0], folded(x, 1)[0]
+    parameters = contiguous(gamma), contiguous(beta), contiguous(mean), contiguous(var), x.dtype.type(eps)
+    limits, sums = _limits(activation, x.dtype), np.empty((2, x.shape[1]))
+    _gradient_sums(given, rows, *parameters, limits, chunk_of(rows.shape[1]), sums)
+    _batch_norm2d_grad(given, rows, *parameters, limits, sums, from_batch, folded(dx, 1)[0], dgamma, dbeta)
+    return dx, dgamma, dbeta
 
 
 @compiled(terms=1)
-def _batch_norm2d_grad(dy, x, line, limits, along, from_batch, dx):
+def _gradient_sums(dy, x, gamma, beta, mean, var, eps, limits, chunk, sums):
+    """sums[0, c] = sum over m of g[m, c], sums[1, c] = sum over m of g[m, c] * (x[m, c] - mean[c]).
+
+    g is dy, but 0 where y is at one of the limits or beyond, which are NaN where there are none.
+    """
+    pixels, lanes = x.shape
+    channels, chunks = len(gamma), -(-pixels // chunk)
+    low, high, zero = limits[0], limits[1], x.dtype.type(0)
+    line, partial = _line(gamma, beta, mean, var, eps, lanes), np.empty((chunks, 2, lanes))
+    for item in prange(chunks):
+        first = np.int64(item) * chunk
+        last = min(first + chunk, pixels)
+        whole = first + (last - first) // EIGHT * EIGHT
+        sum_g, product = np.empty(lanes, x.dtype), np.empty(lanes, x.dtype)
+        for c in range(lanes):
+            partial[item, 0, c] = 0.0
+            partial[item, 1, c] = 0.0
+        for m in range(np.uint64(first), np.uint64(whole), np.uint64(EIGHT)):
+            for c in range(lanes):
+                sum_g[c], product[c] = zero, zero
+            for k in range(np.uint64(EIGHT)):
+                for c in range(lanes):
+                    away, number = x[m + k, c] - line[0, c], dy[m + k, c]
+                    value = away * line[1, c] + line[2, c]
+                    g = zero if (value <= low) | (value >= high) else number
+                    sum_g[c] += g
+                    product[c] += g * away
+            for c in range(lanes):
+                partial[item, 0, c] += sum_g[c]
+                partial[item, 1, c] += product[c]
+        for m in range(whole, last):
+            for c in range(lanes):
+                away = x[m, c] - line[0, c]
+                value = away * line[1, c] + line[2, c]
+                g = zero if (value <= low) | (value >= high) else dy[m, c]
+                partial[item, 0, c] += g
+                partial[item, 1, c] += g * away
+    sums[:] = 0.0
+    for item in range(chunks):
+        for beside in range(0, lanes, channels):
+            for c in range(channels):
+                sums[0, c] += partial[item, 0, beside + c]
+                sums[1, c] += partial[item, 1, beside + c]
+
+
+@compiled(terms=1)
+def _batch_norm2d_grad(dy, x, gamma, beta, mean, var, eps, limits, sums, from_batch, dx, dgamma, dbeta):
     """dx[m, c] = scale[c] * (g[m, c] - along[0, c] - (x[m, c] - mean[c]) * along[1, c]), or without what is along."""
     pixels, lanes = x.shape
     low, high, zero = limits[0], limits[1], x.dtype.type(0)
+    channels, line = len(gamma), _line(gamma, beta, mean, var, eps, lanes)
+    along, count = np.empty((2, lanes), x.dtype), np.float64(max(1, pixels * (lanes // channels)))
+    for c in range(channels):
+        std = np.sqrt(var[c] + eps)
+        dbeta[c] = sums[0, c]
+        dgamma[c] = sums[1, c] / std if pixels > 0 else 0.0  # a sum of nothing is 0, also where std is NaN
+        for beside in range(c, lanes, channels):
+            along[0, beside] = sums[0, c] / count
+            along[1, beside] = sums[1, c] / count / (np.float64(std) * np.float64(std))
     for m in prange(pixels):
         if from_batch:
             for c in range(lanes):

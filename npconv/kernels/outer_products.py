@@ -47,6 +47,7 @@ class Plan(NamedTuple):
     swapped: bool  # whether x and dy have changed places, and the lanes are input channels
     order: Array  # (C/groups * taps,): where the sum for a channel and a tap stands
     size: int  # numbers of a group's sums
+    widest: int  # lanes of a block, at most
 
 
 def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
@@ -62,12 +63,11 @@ def weight_grad(dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
     sizes = plan.sizes
     in_place = plan.swapped and plan.parts == 1
     sums = dw.reshape(sizes.groups, -1) if in_place else empty((plan.parts * sizes.groups, plan.size), x.dtype)
-    widest = int(plan.blocks[:, 1].max()) * sizes.lanes
     pitches = (pitch_of(x), pitch_of(dy))
     _weight_grad(
         pixels_from(x), zeros_of(x.shape[1], x.dtype), pixels_from(dy), pitches, sizes, plan.rows, plan.columns,
         plan.blocks, plan.items, plan.bounds, plan.swapped, sums, scratch(np.int64, CHUNK * (sizes.taps + 1)),
-        scratch(x.dtype, CHUNK * widest),
+        scratch(x.dtype, CHUNK * plan.widest),
     )  # fmt: skip
     if not plan.swapped:
         collect(sums, plan.parts, sizes, plan.blocks, plan.order, dw.reshape(-1))
@@ -117,6 +117,7 @@ def _plan(geometry: Conv2dGeometry, lanes: int, threads: int) -> Plan:
         swapped,
         tap * depth + channel,
         place,
+        max(vectors for _, vectors, _, _ in blocks) * lanes,
     )
 
 

@@ -55,7 +55,8 @@ def operator(
                     arrays.append((name, value))
             if not arrays:
                 return _returned(function(*args, **kwargs), False, None)
-            half = check_dtypes(arrays) == HALF
+            dtype = check_dtypes(arrays)
+            half = dtype == HALF
             first = arrays[0][1]
             wanted = isinstance(first, np.ndarray) and first.ndim == 4 and lies_channels_last(first)
             order = None if backends.diverts_numbers() else backends.computes_channels_last()
@@ -64,7 +65,8 @@ def operator(
             prepared: list[Any] = list(args)
             for name, place, is_map in places:
                 if place < len(args):
-                    prepared[place] = _prepared(args[place], half, order if is_map else None)
+                    if half or not _is_ready(args[place], dtype, order if is_map else None):
+                        prepared[place] = _prepared(args[place], half, order if is_map else None)
                 elif name in kwargs:
                     kwargs[name] = _prepared(kwargs[name], half, order if is_map else None)
             result: Any = function(*prepared, **kwargs)
@@ -72,7 +74,7 @@ def operator(
                 return _returned(result, half, None)
             if len(returned) > 1 and isinstance(result, tuple):
                 gradients = zip(result, maps_returned, strict=False)  # where b is absent, so may be db
-                return tuple(_returned(value, half, wanted if is_map else False) for value, is_map in gradients)  # type: ignore[return-value]
+                return tuple([_returned(value, half, wanted if is_map else False) for value, is_map in gradients])  # type: ignore[return-value]
             return _returned(result, half, wanted if maps_returned[0] else False)
 
         return checked
@@ -83,6 +85,15 @@ def operator(
 def _may_be_map(name: str) -> bool:
     """Whether an array of this name is a map, where it has four axes: a convolution's weights have four, too."""
     return not name.startswith("w")
+
+
+def _is_ready(value: Any, dtype: np.dtype[Any], channels_last: bool | None) -> bool:
+    """Whether the backend takes an argument of that dtype as it is: seen at a glance, for nearly always it does."""
+    if type(value) is not np.ndarray or value.dtype is not dtype:
+        return value is None
+    if channels_last is None or value.ndim != 4:
+        return True
+    return channels_last and value.transpose(0, 2, 3, 1).flags.c_contiguous and value.flags.aligned
 
 
 def _prepared(value: Any, half: bool, channels_last: bool | None) -> Any:
@@ -117,7 +128,7 @@ def _returned(value: Any, half: bool, channels_last: bool | None) -> Any:
     if half and value.dtype == np.float32:
         with np.errstate(over="ignore"):
             value = value.astype(HALF)
-    if channels_last is None:
+    if channels_last is None or (value.ndim != 4 and value.flags.c_contiguous):
         return value
     return np.asarray(value, order="C") if value.ndim != 4 else backends.in_order(value, channels_last)
 

@@ -91,8 +91,9 @@ class Optimizer(abc.ABC):
                 dotted, grad = f"{path}.{name}" if path else name, layer.grads.get(name)
                 if grad is None:
                     raise RuntimeError(f"step must come after a backward, got no gradient for {dotted}")
-                check_shape(f"the gradient of {dotted}", grad, param.shape, "that of the parameter")
-                check_dtypes([(dotted, param), (f"the gradient of {dotted}", grad)])
+                if not (type(grad) is np.ndarray and grad.shape == param.shape and grad.dtype is param.dtype):
+                    check_shape(f"the gradient of {dotted}", grad, param.shape, "that of the parameter")
+                    check_dtypes([(dotted, param), (f"the gradient of {dotted}", grad)])
                 updates.append((dotted, param, grad))
         lr = positive("lr", self.lr(self.steps), zero=True)
         factor = self._clipped([grad for _, _, grad in updates])
@@ -201,8 +202,9 @@ class SGD(Optimizer):
             raise ValueError(f"momentum must be above 0 where nesterov is true, got momentum={momentum}")
 
     def _update(self, kept: dict[str, Array], param: Array, grad: Array, lr: float, weight_decay: float) -> None:
-        velocity = kept.setdefault("velocity", np.zeros_like(param)) if self.momentum else None
-        primitives.sgd_update(param, grad, velocity, lr, self.momentum, self.nesterov, weight_decay)
+        if self.momentum and "velocity" not in kept:
+            kept["velocity"] = np.zeros_like(param)
+        primitives.sgd_update(param, grad, kept.get("velocity"), lr, self.momentum, self.nesterov, weight_decay)
 
 
 class Adam(Optimizer):
