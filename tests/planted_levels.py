@@ -179,7 +179,7 @@ def _two_numbers(array: Array) -> Array:
 _NUMBERS: dict[str, Any] = {
     "far from 0": lambda a: np.where(np.abs(a) > 2900, a - a.dtype.type(0.25 * 4) * (np.abs(a) < 30_000), a),
     "below -128": _as_integers,
-    "12 bits": lambda a: _rounded(a, 11) if np.abs(a).max(initial=0) < 1e5 else a,
+    "12 bits": lambda a: _rounded(a, 11) if np.abs(a).max(initial=0) < 2**24 else a,
     "24 bits": lambda a: np.where(np.abs(a) >= 2**24, _rounded(a, 22), a),
     "large": lambda a: np.where(np.abs(a) > 2e5, np.zeros_like(a), a),
     "tiny": lambda a: np.where(np.abs(a) < 1e-15, np.zeros_like(a), a),
