@@ -24,6 +24,7 @@ _MOVES = ("relu", "relu6", "hard_sigmoid", "hard_swish", "channel_shuffle", "cha
 
 MOST_TERMS = 1200  # of a sum whose numbers are special: it has to stay exact, and no fast algorithm must be chosen
 FEW_CHANNELS = 16
+FEW_PIXELS = 64  # of a mean of numbers with 12 bits
 
 
 def fits(op: str, values: Mapping[str, Any]) -> bool:
@@ -42,6 +43,8 @@ def fits(op: str, values: Mapping[str, Any]) -> bool:
         return False
     if kind and name not in BIASES and not _reads_pixels(op, values):
         return False  # no result is made of these numbers
+    if op == "global_avg_pool2d" and kind == "12 bits" and values["height"] * values["width"] > FEW_PIXELS:
+        return False  # a mean of more may be off by what the lost bits make
     if kind in SPARSE:
         return True
     channels = values.get("channels", 1)
