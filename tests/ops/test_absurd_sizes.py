@@ -48,6 +48,9 @@ SMALL = {
     "depthwise dilation": lambda: npconv.depthwise_conv2d(
         f(1, 2, 4, 4), f(2, 1, 3, 3), dilation=LARGEST, padding=LARGEST
     ),
+    "a wide row of outputs on padding": lambda: npconv.depthwise_conv2d(
+        f(1, 2, 3, 4), f(2, 1, 3, 3), padding=((0, 0), (3 * 10**8, 0)), stride=(1, 3000)
+    ),
     "max pool's kernel": lambda: npconv.max_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), LARGEST, ceil_mode=True),
     "average pool's kernel": lambda: npconv.avg_pool2d_backward(f(1, 2, 1, 1), f(1, 2, 4, 4), LARGEST, ceil_mode=True),
     "a window that ends on the map and one that begins there": lambda: npconv.avg_pool2d_backward(
