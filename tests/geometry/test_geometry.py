@@ -199,3 +199,20 @@ def test_defaults_are_those_of_the_operator_of_its_cost_and_of_its_layer(of, op)
         for name, parameter in inspect.signature(function).parameters.items():
             if name in defaults and parameter.default is not parameter.empty:
                 assert parameter.default == defaults[name], (function, name)
+
+
+@pytest.mark.parametrize("x_shape", [(1, 4, 6.0, 6), (1.0, 4.0, 6.0, 6.0), (1, 4, 6, True), (1, 4, "6", 6)])
+def test_sizes_are_integers(x_shape):
+    """Also where they are equal to some."""
+    with pytest.raises(TypeError, match=r"x\[\d\] must be an int"):
+        Conv2dGeometry.of(x_shape, (8, 4, 3, 3))
+    with pytest.raises(TypeError, match=r"x\[\d\] must be an int"):
+        Pool2dGeometry.of(x_shape, 3)
+
+
+@pytest.mark.parametrize("geometry", [Pool2dGeometry.of((1, 4, 6, 8), 2), UpsampleGeometry.of((1, 4, 6, 8), 2)])
+def test_a_gradient_has_the_shape_of_the_output(geometry):
+    geometry.check_dy(np.zeros(geometry.y_shape))
+    for shape in (geometry.x_shape, (1, 4, 1, 1), geometry.y_shape[:3]):
+        with pytest.raises(ValueError, match="dy must have the shape"):
+            geometry.check_dy(np.zeros(shape))
