@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -120,17 +121,22 @@ def test_a_read_only_file_is_left_alone(target: Path, monkeypatch: pytest.Monkey
     assert target.read_bytes() == b"old"
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk():
-    """No file gets longer than 1,000 bytes: the system stops a writer as it does on a full disk, in the middle."""
+    """No file gets longer than 1,000 bytes: the system stops a writer as it does on a full disk, in the middle.
+
+    For no longer than the writing: what pytest itself prints may be going to a longer file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_the_old_file(target: Path, small_disk: None) -> None:
-    with pytest.raises(OSError, match=r"kept'$") as caught:
+def test_a_full_disk_leaves_the_old_file(target: Path) -> None:
+    with small_disk(), pytest.raises(OSError, match=r"kept'$") as caught:
         files.write(target, bytes(5000))
     assert caught.value.filename == str(target)
     assert target.read_bytes() == b"old"

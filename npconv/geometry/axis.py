@@ -59,13 +59,19 @@ class Axis(NamedTuple):
         return slice(first, end), slice(start + first * self.stride, start + (end - 1) * self.stride + 1, self.stride)
 
     def on_pixels(self) -> Axis:
-        """The same without the taps that are on padding for every output.
+        """The same numbers under windows without the taps that are on padding for every output; at dilation 1, as in a pooling.
 
         >>> Axis(size=4, out=1, kernel=9, stride=9, dilation=1, pad=3).on_pixels()
-        Axis(size=4, out=1, kernel=4, stride=9, dilation=1, pad=0)
+        Axis(size=4, out=1, kernel=4, stride=4, dilation=1, pad=0)
+        >>> Axis(size=4, out=3, kernel=900, stride=300, dilation=1, pad=599).on_pixels()  # all, all, the last three
+        Axis(size=4, out=3, kernel=11, stride=4, dilation=1, pad=7)
         """
-        first, end = (
-            max(0, self.pad - (self.out - 1) * self.stride),
-            min(self.kernel, self.size + self.pad),
-        )  # at dilation 1
-        return self._replace(kernel=end - first, pad=self.pad - first)
+        kernel, stride, pad = self.kernel, self.stride, self.pad
+        if stride > self.size:
+            # Windows are further apart than the map is long: the first may end on it and the last begin on it, and all
+            # others hold the whole of it. So they do a map's length apart.
+            end, begin = min(kernel - pad, self.size), max((self.out - 1) * stride - pad, 0)
+            stride, pad = self.size, (self.out - 1) * self.size - begin
+            kernel = end + pad
+        first, end = max(0, pad - (self.out - 1) * stride), min(kernel, self.size + pad)
+        return self._replace(kernel=end - first, stride=stride, pad=pad - first)

@@ -188,9 +188,9 @@ def _evenly_spaced(found: Class) -> list[Class]:
     [[1, 2], [4, 5]]
     """
     parts, first = [], 0
+    steps = np.diff(found.places).tolist()
     for end in range(1, len(found.places) + 1):
-        steps = np.diff(found.places[first : end + 1])
-        if end == len(found.places) or (len(steps) > 1 and steps[-1] != steps[0]):
+        if end == len(found.places) or (end - first > 1 and steps[end - 1] != steps[first]):
             parts.append(Class(found.places[first:end], found.taps, found.reads[first:end]))
             first = end
     return parts

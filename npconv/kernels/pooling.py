@@ -159,7 +159,7 @@ def _max_pool2d(x, geometry, y):
 def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Array:
     """Each window notes where its first largest pixel is; then each pixel collects dy from the windows that chose it."""
     dx = empty_channels_last(geometry.x_shape, dy.dtype)
-    chosen = np.empty(pixel_rows(dy).shape, np.int32)
+    chosen = np.empty(pixel_rows(dy).shape, np.int32 if len(pixel_rows(x)) < 2**31 else np.int64)
     _choose_largest(pixel_rows(x), geometry, scratch(x.dtype, x.shape[1]), chosen)
     _max_pool2d_input_grad(pixel_rows(dy), chosen, geometry, pixel_rows(dx))
     return dx
@@ -167,7 +167,7 @@ def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Arra
 
 @compiled(terms=MANY)
 def _choose_largest(x, geometry, spaces, chosen):
-    """chosen[m, c] = the number of the tap, row by row, of the first largest pixel in the window of m; the first NaN is the largest."""
+    """chosen[m, c] = the number of the first largest pixel in the window of m, in its image row by row; the first NaN is the largest."""
     g = geometry
     channels, threads = x.shape[1], len(spaces)
     out_height, out_width, in_height, in_width = g.out_height, g.out_width, g.in_height, g.in_width
@@ -177,23 +177,21 @@ def _choose_largest(x, geometry, spaces, chosen):
         for row in range(rows * np.int64(thread) // threads, rows * (np.int64(thread) + 1) // threads):
             n, p = row // out_height, row % out_height
             top, bottom = _window(p, g.stride_height, g.pad_top, g.kernel_height, in_height)
-            above = p * g.stride_height - g.pad_top
             for q in range(out_width):
                 left, right = _window(q, g.stride_width, g.pad_left, g.kernel_width, in_width)
-                before = q * g.stride_width - g.pad_left
                 m = row * out_width + q
-                first = np.int32((top - above) * g.kernel_width + left - before)
+                first = chosen.dtype.type(top * in_width + left)
                 for c in range(channels):
                     largest[c] = x[(n * in_height + top) * in_width + left, c]
                     chosen[m, c] = first
                 for h in range(top, bottom):
                     for w in range(left, right):
-                        tap = np.int32((h - above) * g.kernel_width + w - before)
+                        pixel = chosen.dtype.type(h * in_width + w)
                         for c in range(channels):
                             value, best = x[(n * in_height + h) * in_width + w, c], largest[c]
                             better = (value > best) | ((value != value) & (best == best))
                             largest[c] = value if better else best
-                            chosen[m, c] = tap if better else chosen[m, c]
+                            chosen[m, c] = pixel if better else chosen[m, c]
 
 
 @compiled(terms=1)
@@ -208,15 +206,14 @@ def _max_pool2d_input_grad(dy, chosen, geometry, dx):
         first, last = _windows_of(h, g.stride_height, g.pad_top, g.kernel_height, out_height)
         for w in range(in_width):
             left, right = _windows_of(w, g.stride_width, g.pad_left, g.kernel_width, out_width)
-            m = row * in_width + w
+            m, pixel = row * in_width + w, chosen.dtype.type(h * in_width + w)
             for c in range(channels):
                 dx[m, c] = zero
             for p in range(first, last):
                 for q in range(left, right):
-                    r, s = h - (p * g.stride_height - g.pad_top), w - (q * g.stride_width - g.pad_left)
-                    tap, k = np.int32(r * g.kernel_width + s), (n * out_height + p) * out_width + q
+                    k = (n * out_height + p) * out_width + q
                     for c in range(channels):
-                        dx[m, c] += dy[k, c] if chosen[k, c] == tap else zero
+                        dx[m, c] += dy[k, c] if chosen[k, c] == pixel else zero
 
 
 @of_channels_last_maps

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from npconv.geometry import Array, Pool2dGeometry
@@ -33,12 +31,17 @@ def max_pool2d_input_grad(dy: Array, x: Array, geometry: Pool2dGeometry) -> Arra
 
     A pixel of -inf is as large as the padding, which still gets nothing; the first NaN is the largest.
     """
-    x_windows = input_windows(x, geometry.axes, -np.inf)
-    inside = input_windows(np.ones(x.shape, np.bool_), geometry.axes, False)
-    largest = inside & ((x_windows == x_windows.max(axis=(4, 5), keepdims=True)) | np.isnan(x_windows))
-    flat = largest.reshape(*geometry.y_shape, math.prod(x_windows.shape[4:]))
-    winner = flat.argmax(axis=-1)[..., None] == np.arange(flat.shape[-1])
-    return scatter_windows(np.where(winner, dy[..., None], dy.dtype.type(0)).reshape(x_windows.shape), geometry.axes)
+    y, (rows, columns) = max_pool2d(x, geometry), geometry.axes
+    dx, given = np.zeros_like(x), np.zeros(y.shape, np.bool_)
+    for r in range(rows.kernel):
+        p, h = rows.pixels_of(r)
+        for s in range(columns.kernel):
+            q, w = columns.pixels_of(s)
+            pixel = x[:, :, h, w]
+            wins = ((pixel == y[:, :, p, q]) | np.isnan(pixel)) & ~given[:, :, p, q]
+            dx[:, :, h, w] += np.where(wins, dy[:, :, p, q], dy.dtype.type(0))
+            given[:, :, p, q] |= wins
+    return dx
 
 
 def global_avg_pool2d(x: Array) -> Array:

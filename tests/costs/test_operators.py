@@ -151,6 +151,14 @@ def test_ghost_conv2d_is_the_sum_of_its_literal_parts(problem, ratio, cheap_kern
     )
 
 
+def test_a_ghost_convolution_of_ratio_1_costs_what_the_convolution_does():
+    """There is no ghost, and no cheap filter."""
+    options = {"stride": 2, "padding": 1, "groups": 2}
+    assert costs.ghost_conv2d((1, 4, 7, 5), (6, 2, 3, 2), ratio=1, **options) == costs.conv2d(
+        (1, 4, 7, 5), (6, 2, 3, 2), **options
+    )
+
+
 def test_ghosts_that_are_cut_still_cost():
     """15 outputs at ratio 2 are 8 primary maps and 8 ghosts, the last of which is dropped after it was made."""
     cost = costs.ghost_conv2d((1, 3, 4, 4), (15, 3, 1, 1))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import npconv
 from npconv import backends, costs, reference
 from npconv.costs import Cost
-from npconv.geometry import octave_channels, octave_paths
+from npconv.costs.composites import octave_calls
+from npconv.geometry import OctaveGeometry, octave_channels, octave_paths
 from npconv.ops import branches
 from npconv.testing import map_arrays
 
@@ -321,6 +322,20 @@ def test_octave_is_the_sum_of_its_paths(
     expected = octave_by_paths(x, w, y, gradients=True, **options)
     assert both(closed) == expected + Cost(bytes_moved=8 * biases)
     assert recorded(lambda: npconv.octave_conv2d_backward(y, x, w, **options)) == expected
+
+
+def test_calls_of_an_octave_convolution_read_and_make_maps_of_their_own_shapes():
+    """A gradient reads the map that the forward made."""
+    geometry = OctaveGeometry.of(
+        ((2, 4, 6, 8), (2, 5, 3, 4)), ((6, 4, 3, 3), (7, 4, 3, 3), (6, 5, 3, 3), (7, 5, 3, 3)), padding=1
+    )
+    pooled, repeated = ((2, 4, 6, 8), (2, 4, 3, 4)), ((2, 6, 3, 4), (2, 6, 6, 8))
+    for direction, expected in (
+        ("forward", {("avg_pool2d", *pooled), ("upsample_nearest2d", *repeated)}),
+        ("input_grad", {("avg_pool2d_input_grad", *pooled[::-1]), ("upsample_nearest2d_input_grad", *repeated[::-1])}),
+    ):
+        calls = list(octave_calls(geometry, False, direction, True, 8))
+        assert {(c.primitive, c.in_shape, c.out_shape) for c in calls if c.kind in ("pool", "upsample")} == expected
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -49,14 +49,19 @@ def test_the_outputs_of_a_tap_are_those_on_pixels(axis: Axis) -> None:
         assert list(found) == expected
 
 
-@given(axis=AXES)
-def test_taps_that_are_left_out_are_on_padding_for_every_output(axis: Axis) -> None:
-    axis = axis._replace(dilation=1, pad=axis.pad % axis.kernel)
+@given(axis=AXES, far=st.integers(1, 50))
+def test_without_padding_windows_read_the_same_pixels_in_the_same_order(axis: Axis, far: int) -> None:
+    """Of poolings, where each window holds a pixel; and what is laid out is no more than a few times what is read."""
+    kernel, stride = axis.kernel * far, axis.stride * far
+    axis = axis._replace(dilation=1, kernel=kernel, stride=stride, pad=axis.pad * far % kernel)
+    axis = axis._replace(out=min(axis.out, (axis.size - 1 + axis.pad) // stride + 1))
     fewer = axis.on_pixels()
-    first = axis.pad - fewer.pad
-    for r in range(axis.kernel):
-        on_pixel = any(pixel(axis, p, r) < axis.size for p in range(axis.out))
-        assert not on_pixel or first <= r < first + fewer.kernel
-    for p in range(axis.out):
-        for r in range(fewer.kernel):
-            assert pixel(fewer, p, r) == pixel(axis, p, first + r)
+
+    def windows(axis: Axis) -> list[list[int]]:
+        read = [[pixel(axis, p, r) for r in range(axis.kernel)] for p in range(axis.out)]
+        return [[place for place in window if place < axis.size] for window in read]
+
+    assert windows(fewer) == windows(axis)
+    assert all(windows(axis))
+    assert fewer.length <= 2 * axis.out * axis.size
+    assert fewer.kernel <= min(axis.kernel, axis.out * axis.size)

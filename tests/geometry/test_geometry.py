@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+
 import definitions
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from npconv import costs, nn, ops
 from npconv.geometry import (
     Conv2dGeometry,
+    GhostGeometry,
+    OctaveGeometry,
     Pool2dGeometry,
+    SeparableGeometry,
     UpsampleGeometry,
     effective_kernel,
     explicit_padding,
@@ -166,3 +172,47 @@ def test_a_pools_padding_on_one_side_must_be_smaller_than_the_kernel(side):
     axis = "height" if side < 2 else "width"
     with pytest.raises(ValueError, match=rf"got padding .* with a kernel {axis} of {kernel[side // 2]}$"):
         Pool2dGeometry.of((1, 1, 8, 9), kernel, padding=((most[0], most[1]), (most[2], most[3])))
+
+
+@pytest.mark.parametrize(
+    ("of", "op"),
+    [
+        (Conv2dGeometry.of, "conv2d"),
+        (Conv2dGeometry.of_depthwise, "depthwise_conv2d"),
+        (SeparableGeometry.of, "separable_conv2d"),
+        (GhostGeometry.of, "ghost_conv2d"),
+        (OctaveGeometry.of, "octave_conv2d"),
+        (Pool2dGeometry.of, "max_pool2d"),
+        (UpsampleGeometry.of, "upsample_nearest2d"),
+    ],
+)
+def test_defaults_are_those_of_the_operator_of_its_cost_and_of_its_layer(of, op):
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(of).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    assert defaults
+    functions = [getattr(ops, op), getattr(ops, f"{op}_backward"), getattr(costs, op)]
+    layers = [layer for name in nn.__all__ if getattr(layer := getattr(nn, name), "operator", None) is functions[0]]
+    for function in functions + layers:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in defaults and parameter.default is not parameter.empty:
+                assert parameter.default == defaults[name], (function, name)
+
+
+@pytest.mark.parametrize("x_shape", [(1, 4, 6.0, 6), (1.0, 4.0, 6.0, 6.0), (1, 4, 6, True), (1, 4, "6", 6)])
+def test_sizes_are_integers(x_shape):
+    """Also where they are equal to some."""
+    with pytest.raises(TypeError, match=r"x\[\d\] must be an int"):
+        Conv2dGeometry.of(x_shape, (8, 4, 3, 3))
+    with pytest.raises(TypeError, match=r"x\[\d\] must be an int"):
+        Pool2dGeometry.of(x_shape, 3)
+
+
+@pytest.mark.parametrize("geometry", [Pool2dGeometry.of((1, 4, 6, 8), 2), UpsampleGeometry.of((1, 4, 6, 8), 2)])
+def test_a_gradient_has_the_shape_of_the_output(geometry):
+    geometry.check_dy(np.zeros(geometry.y_shape))
+    for shape in (geometry.x_shape, (1, 4, 1, 1), geometry.y_shape[:3]):
+        with pytest.raises(ValueError, match="dy must have the shape"):
+            geometry.check_dy(np.zeros(shape))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npconv
-from npconv.testing import assert_within_bound, exact_backward, exact_forward, named_arrays
+from npconv.testing import assert_within_bound, exact_backward, exact_forward, gamma, map_arrays, named_arrays
 from npconv.testing.problem import Problem
 from npconv.testing.strategies import OPERATORS, problems_with_dy
 
@@ -71,6 +71,34 @@ def test_the_bound_of_one_product_is_one_rounding():
     product = Fraction(float(x[0, 0])) ** 2
     assert Fraction(y.value.item()) == product
     assert y.bound(f32).item() == pytest.approx(2.0**-24 * float(product), rel=1e-6)
+
+
+SUMS = (
+    "conv2d", "depthwise_conv2d", "pointwise_conv2d", "separable_conv2d", "octave_conv2d", "octave_depthwise_conv2d",
+    "ghost_conv2d", "linear", "avg_pool2d", "global_avg_pool2d", "upsample_nearest2d",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("op", SUMS)
+@given(data=st.data())
+def test_the_magnitude_of_positive_numbers_is_the_result(op, data):
+    """So it is no larger than the sum of the absolute values of the terms: nothing is allowed that no rounding explains."""
+    problem, dy = data.draw(problems_with_dy(op, f32, whole=False))
+    positive = problem._replace(args=map_arrays(np.abs, problem.args))
+    with npconv.backend("numpy"):
+        rows = [*exact_forward(positive), *exact_backward(positive, map_arrays(np.abs, dy))]
+    for exact in rows:
+        np.testing.assert_allclose(exact.magnitude, exact.value, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "at_kink"), [("hard_sigmoid", 0.5 / 6), ("hard_swish", 3 / 6)])
+def test_only_beside_a_kink_is_either_slope_right(op, at_kink):
+    """A bound is of two or eight roundings of dy / 6 and dy * (2 |x| + 3) / 6; at the kinks it is that of the other slope."""
+    x, dy = np.array([-5, -3.001, -2.999, 0, 2.999, 3.001, 5, -3, 3], f32), np.ones(9, f32)
+    (dx,) = exact_backward(Problem(op, (x,), {}), dy)
+    terms, size = (2, 1.0) if op == "hard_sigmoid" else (8, 2 * np.abs(x[:-2].astype(np.float64)) + 3)
+    np.testing.assert_allclose(dx.bound(f32)[:-2], gamma(terms, 2.0**-24) * size * np.ones(7) / 6, rtol=1e-6)
+    assert (dx.bound(f32)[-2:] >= at_kink).all()
 
 
 def test_where_nothing_is_computed_nothing_is_allowed():

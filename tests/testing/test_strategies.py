@@ -129,6 +129,7 @@ CASES = {
         "overlapping windows": lambda p: p.options["stride"] == 1 and p.options["kernel"] == 3,
         "gaps between windows": lambda p: p.options["stride"] == 3 and p.options["kernel"] == 2,
         "no image": lambda p: p.args[0].shape[0] == 0,
+        "an image of one pixel under a larger window": lambda p: p.args[0].shape[2:] == (1, 1) and p.options["kernel"] == 3,
     },
     "max_pool2d": {"a tie": lambda p: p.options["kernel"] == 3 and np.unique(p.args[0]).size < p.args[0].size},
     "upsample_nearest2d": {

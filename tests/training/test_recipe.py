@@ -43,9 +43,17 @@ def test_keys_are_spelled_as_options_are(tmp_path: Path) -> None:
     assert (recipe.label_smoothing, recipe.weight_decay, recipe.option, recipe.size) == (0.0, 1.0, ("alpha=0.5",), "32")
 
 
+def test_a_number_without_a_point_is_a_number(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(f"lr = {10**300}\nwarmup = 0\nclip = 123456\n")
+    recipe = read_recipe(tmp_path / "r.toml")
+    assert (recipe.lr, recipe.clip) == (1e300, 123456.0)
+    assert type(recipe.lr) is type(recipe.clip) is float
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (f"lr = 1{'0' * 400}", "lr must be a number, got 1000"),
         ("epoch = 3", r"there is no option 'epoch'; did you mean epochs\?"),
         ("epochs = 3.5", "epochs must be a number, got 3.5"),
         ("epochs = true", "epochs must be a number, got True"),
