@@ -14,15 +14,14 @@ A fused multiply-add is so up to rare double roundings.
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
-from math import prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel
+from npconv.testing.transforms import winograd_matrices
 
 Forward: TypeAlias = Callable[..., Array]
 Order: TypeAlias = Literal["sequential", "reversed", "blocks", "lanes", "pairwise"]
@@ -184,49 +183,6 @@ def _windows(padded: Array, geometry: Conv2dGeometry) -> Array:
 
 # --- Winograd ----------------------------------------------------------------------------------------------------
 
-WINOGRAD_POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2), 4)
-"""The finite points of F(m, r), as many as are needed, in the order in which they are usually added."""
-
-
-def winograd_matrices(outputs: int, taps: int) -> tuple[Array, Array, Array]:
-    """(A^T, G, B^T) of F(m, r), m = `outputs`, r = `taps`: ``A^T @ ((G @ g) * (B^T @ d))`` correlates d with g.
-
-    The Cook-Toom algorithm multiplies two polynomials by their values at m + r - 1 points, the last one infinity, and
-    interpolates. Its transpose is the correlation: A^T and G take values at the points, and the rows of B^T are the
-    interpolating polynomials. Their denominators are moved from B^T into G.
-    Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308), for the algorithm;
-    Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (arXiv 1803.10986), for the matrices.
-
-    >>> a, g, b = winograd_matrices(2, 3)
-    >>> a @ ((g @ [1, 2, 3]) * (b @ [1, 10, 100, 1000]))  # 1 + 20 + 300, and 10 + 200 + 3000
-    array([ 321., 3210.])
-    """
-    points = [Fraction(point) for point in WINOGRAD_POINTS[: outputs + taps - 2]]
-    if len(points) < outputs + taps - 2:
-        raise ValueError(f"outputs + taps must be at most {len(WINOGRAD_POINTS) + 2}, got F({outputs}, {taps})")
-
-    def values(length: int) -> list[list[Fraction]]:
-        at_infinity = [Fraction(power == length - 1) for power in range(length)]
-        return [*([point**power for power in range(length)] for point in points), at_infinity]
-
-    a, g, b = values(outputs), values(taps), []
-    for k, point in enumerate(points):
-        others = points[:k] + points[k + 1 :]
-        denominator = prod((point - other for other in others), start=Fraction(1))
-        g[k] = [value / denominator for value in g[k]]
-        b.append([*_polynomial(others), Fraction(0)])
-    b.append(_polynomial(points))
-    return np.array(a, np.float64).T, np.array(g, np.float64), np.array(b, np.float64)
-
-
-def _polynomial(roots: list[Fraction]) -> list[Fraction]:
-    """The coefficients, constant first, of the product of (z - root)."""
-    coefficients = [Fraction(1)]
-    for root in roots:
-        shifted, scaled = [Fraction(0), *coefficients], [root * c for c in coefficients] + [Fraction(0)]
-        coefficients = [up - down for up, down in zip(shifted, scaled, strict=True)]
-    return coefficients
-
 
 def winograd(outputs: int) -> Forward:
     """Winograd's F(m x m, r x r) with m = `outputs`, all of it in the dtype of x; for stride and dilation 1."""
@@ -243,10 +199,12 @@ def winograd(outputs: int) -> Forward:
         tiles = sliding_window_view(padded, (len(b), len(b2)), axis=(2, 3))[:, :, ::outputs, ::outputs]
         u = np.einsum("kr,ocrs,ls->kloc", g, w, g2, optimize=True)
         v = np.einsum("kr,nctyrs,ls->klncty", b, tiles, b2, optimize=True)
-        m = u @ v.transpose(0, 1, 3, 2, 4, 5).reshape(*u.shape[:2], u.shape[3], -1)  # (k, l, O, N * tiles)
-        m = m.reshape(*m.shape[:3], -1, rows, columns)
+        m = u @ v.transpose(0, 1, 3, 2, 4, 5).reshape(*u.shape[:2], u.shape[3], len(padded) * rows * columns)
+        m = m.reshape(*m.shape[:3], len(padded), rows, columns)
         y = np.einsum("pk,klonty,ql->notpyq", a, m, a2, optimize=True)
-        return y.reshape(*y.shape[:2], rows * outputs, -1)[:, :, : geometry.out_height, : geometry.out_width]
+        return y.reshape(*y.shape[:2], rows * outputs, columns * outputs)[
+            :, :, : geometry.out_height, : geometry.out_width
+        ]
 
     return _convolution(of_group)
 

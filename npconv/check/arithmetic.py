@@ -117,7 +117,7 @@ def fingerprint(
         dozen times, always with fresh arrays of one shape (and once per image alone). Where it raises, that is the
         evidence.
     op : "conv2d", "depthwise_conv2d" or "pointwise_conv2d"
-    dtype : float16, float32 or float64
+    dtype : float16, bfloat16, float32 or float64
         Of the arrays that it is given.
     seed : int
         For the choice of pixels, channels and terms, and for the random problems of some questions.
@@ -215,7 +215,7 @@ def _direct(subject: Subject, rng: np.random.Generator, formats: Formats, _: Tra
         name = NONE_KNOWN
         evidence[-1] += f", off by {excess:.3g} times what these formats can explain"
     factor_bits = min(formats.x_bits, formats.w_bits)
-    if factor_bits < _stored_bits(subject):
+    if factor_bits < subject.stored_bits:
         evidence.append(f"factors are rounded {probes.rounding(subject, rng, factor_bits)}")
     elif formats.result_bits == factor_bits:
         ulps = probes.product_error(subject, rng)
@@ -244,7 +244,7 @@ def _direct_name(subject: Subject, formats: Formats) -> str:
         name = f"{products}, direct sums"
     else:
         name = f"{products} products, {sums} sums"
-    return name if short_sums or formats.result_bits == _stored_bits(subject) else f"{name}, {results} results"
+    return name if short_sums or formats.result_bits == subject.stored_bits else f"{name}, {results} results"
 
 
 def _order(subject: Subject, rng: np.random.Generator, formats: Formats) -> str | None:
@@ -270,7 +270,7 @@ def _accuracy(subject: Subject, rng: np.random.Generator, formats: Formats) -> t
     terms, roundoff = subject.terms + 1, 2.0**-formats.sum_bits  # that of truncation, twice that of rounding to nearest
     rounded = gamma(terms, roundoff) if terms * roundoff < 1 else math.inf
     bound = 2.0**-formats.x_bits + 2.0**-formats.w_bits + rounded + 2.0**-formats.result_bits
-    return -math.log2(error) if error > 0 else _stored_bits(subject) + 1.0, error / bound
+    return -math.log2(error) if error > 0 else subject.stored_bits + 1.0, error / bound
 
 
 # --- transforms --------------------------------------------------------------------------------------------------
@@ -300,7 +300,3 @@ def _transform_name(subject: Subject, transform: Transform) -> str:
     if rows is None or columns is None or rows * columns == 1 or subject.size in (rows, columns):
         return "Winograd-like"
     return f"Winograd F({rows}x{columns},3x3)"
-
-
-def _stored_bits(subject: Subject) -> int:
-    return int(np.finfo(subject.dtype).nmant)

@@ -61,7 +61,7 @@ def factor_bits(subject: Subject, rng: np.random.Generator) -> tuple[int, int]:
     The 1 is taken away by a second term, so that a result in a shorter format cannot hide what the factors keep.
     """
     first, second = subject.some(rng, 2)
-    powers = 0.5 ** np.arange(1, _stored_bits(subject) + 1)
+    powers = 0.5 ** np.arange(1, subject.stored_bits + 1)
     values = first * (1 + powers[:, None])
     y = subject.sums(np.vstack([values - second, first - second]), np.vstack([first + second, values + second]))
     return _kept(y[:-1, 0], powers), _kept(y[-1, 1:], powers)
@@ -90,14 +90,14 @@ def product_error(subject: Subject, rng: np.random.Generator) -> float:
     x, w = (rng.uniform(1, 2, count).astype(subject.dtype).astype(np.longdouble) for count in (8, subject.out_channels))
     exact = x[:, None] * w
     y = subject.sums(position * x[:, None].astype(np.float64), position * w[:, None].astype(np.float64))
-    ulp = np.exp2(np.floor(np.log2(exact)) - _stored_bits(subject))
+    ulp = np.exp2(np.floor(np.log2(exact)) - subject.stored_bits)
     return float((np.abs(y - exact) / ulp).max())
 
 
 def result_bits_kept(subject: Subject, rng: np.random.Generator) -> int:
     """The bits that a result keeps: the largest k up to which the sum 1*1 + 2^-k is exact."""
     first, second = subject.some(rng, 2)
-    powers = 0.5 ** np.arange(1, _stored_bits(subject) + 1)
+    powers = 0.5 ** np.arange(1, subject.stored_bits + 1)
     windows = first + second * (powers[:, None] * 2.0**12)  # no factor smaller than a normal float16
     y = subject.sums(windows, (first + second * 2.0**-12)[None])[:, 0]
     return _kept(y - 1, powers)
@@ -302,10 +302,6 @@ def _tile(together: Array) -> int | None:
             if np.array_equal(together, tile[:, None] == tile):
                 return length
     return None
-
-
-def _stored_bits(subject: Subject) -> int:
-    return int(np.finfo(subject.dtype).nmant)
 
 
 def _kept(got: Array, expected: Array) -> int:

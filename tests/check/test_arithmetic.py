@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from simulated import SIMULATED, direct, fft, round_significand, winograd, winograd_matrices
+from simulated import SIMULATED, direct, fft, round_significand, winograd
 
 from npconv import ops
 from npconv.check.arithmetic import NO_ANSWER, NONE_KNOWN, fingerprint
@@ -331,14 +331,6 @@ def test_transforms_have_no_strides():
             forward(x, w, stride=2)
     with pytest.raises(ValueError, match=r"outputs \+ taps must be at most 10, got F\(8, 3\)"):
         winograd(8)(x, w)
-
-
-@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (6, 3), (2, 5), (3, 1)])
-def test_winograd_matrices_correlate(outputs, taps):
-    a, g, b = winograd_matrices(outputs, taps)
-    rng = np.random.default_rng(outputs)
-    d, weights = rng.integers(-9, 9, len(b)), rng.integers(-9, 9, taps)
-    np.testing.assert_allclose(a @ ((g @ weights) * (b @ d)), np.correlate(d, weights), atol=1e-10)
 
 
 @pytest.mark.parametrize("bits", [7, 10])
