@@ -5,15 +5,12 @@ A case of bfloat16 is one of float32 whose numbers are rounded to 8 bits; what i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv.geometry import FLOAT_DTYPES, Array
-
-if TYPE_CHECKING:
-    from npconv.check.case import Case
 
 NAME = "bfloat16"
 DTYPES = "float16", NAME, "float32", "float64"
@@ -51,12 +48,3 @@ def dtype_named(dtype: DTypeLike) -> np.dtype[Any]:
 def rounded(array: Array) -> Array:
     """The nearest numbers of bfloat16, in the dtype of `array`."""
     return np.asarray(array.astype(dtype_named(NAME)).astype(array.dtype))
-
-
-def in_bfloat16(case: Case) -> Case:
-    """The case of float32 with its numbers rounded, to be given as bfloat16."""
-    exponents = dict(case.exponents)
-    if (case.numbers or "").partition(": ")[2] == "denormal":
-        exponents = {name: exponent + NO_SMALLER for name, exponent in exponents.items()}
-    case = case._replace(stored=NAME, exponents=exponents)
-    return case.with_arrays(case.arrays)

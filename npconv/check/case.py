@@ -96,6 +96,14 @@ class Case(NamedTuple):
         arrays = {name: scaled(tree, self.exponents.get(name, 0)) for name, tree in self.arrays.items()}
         return self.with_arrays(arrays)._replace(exponents={})
 
+    def in_bfloat16(self) -> Case:
+        """This case of float32 with its numbers rounded, to be given as bfloat16."""
+        exponents = dict(self.exponents)
+        if (self.numbers or "").partition(": ")[2] == "denormal":
+            exponents = {name: exponent + bfloat16.NO_SMALLER for name, exponent in exponents.items()}
+        case = self._replace(stored=bfloat16.NAME, exponents=exponents)
+        return case.with_arrays(case.arrays)
+
     @property
     def is_bounded(self) -> bool:
         """Whether a rounding bound says anything of its real numbers: not where products are below all normal numbers."""

@@ -33,16 +33,21 @@ class Choice(NamedTuple):
 
 def choices(case: Case, direction: str, rows: list[Exact]) -> Iterator[Choice]:
     """Those that there are beside npconv's own, by which `rows` are."""
-    if not case.is_finite:
-        return
     given = case.multiplied()
-    if direction == "backward" and case.op == "max_pool2d":
+    if direction == "forward" and case.op in ("avg_pool2d", "global_avg_pool2d"):
+        yield _of_means(rows)
+    elif direction == "backward" and case.op == "max_pool2d" and case.is_finite:
         yield from _of_ties(given, rows)
-    elif direction == "backward" and case.op in KINKS:
+    elif direction == "backward" and case.op in KINKS and case.is_finite:
         yield from _of_slopes(given, rows)
-    elif direction == "forward" and case.op in ("avg_pool2d", "global_avg_pool2d"):
-        longer = [row._replace(terms=3 * row.terms + 2) for row in rows]
-        yield Choice("means are running ones, which round after each number (npconv: sums, divided once)", longer, True)
+
+
+def _of_means(rows: list[Exact]) -> Choice:
+    """A mean so far rounds three times for each number, and from an infinity there is no way to the next one."""
+    found = [
+        row._replace(terms=3 * row.terms + 2, other=np.where(np.isinf(row.value), np.nan, row.value)) for row in rows
+    ]
+    return Choice("means are running ones, which round after each number (npconv: sums, divided once)", found, True)
 
 
 # --- ties of a maximum -------------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def _literal(array: Array) -> str:
 
 
 def _dtype_of(args: tuple[Tree, ...]) -> np.dtype[Any]:
-    return next(array.dtype for _, array in named_arrays(args))
+    return next((array.dtype for _, array in named_arrays(args)), np.dtype(np.float32))
 
 
 def _dtype(array: Array) -> str:

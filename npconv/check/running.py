@@ -165,7 +165,7 @@ def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any], contract: Contr
     """Those of an operator, in the dtype in which they are given."""
     if dtype.name != bfloat16.NAME:
         return corpus.cases(op, count, seed=seed, dtype=dtype, fixed=contract.lacks(op))
-    return [bfloat16.in_bfloat16(case) for case in corpus.cases(op, count, seed=seed, fixed=contract.lacks(op))]
+    return [case.in_bfloat16() for case in corpus.cases(op, count, seed=seed, fixed=contract.lacks(op))]
 
 
 def _contract(op: str, forward: Function | None, backward: Function | None) -> Contract:

@@ -34,6 +34,8 @@ class Precision(NamedTuple):
         The largest number of the factors' format.
     stages : int
         So many products are made one after another.
+    smallest : float
+        The smallest number above 0 of the results' format.
     algorithm : str
         That of `npconv.testing.transforms.ALGORITHMS` which sums are made by, or "".
     """
@@ -44,6 +46,7 @@ class Precision(NamedTuple):
     bits: int
     largest: float = float(np.finfo(np.float32).max)
     stages: int = 1
+    smallest: float = 0.0
     algorithm: str = ""
 
     def relative(self, terms: int, dtype: DTypeLike, sums: Callable[[int, float], float]) -> float:
@@ -65,8 +68,8 @@ class Precision(NamedTuple):
 
 
 PRECISIONS: dict[str, Precision] = {
-    "float16": Precision(2.0**-11, 2.0**-24, 2.0**-11, 11, 65504.0),
-    "bfloat16": Precision(2.0**-8, 2.0**-24, 2.0**-8, 8),
+    "float16": Precision(2.0**-11, 2.0**-24, 2.0**-11, 11, 65504.0, smallest=2.0**-24),
+    "bfloat16": Precision(2.0**-8, 2.0**-24, 2.0**-8, 8, smallest=2.0**-133),
     "tf32": Precision(2.0**-10, 2.0**-24, 2.0**-24, 11),  # units that cut factors instead of rounding them included
     "float32": Precision(0.0, 2.0**-24, 2.0**-24, 24),
     "float64": Precision(0.0, 2.0**-53, 2.0**-53, 53, float(np.finfo(np.float64).max)),

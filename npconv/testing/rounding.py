@@ -102,6 +102,8 @@ class Exact(NamedTuple):
         counts, place = np.unique(self.terms, return_inverse=True)
         of_each = np.array([relative(int(terms)) for terms in counts])[place].reshape(np.shape(self.terms))
         underflow = self.terms * float(np.finfo(np.dtype(dtype)).smallest_subnormal)
+        if self.precision is not None:
+            underflow = underflow + self.precision.smallest * self.precision.stages
         with np.errstate(invalid="ignore"):  # 0 of infinitely many
             bound = of_each * self.sums
         return np.broadcast_to(np.where(np.isinf(of_each), np.inf, bound) + underflow, self.value.shape)

@@ -285,7 +285,7 @@ def test_arguments_may_be_changed_by_the_function():
     ("options", "error", "message"),
     [
         ({"op": "relu"}, ValueError, "op must be one of 'conv2d', .*got 'relu'"),
-        ({"dtype": np.int32}, TypeError, "dtype must be float16, float32 or float64, got int32"),
+        ({"dtype": np.int32}, TypeError, "dtype must be float16, bfloat16, float32 or float64, got int32"),
         ({"size": 9}, ValueError, "size must be at least 10, got size=9"),
         ({"batch": 1}, ValueError, "batch must be at least 2, got batch=1"),
         ({"channels": 8, "op": "pointwise_conv2d"}, ValueError, "channels must be at least 9 .*got channels=8"),

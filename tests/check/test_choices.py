@@ -11,9 +11,11 @@ import npconv
 from npconv.check import run
 from npconv.check.choices import KINKS, TIES
 from npconv.check.comparison import compare
+from npconv.check.corpus import filled
+from npconv.check.examination import Checked, examine
 from npconv.testing import Problem, exact_backward
 
-SETTINGS = {"cases": 60, "shrinking": 0}
+SETTINGS = {"cases": 40, "shrinking": 0}
 DTYPES = [pytest.param("float16", marks=pytest.mark.slow), "float32", pytest.param("float64", marks=pytest.mark.slow)]
 
 
@@ -112,18 +114,34 @@ def test_a_planted_bug_that_is_a_choice(name):
     assert CHOICES[name] in report.choices
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_running_means(dtype):
-    def global_avg_pool2d(x):
-        pixels = x.reshape(*x.shape[:2], -1)
-        mean = np.zeros(x.shape[:2], x.dtype)
-        for count in range(pixels.shape[2]):
-            mean += (pixels[:, :, count] - mean) / x.dtype.type(count + 1)
-        return mean[:, :, None, None]
+def running_mean(x):
+    pixels = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+    mean = np.zeros(x.shape[:2], x.dtype)
+    for count in range(pixels.shape[2]):
+        mean += (pixels[:, :, count] - mean) / x.dtype.type(count + 1)
+    return mean[:, :, None, None]
 
-    report = run("global_avg_pool2d", forward=global_avg_pool2d, dtype=dtype, cases=40, shrinking=0)
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_running_means(dtype):
+    """Of a power of two of numbers a sum is exact, and so is its quotient; the mean so far is not."""
+    for kind in (None, "x: infinity"):
+        problem = Problem("global_avg_pool2d", (np.zeros((9, 4, 8, 8)),), {})
+        case = filled(problem, "powers of two", dtype, kind=kind)
+        exact, bound = examine(Checked(running_mean, None), case, [("forward", "exact"), ("forward", "bound")])
+        assert not exact.failures
+        assert not bound.failures
+        assert exact.choice is not None
+        assert exact.choice.startswith("means are running ones")
+        (wrong,) = examine(Checked(lambda x: running_mean(x) * dtype(2), None), case, [("forward", "exact")])
+        assert wrong.failures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_running_means_in_a_run(dtype):
+    report = run("global_avg_pool2d", forward=running_mean, dtype=dtype, **SETTINGS)
     assert report.ok, report
-    assert [sentence[:22] for sentence in report.choices] == ["means are running ones"]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
