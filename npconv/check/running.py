@@ -41,6 +41,7 @@ def run(
     shrinking: int = 2000,
     arithmetic: bool = False,
     declared: str | None = None,
+    networks: bool = False,
 ) -> Report:
     """Check another implementation of an operator against npconv's, case by case.
 
@@ -84,6 +85,9 @@ def run(
         The arithmetic that the functions say they use, by whose rounding they are judged: see `npconv.testing.precision`. Or
         "winograd-2x2", "winograd-4x4" or "fft", the algorithm of their convolutions, in float32 or in an arithmetic named
         before it: "tf32+winograd-2x2". By default all roundings are to `dtype`, but for bfloat16: sums of it are made in float32.
+    networks : bool
+        Whether to check every kind of layer of the papers' networks at its real size, too, for an image of 224 x 224: 427
+        cases of all operators, which take minutes.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def run(
     questions = checked.questions(modes)
     recorder, shrinker, done, interrupted = Recorder(op), Shrinker(checked, questions), 0, False
     try:
-        chosen = _cases(op, cases, seed, stored, contract)
+        chosen = _cases(op, cases, seed, stored, contract, networks)
         every = [contract.adapted(case) for case in chosen]
         for case, findings in zip(every, examined(checked, every, questions, jobs), strict=True):
             recorder.add_case(case, findings)
@@ -161,11 +165,14 @@ def run(
     )
 
 
-def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any], contract: Contract) -> list[Case]:
+def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any], contract: Contract, networks: bool) -> list[Case]:
     """Those of an operator, in the dtype in which they are given."""
-    if dtype.name != bfloat16.NAME:
-        return corpus.cases(op, count, seed=seed, dtype=dtype, fixed=contract.lacks(op))
-    return [case.in_bfloat16() for case in corpus.cases(op, count, seed=seed, fixed=contract.lacks(op))]
+    short, fixed = dtype.name == bfloat16.NAME, contract.lacks(op)
+    kept = np.dtype(np.float32) if short else dtype
+    found = corpus.cases(op, count, seed=seed, dtype=kept, fixed=fixed)
+    if networks:
+        found += corpus.network_cases(op, kept, fixed=fixed)
+    return [case.in_bfloat16() for case in found] if short else found
 
 
 def _contract(op: str, forward: Function | None, backward: Function | None) -> Contract:

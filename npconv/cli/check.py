@@ -55,6 +55,9 @@ def check(
         str | None, typer.Option(metavar="MODULE:FUNCTION", help="The gradients of your own function.")
     ] = None,
     cases: Annotated[int, typer.Option(help="How many problems for each operator.")] = 300,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Check the layers of the papers' networks at their real size, too.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the random problems.")] = 0,
     dtype: Annotated[
         str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.", autocompletion=completion(DTYPES))
@@ -157,6 +160,7 @@ def check(
             current_backend()  # which a word in the environment may have made impossible
             found = [stack.enter_context(one) for one in isolated(subjects or [], op or [], backward, timeout, device)]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen, "declared": arithmetic}
+        settings["networks"] = networks
         checking = Checking(console, found, op or [], settings, jobs=jobs, fingerprint=fingerprint)
         try:
             with _bad_usage():

@@ -338,6 +338,20 @@ def test_a_mean_may_be_a_product_with_a_rounded_reciprocal():
     assert check.run("global_avg_pool2d", forward=forward, backward=backward, cases=40, shrinking=0).ok
 
 
+def test_layers_of_networks_are_checked_at_their_real_size():
+    report = run("channel_shuffle", forward=npconv.channel_shuffle, cases=5, networks=True)
+    assert report.ok, report
+    assert report.cases == 5 + 12
+    only_large = run(
+        "channel_shuffle",
+        forward=lambda x, groups: npconv.channel_shuffle(x, groups) + (x.shape[2] == 56),
+        cases=5,
+        networks=True,
+        shrinking=0,
+    )
+    assert "real size, shufflenet_v1" in str(only_large.failures[0].case)
+
+
 def test_a_report_shows_itself_in_a_notebook():
     report = run("relu", forward=lambda x: x, cases=40, modes=["exact"], shrinking=100)
     html = report._repr_html_()
