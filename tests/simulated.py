@@ -13,53 +13,19 @@ A fused multiply-add is so up to rare double roundings.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from fractions import Fraction
-from functools import partial
-from math import prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from formats import FORMATS
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npconv.geometry import Array, Conv2dGeometry, IntOrPair, Padding, effective_kernel
+from npconv.testing.transforms import winograd_matrices
 
 Forward: TypeAlias = Callable[..., Array]
 Order: TypeAlias = Literal["sequential", "reversed", "blocks", "lanes", "pairwise"]
-
-# --- formats -----------------------------------------------------------------------------------------------------
-
-
-def round_significand(x: Array, bits: int, *, nearest: bool = True) -> Array:
-    """float64 `x` with `bits` bits kept after the leading one: to nearest, ties to even, or towards zero.
-
-    >>> round_significand(np.array([1.0, 1.5, 2.5, 3.5]), 0)
-    array([1., 2., 2., 4.])
-    """
-    dropped = 52 - bits
-    pattern = np.ascontiguousarray(x, np.float64).view(np.uint64)
-    if nearest:
-        last_kept = (pattern >> np.uint64(dropped)) & np.uint64(1)
-        pattern = pattern + np.uint64((1 << (dropped - 1)) - 1) + last_kept  # a carry moves on to the exponent, rightly
-    rounded = (pattern >> np.uint64(dropped) << np.uint64(dropped)).view(np.float64)
-    return np.where(np.isfinite(x), rounded, x)
-
-
-def _through(dtype: type[np.floating[Any]], x: Array) -> Array:
-    return x.astype(dtype).astype(np.float64)
-
-
-FORMATS: dict[str, Callable[[Array], Array]] = {
-    "float64": partial(_through, np.float64),
-    "float32": partial(_through, np.float32),
-    "float16": partial(_through, np.float16),
-    "TF32": partial(round_significand, bits=10),
-    "bfloat16": partial(round_significand, bits=7),
-    "truncated TF32": partial(round_significand, bits=10, nearest=False),
-    "truncated bfloat16": partial(round_significand, bits=7, nearest=False),
-}
-"""Rounding of float64 numbers to a format, by its name; TF32 and bfloat16 have float32's range, which is not enforced."""
-
 
 # --- from a convolution of one padded group to `conv2d` ------------------------------------------------------------
 
@@ -182,50 +148,97 @@ def _windows(padded: Array, geometry: Conv2dGeometry) -> Array:
     ]
 
 
-# --- Winograd ----------------------------------------------------------------------------------------------------
-
-WINOGRAD_POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2), 4)
-"""The finite points of F(m, r), as many as are needed, in the order in which they are usually added."""
+# --- factors in parts, and whole numbers -------------------------------------------------------------------------------
 
 
-def winograd_matrices(outputs: int, taps: int) -> tuple[Array, Array, Array]:
-    """(A^T, G, B^T) of F(m, r), m = `outputs`, r = `taps`: ``A^T @ ((G @ g) * (B^T @ d))`` correlates d with g.
+def in_parts(format_name: str, parts: int, *, all_products: bool = False, order: Order = "sequential") -> Forward:
+    """Each factor as a sum of `parts` numbers of a shorter format, whose products are added in float32, the smallest first.
 
-    The Cook-Toom algorithm multiplies two polynomials by their values at m + r - 1 points, the last one infinity, and
-    interpolates. Its transpose is the correlation: A^T and G take values at the points, and the rows of B^T are the
-    interpolating polynomials. Their denominators are moved from B^T into G.
-    Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308), for the algorithm;
-    Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (arXiv 1803.10986), for the matrices.
-
-    >>> a, g, b = winograd_matrices(2, 3)
-    >>> a @ ((g @ [1, 2, 3]) * (b @ [1, 10, 100, 1000]))  # 1 + 20 + 300, and 10 + 200 + 3000
-    array([ 321., 3210.])
+    Products of order `parts` and more, as small as what the parts leave out, are not made unless `all_products`.
+    Source: Henry et al., Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations (arXiv 1904.06376).
     """
-    points = [Fraction(point) for point in WINOGRAD_POINTS[: outputs + taps - 2]]
-    if len(points) < outputs + taps - 2:
-        raise ValueError(f"outputs + taps must be at most {len(WINOGRAD_POINTS) + 2}, got F({outputs}, {taps})")
 
-    def values(length: int) -> list[list[Fraction]]:
-        at_infinity = [Fraction(power == length - 1) for power in range(length)]
-        return [*([point**power for power in range(length)] for point in points), at_infinity]
+    def split(array: Array) -> list[Array]:
+        rest, found = array.astype(np.float64), []
+        for _ in range(parts):
+            found.append(FORMATS[format_name](rest))
+            if format_name == "bfloat16":  # whose smallest number is 2^-133
+                found[-1] = np.where(np.abs(found[-1]) < 2.0**-126, np.rint(found[-1] * 2.0**133) / 2.0**133, found[-1])
+            rest = rest - found[-1]
+        return [part.astype(np.float32) for part in found]
 
-    a, g, b = values(outputs), values(taps), []
-    for k, point in enumerate(points):
-        others = points[:k] + points[k + 1 :]
-        denominator = prod((point - other for other in others), start=Fraction(1))
-        g[k] = [value / denominator for value in g[k]]
-        b.append([*_polynomial(others), Fraction(0)])
-    b.append(_polynomial(points))
-    return np.array(a, np.float64).T, np.array(g, np.float64), np.array(b, np.float64)
+    plain = direct(order=order)
+
+    def conv2d(x: Array, w: Array, b: Array | None = None, **options: Any) -> Array:
+        x_parts, w_parts = split(x), split(w)
+        total: Array | None = None
+        for degree in range(2 * parts - 2 if all_products else parts - 1, -1, -1):
+            for i in range(max(0, degree - parts + 1), min(parts, degree + 1)):
+                y = plain(x_parts[i], w_parts[degree - i], **options)
+                total = y if total is None else total + y
+        assert total is not None
+        return total if b is None else total + b[:, None, None]
+
+    return conv2d
 
 
-def _polynomial(roots: list[Fraction]) -> list[Fraction]:
-    """The coefficients, constant first, of the product of (z - root)."""
-    coefficients = [Fraction(1)]
-    for root in roots:
-        shifted, scaled = [Fraction(0), *coefficients], [root * c for c in coefficients] + [Fraction(0)]
-        coefficients = [up - down for up, down in zip(shifted, scaled, strict=True)]
-    return coefficients
+def int8(*, by_filter: bool = False, most: int = 127) -> Forward:
+    """Both factors rounded to whole multiples of a step, so that the largest is `most` of them; sums are exact."""
+
+    def rounded(array: Array, axes: tuple[int, ...] | None) -> Array:
+        largest = np.abs(array.astype(np.float64)).max(axis=axes, keepdims=True)
+        step = np.where(largest > 0, largest, 1.0) / most
+        return np.rint(array / step) * step
+
+    plain = direct(products="float64", sums="float64")
+
+    def conv2d(x: Array, w: Array, b: Array | None = None, **options: Any) -> Array:
+        y = plain(rounded(x, None), rounded(w, (1, 2, 3) if by_filter else None), **options).astype(np.float32)
+        return y if b is None else y + b[:, None, None]
+
+    return conv2d
+
+
+# --- Strassen ----------------------------------------------------------------------------------------------------------
+
+
+def strassen(*, winograds: bool = False) -> Forward:
+    """Seven products of halves of the matrices of kernels and windows, in the dtype of x; halves are filled up with zeros.
+
+    Source: Strassen, Gaussian Elimination is not Optimal, Numerische Mathematik 13 (1969); `winograds` is the form with 15 sums.
+    """
+
+    def product(a: Array, b: Array) -> Array:
+        rows, inner, columns = a.shape[0], a.shape[1], b.shape[1]
+        a = np.pad(a, ((0, rows % 2), (0, inner % 2)))
+        b = np.pad(b, ((0, inner % 2), (0, columns % 2)))
+        (a11, a12), (a21, a22) = (np.split(half, 2, axis=1) for half in np.split(a, 2))
+        (b11, b12), (b21, b22) = (np.split(half, 2, axis=1) for half in np.split(b, 2))
+        if winograds:
+            s1 = a21 + a22
+            s2 = s1 - a11
+            s4, t1 = a12 - s2, b12 - b11
+            t2 = b22 - t1
+            u2 = a11 @ b11 + s2 @ t2
+            u3 = u2 + (a11 - a21) @ (b22 - b12)
+            p5 = s1 @ t1
+            y = [[a11 @ b11 + a12 @ b21, u2 + p5 + s4 @ b22], [u3 - a22 @ (t2 - b21), u3 + p5]]
+        else:
+            m1, m2, m3 = (a11 + a22) @ (b11 + b22), (a21 + a22) @ b11, a11 @ (b12 - b22)
+            m4, m5 = a22 @ (b21 - b11), (a11 + a12) @ b22
+            m6, m7 = (a21 - a11) @ (b11 + b12), (a12 - a22) @ (b21 + b22)
+            y = [[m1 + m4 - m5 + m7, m3 + m5], [m2 + m4, m1 - m2 + m3 + m6]]
+        return np.block(y)[:rows, :columns]
+
+    def of_group(padded: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+        windows = _windows(padded, geometry).transpose(0, 1, 4, 5, 2, 3)
+        images = [product(w.reshape(len(w), -1), image.reshape(w[0].size, -1)) for image in windows]
+        return np.reshape(images, (len(padded), len(w), geometry.out_height, geometry.out_width))
+
+    return _convolution(of_group)
+
+
+# --- Winograd ----------------------------------------------------------------------------------------------------
 
 
 def winograd(outputs: int) -> Forward:
@@ -243,10 +256,12 @@ def winograd(outputs: int) -> Forward:
         tiles = sliding_window_view(padded, (len(b), len(b2)), axis=(2, 3))[:, :, ::outputs, ::outputs]
         u = np.einsum("kr,ocrs,ls->kloc", g, w, g2, optimize=True)
         v = np.einsum("kr,nctyrs,ls->klncty", b, tiles, b2, optimize=True)
-        m = u @ v.transpose(0, 1, 3, 2, 4, 5).reshape(*u.shape[:2], u.shape[3], -1)  # (k, l, O, N * tiles)
-        m = m.reshape(*m.shape[:3], -1, rows, columns)
+        m = u @ v.transpose(0, 1, 3, 2, 4, 5).reshape(*u.shape[:2], u.shape[3], len(padded) * rows * columns)
+        m = m.reshape(*m.shape[:3], len(padded), rows, columns)
         y = np.einsum("pk,klonty,ql->notpyq", a, m, a2, optimize=True)
-        return y.reshape(*y.shape[:2], rows * outputs, -1)[:, :, : geometry.out_height, : geometry.out_width]
+        return y.reshape(*y.shape[:2], rows * outputs, columns * outputs)[
+            :, :, : geometry.out_height, : geometry.out_width
+        ]
 
     return _convolution(of_group)
 
@@ -269,6 +284,40 @@ def fft(dtype: type[np.floating[Any]] = np.float32) -> Forward:
         return np.fft.irfft2(spectrum, size)[:, :, : geometry.out_height, : geometry.out_width]
 
     return _convolution(of_group)
+
+
+def fft_in_tiles(size: int, *, add: bool = False) -> Forward:
+    """Fourier transforms of tiles: of all that `size` x `size` outputs read; to `add`, of so many pixels, whose outputs are added."""
+
+    def of_group(padded: Array, w: Array, geometry: Conv2dGeometry) -> Array:
+        _refuse_steps("FFT", geometry)
+        reach = geometry.kernel_height - 1, geometry.kernel_width - 1
+        out = geometry.out_height, geometry.out_width
+        total = np.zeros((len(padded), len(w), *(length + size + 2 * r for length, r in zip(out, reach, strict=True))))
+        around = [(0, 0), (0, 0), *((r, size + r) for r in reach)] if add else [(0, 0), (0, 0), (0, size), (0, size)]
+        padded = np.pad(padded, around)
+        turned = w[:, :, ::-1, ::-1]
+        extent = size + reach[0], size + reach[1]
+        steps = [range(0, length + (r if add else 0), size) for length, r in zip(out, reach, strict=True)]
+        for top, left in itertools.product(*steps):
+            if add:
+                image = padded[:, :, reach[0] + top : reach[0] + top + size, reach[1] + left : reach[1] + left + size]
+                parts = _cyclic(image, turned, extent)
+                total[:, :, top : top + extent[0], left : left + extent[1]] += parts
+            else:
+                image = padded[:, :, top : top + extent[0], left : left + extent[1]]
+                parts = _cyclic(image, turned, extent)[:, :, reach[0] :, reach[1] :]
+                total[:, :, top : top + size, left : left + size] = parts
+        first = reach if add else (0, 0)
+        return total[:, :, first[0] : first[0] + out[0], first[1] : first[1] + out[1]]
+
+    return _convolution(of_group)
+
+
+def _cyclic(image: Array, kernel: Array, extent: tuple[int, int]) -> Array:
+    """The cyclic convolution, in float32."""
+    spectra = (np.fft.rfft2(array.astype(np.float32), extent) for array in (image, kernel))
+    return np.fft.irfft2(np.einsum("nchw,ochw->nohw", *spectra, optimize=True), extent)
 
 
 def _refuse_steps(name: str, geometry: Conv2dGeometry) -> None:
@@ -305,5 +354,15 @@ SIMULATED: dict[str, tuple[Forward, ...]] = {
     "float32, Winograd F(6x6,3x3)": (winograd(6),),
     "float32, FFT": (fft(),),
     "float64, FFT": (fft(np.float64),),
+    "float32, FFT in tiles of 4x4": (fft_in_tiles(4), fft_in_tiles(4, add=True)),
+    "float32, Strassen": (strassen(), strassen(winograds=True)),
+    "float8 e4m3 products, float32 sums": (direct(products="float8 e4m3"),),
+    "float8 e4m3 products, float32 sums, bfloat16 results": (direct(products="float8 e4m3", results="bfloat16"),),
+    "float8 e5m2 products, float32 sums": (direct(products="float8 e5m2", order="pairwise"),),
+    "float8 e5m2 products, float32 sums, float16 results": (direct(products="float8 e5m2", results="float16"),),
+    "int8 products": (int8(), int8(by_filter=True)),
+    "2 bfloat16 parts of each factor, float32 sums": (in_parts("bfloat16", 2), in_parts("bfloat16", 2, order="lanes")),
+    "3 bfloat16 parts of each factor, float32 sums": (in_parts("bfloat16", 3),),
+    "2 TF32 parts of each factor, float32 sums": (in_parts("TF32", 2), in_parts("TF32", 2, order="pairwise")),
 }
 """Convolutions by the name of their arithmetic."""

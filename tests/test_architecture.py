@@ -92,6 +92,7 @@ MAY_IMPORT = {
         {
             "jax",
             "joblib",
+            "ml_dtypes",
             "keras",
             "numba",
             "onnx",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npconv import ops
-from npconv.check import behaviour, probes
+from npconv.check import behaviour, probes, short_formats
 from npconv.check.behaviour import NOT_ASKED, Finding, ask
 from npconv.check.probes import Formats, Transform
 from npconv.check.subject import Forward, NoAnswerError, Subject
@@ -29,8 +29,9 @@ class Arithmetic:
     Attributes
     ----------
     name : str
-        As "float32, direct sums", "float32, Winograd F(2x2,3x3)", "float32, FFT", "TF32 products, float32 sums", "float16
-        sums", "float32 products, float64 sums", "float32, compensated sums", `NO_ANSWER` where it gave no results to tell
+        As "float32, direct sums", "float32, Winograd F(2x2,3x3)", "float32, FFT", "float32, FFT in tiles of 4x4", "float32,
+        Strassen", "TF32 products, float32 sums", "float16 sums", "float32 products, float64 sums", "float32, compensated
+        sums", "float8 e4m3 products, float32 sums", "int8 products", "2 TF32 parts of each factor, float32 sums", `NO_ANSWER` where it gave no results to tell
         by, or `NONE_KNOWN` where what it gave is explained by no arithmetic that is known here.
     evidence : tuple of str
         What was measured, one observation each.
@@ -117,7 +118,7 @@ def fingerprint(
         dozen times, always with fresh arrays of one shape (and once per image alone). Where it raises, that is the
         evidence.
     op : "conv2d", "depthwise_conv2d" or "pointwise_conv2d"
-    dtype : float16, float32 or float64
+    dtype : float16, bfloat16, float32 or float64
         Of the arrays that it is given.
     seed : int
         For the choice of pixels, channels and terms, and for the random problems of some questions.
@@ -150,19 +151,26 @@ def fingerprint(
     subject = Subject(forward, op=op, dtype=dtype, batch=batch, channels=channels, out_channels=out_channels, size=size)
     try:
         _must_be_a_convolution(subject, rng)
-        formats = probes.formats(subject, rng)
-        transform = probes.transform(subject, rng, formats.wide)
-        found = (_transformed if transform.outputs else _direct)(subject, rng, formats, transform)
+        formats = None
+        found = _of_8_bits(subject, rng)
+        if found is None:
+            formats = probes.formats(subject, rng)
+            transform = probes.transform(subject, rng, formats.wide)
+            found = (_transformed if transform.outputs else _direct)(subject, rng, formats, transform)
     except NoAnswerError as error:
         return Arithmetic(NO_ANSWER, (str(error),))
+    if formats is not None:
+        found = replace(
+            found,
+            denormal_inputs_flushed=ask(lambda: behaviour.flushes_inputs(subject, rng, formats)),
+            denormal_results_flushed=ask(lambda: behaviour.flushes_results(subject, rng, formats)),
+        )
     return replace(
         found,
         padding_multiplied=ask(lambda: behaviour.multiplies_padding(subject)),
         repeatable=ask(lambda: behaviour.repeats(subject, rng, repeat)),
         same_alone=ask(lambda: behaviour.same_alone(subject, rng)),
         same_on_threads=ask(lambda: behaviour.same_on_threads(subject, rng, by_threads)) if by_threads else NOT_ASKED,
-        denormal_inputs_flushed=ask(lambda: behaviour.flushes_inputs(subject, rng, formats)),
-        denormal_results_flushed=ask(lambda: behaviour.flushes_results(subject, rng, formats)),
         nan_exact=ask(lambda: behaviour.spreads(subject, rng, math.nan)),
         infinity_exact=ask(lambda: behaviour.spreads(subject, rng, math.inf)),
         negative_zero_kept=ask(lambda: behaviour.keeps_negative_zero(subject)),
@@ -178,6 +186,52 @@ def _must_be_a_convolution(subject: Subject, rng: np.random.Generator) -> None:
         error = float(np.sqrt(np.mean((y - exact) ** 2) / np.mean(exact**2)))
     if not error <= 0.1:
         raise NoAnswerError(f"no convolution: on small whole numbers its results are off by {error:.2g} of their size")
+
+
+# --- formats of 8 bits -------------------------------------------------------------------------------------------
+
+
+def _of_8_bits(subject: Subject, rng: np.random.Generator) -> Arithmetic | None:
+    """The arithmetic of one whose factors have 8 bits; None for any other."""
+    whole = short_formats.rounds_to_int8(subject, rng)
+    found = None if whole else short_formats.float8(subject, rng)
+    if not whole and found is None:
+        return None
+    x, w = behaviour.random_problem(subject, rng)
+    exact = ops.conv2d(x, w, padding=subject.pad)
+    magnitude = ops.conv2d(np.abs(x), np.abs(w), padding=subject.pad)
+    y = subject(x, w)
+    error = float((np.abs(y - exact) / magnitude).max())
+    if found is None:
+        name, factors = (
+            "int8 products",
+            f"factors become multiples of a step, of which the largest has {short_formats.INT8}",
+        )
+        evidence, excess = [factors], short_formats.int8_excess(subject, x, w, y, exact)
+    else:
+        bits = next(key for key, value in short_formats.FLOAT8.items() if value == found.name)
+        name, excess = _float8_name(found, subject), error / (2 * 2.0 ** -bits[0])
+        more = "at least " if found.more_sum_bits else ""
+        evidence = [
+            f"factors keep {bits[0]} bits after the leading one, from 2^{bits[1]} to beyond 2^{bits[2]}",
+            f"partial sums keep {more}{found.sum_bits} bits and results {found.result_bits}",
+        ]
+    evidence.append(
+        f"random results are right to {-math.log2(error):.1f} bits" if error else "random results are exact"
+    )
+    if excess > 1:
+        name = NONE_KNOWN
+        evidence[-1] += f", off by {excess:.3g} times what these formats can explain"
+    return Arithmetic(name, tuple(evidence), -math.log2(error) if error else None)
+
+
+def _float8_name(found: short_formats.Float8, subject: Subject) -> str:
+    sums = f"wider than {found.sum_bits}-bit" if found.more_sum_bits else _FORMATS.get((found.sum_bits, True))
+    results = _FORMATS.get((found.result_bits, not found.float16_results))
+    if sums is None or (results is None and not found.more_result_bits):
+        return NONE_KNOWN
+    name = f"{found.name} products, {sums} sums"
+    return name if found.more_result_bits or found.result_bits == subject.stored_bits else f"{name}, {results} results"
 
 
 # --- direct sums -------------------------------------------------------------------------------------------------
@@ -215,17 +269,32 @@ def _direct(subject: Subject, rng: np.random.Generator, formats: Formats, _: Tra
         name = NONE_KNOWN
         evidence[-1] += f", off by {excess:.3g} times what these formats can explain"
     factor_bits = min(formats.x_bits, formats.w_bits)
-    if factor_bits < _stored_bits(subject):
+    if factor_bits < subject.stored_bits:
         evidence.append(f"factors are rounded {probes.rounding(subject, rng, factor_bits)}")
     elif formats.result_bits == factor_bits:
         ulps = probes.product_error(subject, rng)
         evidence.append(f"products are within {ulps:.3g} ulp")
-        name = name if ulps <= _ULP else NONE_KNOWN
+        if ulps > _ULP:
+            name, in_parts = NONE_KNOWN, _in_parts(subject, rng, formats, ulps, excess)
+            if in_parts:
+                name = in_parts
+                evidence.append("the product of 1 + e by itself, or what it is made of, lacks what is smallest")
     if kept:
         evidence.append(f"terms that are each lost beside the first are added to it together, {kept:.3g} of them")
         if name != NONE_KNOWN:
             name = f"{name.removesuffix(', direct sums').removesuffix(' sums')}, compensated sums"
     return Arithmetic(name, tuple(evidence), bits, order, _fused(subject, rng, formats))
+
+
+def _in_parts(subject: Subject, rng: np.random.Generator, formats: Formats, ulps: float, excess: float) -> str | None:
+    """The name where each factor is a sum of shorter numbers; None where that does not explain all errors."""
+    sums = _FORMATS.get((formats.sum_bits, True))
+    if formats.result_bits != 23 or not formats.wide or formats.more_sum_bits or sums is None:
+        return None
+    found = short_formats.parts(subject, rng, ulps)
+    if found is None or excess * _bound(subject, formats) > found.error + _bound(subject, formats):
+        return None
+    return f"{found.name}, {sums} sums"
 
 
 def _direct_name(subject: Subject, formats: Formats) -> str:
@@ -244,7 +313,7 @@ def _direct_name(subject: Subject, formats: Formats) -> str:
         name = f"{products}, direct sums"
     else:
         name = f"{products} products, {sums} sums"
-    return name if short_sums or formats.result_bits == _stored_bits(subject) else f"{name}, {results} results"
+    return name if short_sums or formats.result_bits == subject.stored_bits else f"{name}, {results} results"
 
 
 def _order(subject: Subject, rng: np.random.Generator, formats: Formats) -> str | None:
@@ -267,10 +336,14 @@ def _accuracy(subject: Subject, rng: np.random.Generator, formats: Formats) -> t
     exact = ops.conv2d(x, w, padding=subject.pad)
     magnitude = ops.conv2d(np.abs(x), np.abs(w), padding=subject.pad)
     error = float((np.abs(subject(x, w) - exact) / magnitude).max())
+    return -math.log2(error) if error > 0 else subject.stored_bits + 1.0, error / _bound(subject, formats)
+
+
+def _bound(subject: Subject, formats: Formats) -> float:
+    """The largest error of direct sums in `formats`, relative to the sum of the absolute values of the terms."""
     terms, roundoff = subject.terms + 1, 2.0**-formats.sum_bits  # that of truncation, twice that of rounding to nearest
     rounded = gamma(terms, roundoff) if terms * roundoff < 1 else math.inf
-    bound = 2.0**-formats.x_bits + 2.0**-formats.w_bits + rounded + 2.0**-formats.result_bits
-    return -math.log2(error) if error > 0 else _stored_bits(subject) + 1.0, error / bound
+    return 2.0**-formats.x_bits + 2.0**-formats.w_bits + rounded + 2.0**-formats.result_bits
 
 
 # --- transforms --------------------------------------------------------------------------------------------------
@@ -283,24 +356,36 @@ def _transformed(subject: Subject, rng: np.random.Generator, formats: Formats, t
     # The transforms' own errors cost float32 some of its 23 bits; shorter formats have at most 10.
     precision = "float64" if transform.double else "float32" if factor_bits > 11 else f"{factor_bits}-bit"
     extent = {None: "in no regular pattern", 1: "alone", subject.size: "with all others"}
-    rows, columns = (extent.get(size, f"in tiles of {size}") for size in (transform.rows, transform.columns))
-    evidence = (
+    tiles = "tiles that overlap, of" if transform.overlapping else "tiles of"
+    rows, columns = (extent.get(size, f"in {tiles} {size}") for size in (transform.rows, transform.columns))
+    evidence = [
         f"a large number at one pixel changes {transform.outputs} outputs that do not depend on it: "
         f"rows are computed {rows}, columns {columns}",
         f"pixels 32 bits smaller {'survive' if transform.double else 'are lost'} beside it",
         f"random results are right to {bits:.1f} bits",
-    )
-    return Arithmetic(f"{precision}, {_transform_name(subject, transform)}", evidence, bits)
+    ]
+    if transform.halves:
+        evidence.append("what it changes is where it belongs, or half of all outputs away")
+    name = _transform_name(subject, transform) if _is_precise(factor_bits, bits, transform, subject) else None
+    return Arithmetic(NONE_KNOWN if name is None else f"{precision}, {name}", tuple(evidence), bits)
 
 
-def _transform_name(subject: Subject, transform: Transform) -> str:
+def _is_precise(factor_bits: int, bits: float, transform: Transform, subject: Subject) -> bool:
+    """Whether random results are as right as a transform leaves them.
+
+    A format that is scaled by the largest number of all, as 8 bits are, loses small numbers everywhere, too, as an FFT does.
+    """
+    if factor_bits > 11:
+        return bits > 14
+    return factor_bits in (7, 10) and bits > factor_bits - 4 and subject.size not in (transform.rows, transform.columns)
+
+
+def _transform_name(subject: Subject, transform: Transform) -> str | None:
     rows, columns = transform.rows, transform.columns
     if rows == columns == subject.size:
         return "FFT"
+    if transform.halves:
+        return "Strassen"
     if rows is None or columns is None or rows * columns == 1 or subject.size in (rows, columns):
-        return "Winograd-like"
-    return f"Winograd F({rows}x{columns},3x3)"
-
-
-def _stored_bits(subject: Subject) -> int:
-    return int(np.finfo(subject.dtype).nmant)
+        return None
+    return f"FFT in tiles of {rows}x{columns}" if transform.overlapping else f"Winograd F({rows}x{columns},3x3)"

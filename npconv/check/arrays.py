@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.check.bfloat16 import NAME, dtype_named
 from npconv.geometry import Array
 from npconv.testing import Tree, map_arrays, named_arrays
 
@@ -102,6 +103,10 @@ def taken(value: Any) -> Any:
     for name in ("detach", "cpu"):  # PyTorch gives arrays of no tensor that has a gradient, or is elsewhere
         step = getattr(value, name, None)
         value = step() if callable(step) else value
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # of which NumPy takes the bits alone
+        import torch
+
+        return value.view(torch.int16).numpy().view(dtype_named(NAME))
     if hasattr(value, "__array__"):
         return np.asarray(value)
     return np.from_dlpack(value) if hasattr(value, "__dlpack__") else value
@@ -113,7 +118,11 @@ def _given(array: Array, library: str, device: str | None) -> Any:
         import torch
 
         direct = array.flags.writeable and array.flags.aligned and all(step >= 0 for step in array.strides)
-        tensor = torch.from_numpy(array if direct else array.copy())
+        array = array if direct else array.copy()
+        if array.dtype.name == NAME:
+            tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        else:
+            tensor = torch.from_numpy(array)
         return tensor if device is None else tensor.to(device)
     if library == "jax":
         import jax
@@ -141,14 +150,20 @@ def _precision(library: str, args: tuple[Tree, ...]) -> contextlib.AbstractConte
 
 _SOURCE = {
     "torch": ("import torch", "torch.tensor(a{})", ", device={!r}", "a.detach().cpu().numpy()"),
+    "torch, bfloat16": (
+        "import torch",
+        'torch.tensor(a.astype("float32"){0}).bfloat16() if a.dtype == bfloat16 else torch.tensor(a{0})',
+        ", device={!r}",
+        "a.detach().cpu().float().numpy()",
+    ),
     "jax": ("import jax", "jax.numpy.asarray(a)", "", "np.asarray(a)"),
     "tensorflow": ("import tensorflow", "tensorflow.convert_to_tensor(a)", "", "a.numpy()"),
 }
 
 
-def source_lines(library: str, device: str | None) -> list[str]:
+def source_lines(library: str, device: str | None, dtype: np.dtype[Any]) -> list[str]:
     """Lines that define `given`, which makes the library's arrays, and `taken`, which makes those of NumPy again."""
-    imported, give, place, take = _SOURCE[library]
+    imported, give, place, take = _SOURCE.get(f"{library}, {dtype.name}", _SOURCE[library])
     give = give.format(place.format(device) if device else "")
     each = "    return tuple(map({0}, a)) if isinstance(a, (tuple, list)) else None if a is None else {1}"
     return [

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.check import memory
+from npconv.check import bfloat16, memory
 from npconv.check.features import NONFINITE
 from npconv.check.numbers import scaled
 from npconv.geometry import Array, octave_paths, pair
@@ -40,6 +40,8 @@ class Case(NamedTuple):
         The arrays that are given multiplied by such a power of two.
     orders : dict of str to str
         How arrays lie in memory, where that is not C order: see `npconv.check.memory`.
+    stored : str or None
+        "bfloat16" where the arrays, which are of float32 here, are given and taken as such: see `npconv.check.bfloat16`.
     """
 
     op: str
@@ -51,6 +53,7 @@ class Case(NamedTuple):
     numbers: str | None = None
     exponents: Mapping[str, int] = {}
     orders: Mapping[str, str] = {}
+    stored: str | None = None
 
     @classmethod
     def of(cls, problem: Problem, dy: Tree, label: str) -> Case:
@@ -58,11 +61,13 @@ class Case(NamedTuple):
         return cls(problem.op, problem.args, problem.options, dy, label, problem.unit)
 
     def with_arrays(self, arrays: Mapping[str, Tree]) -> Case:
-        """The same case with other numbers: those of an array with zero strides repeat."""
+        """The same case with other numbers: those of an array with zero strides repeat, and those of bfloat16 are rounded."""
         fitted = {
             name: map_arrays(functools.partial(memory.repeated, order=self.order(name)), tree)
             for name, tree in arrays.items()
         }
+        if self.stored is not None:
+            fitted = {name: map_arrays(bfloat16.rounded, tree) for name, tree in fitted.items()}
         args = tuple(fitted[name] for name in self.problem.names)
         return self._replace(args=args, dy=fitted["dy"])
 
@@ -74,8 +79,15 @@ class Case(NamedTuple):
         """The arguments and dy by name as a subject gets them: multiplied, and laid out in memory. New at every call."""
         return {
             name: map_arrays(functools.partial(memory.lay_out, order=self.order(name)), tree)
-            for name, tree in self.multiplied().arrays.items()
+            for name, tree in self.written().items()
         }
+
+    def written(self) -> dict[str, Tree]:
+        """The arguments and dy by name: multiplied, in the dtype in which they are given."""
+        trees, dtype = self.multiplied().arrays, self.given_dtype
+        if dtype == self.dtype:
+            return trees
+        return {name: map_arrays(lambda array: array.astype(dtype), tree) for name, tree in trees.items()}
 
     def multiplied(self) -> Case:
         """The case with its powers of two in the numbers."""
@@ -83,6 +95,14 @@ class Case(NamedTuple):
             return self
         arrays = {name: scaled(tree, self.exponents.get(name, 0)) for name, tree in self.arrays.items()}
         return self.with_arrays(arrays)._replace(exponents={})
+
+    def in_bfloat16(self) -> Case:
+        """This case of float32 with its numbers rounded, to be given as bfloat16."""
+        exponents = dict(self.exponents)
+        if (self.numbers or "").partition(": ")[2] == "denormal":
+            exponents = {name: exponent + bfloat16.NO_SMALLER for name, exponent in exponents.items()}
+        case = self._replace(stored=bfloat16.NAME, exponents=exponents)
+        return case.with_arrays(case.arrays)
 
     @property
     def is_bounded(self) -> bool:
@@ -103,6 +123,11 @@ class Case(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """Of all arrays."""
         return next(array.dtype for _, array in named_arrays((self.args, self.dy)))
+
+    @property
+    def given_dtype(self) -> np.dtype[Any]:
+        """Of all arrays as a subject gets them, and of its results."""
+        return self.dtype if self.stored is None else bfloat16.dtype_named(self.stored)
 
     @property
     def arrays(self) -> dict[str, Tree]:

@@ -147,7 +147,10 @@ class Comparison(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What one case has shown in one direction and mode: comparisons and failures, or why there are none."""
+    """What one case has shown in one direction and mode: comparisons and failures, or why there are none.
+
+    `choice` says by which choice it is right, where that is another than npconv's: see `npconv.check.choices`.
+    """
 
     direction: Direction
     mode: Mode
@@ -155,6 +158,7 @@ class Finding(NamedTuple):
     failures: Sequence[Failure] = ()
     unsupported: str | None = None
     skipped: bool = False
+    choice: str | None = None
 
 
 def compare(mode: Mode, got: Array, exact: Exact) -> Comparison:
@@ -162,7 +166,7 @@ def compare(mode: Mode, got: Array, exact: Exact) -> Comparison:
     bound = exact.bound(got.dtype)
     errors = error_in_bounds(got, exact.value, bound)
     if exact.other is not None:
-        errors = np.where((got == exact.other) | (np.isnan(got) & np.isnan(exact.other)), 0.0, errors)
+        errors = np.minimum(errors, error_in_bounds(got, exact.other, bound))
     if mode == "exact":
         with np.errstate(invalid="ignore"):
             wrong, suspicious = (got != exact.value) & (errors > 0), False
@@ -184,7 +188,7 @@ def is_bounded(rows: Sequence[Exact], case: Case) -> bool:
 
 def _overflows(row: Exact, case: Case) -> bool:
     """Whether a sum of the absolute terms is beyond the largest number; of a formula, whether the result is."""
-    sums = row.magnitude if case.has_exact_result else np.abs(row.value)
+    sums = row.sums if case.has_exact_result else np.abs(row.value)
     return bool(sums.max(initial=0.0, where=np.isfinite(sums)) > np.finfo(case.dtype).max)
 
 
@@ -193,7 +197,7 @@ def _overflows(row: Exact, case: Case) -> bool:
 
 def forward_arrays(case: Case, y: Tree) -> list[Array]:
     """The arrays of y. Raises GarbageError unless they are like `case.dy`."""
-    return list(_matched(y, case.dy, "y"))
+    return list(_matched(y, case.dy, "y", case.given_dtype))
 
 
 def backward_arrays(case: Case, gradients: Tree) -> list[Array]:
@@ -207,11 +211,12 @@ def backward_arrays(case: Case, gradients: Tree) -> list[Array]:
         listed = ", ".join(f"d{name}" for name in names)
         raise GarbageError("count", "", f"the gradients must be {len(names)}, {listed}, got {len(gradients)}")
     rows = zip(gradients, case.args, names, strict=True)
-    return [array for gradient, like, name in rows for array in _matched(gradient, like, f"d{name}")]
+    dtype = case.given_dtype
+    return [array for gradient, like, name in rows for array in _matched(gradient, like, f"d{name}", dtype)]
 
 
-def _matched(got: Tree, like: Tree, name: str) -> Iterator[Array]:
-    """The arrays of `got`, each known to have the shape and dtype of its counterpart in `like`."""
+def _matched(got: Tree, like: Tree, name: str, dtype: np.dtype[Any]) -> Iterator[Array]:
+    """The arrays of `got`, each known to be of `dtype` and of the shape of its counterpart in `like`, in whose dtype they come."""
     if isinstance(got, np.generic):  # a sum over everything is often no array but a NumPy number
         got = np.asarray(got)
     if like is None:
@@ -224,15 +229,16 @@ def _matched(got: Tree, like: Tree, name: str) -> Iterator[Array]:
             raise GarbageError("count", name, f"{name} must be a tuple of {len(like)}, got {len(got)}")
         fields = getattr(like, "_fields", range(len(like)))
         for part, like_part, field in zip(got, like, fields, strict=True):
-            yield from _matched(part, like_part, f"{name}.{field}" if isinstance(field, str) else f"{name}[{field}]")
+            label = f"{name}.{field}" if isinstance(field, str) else f"{name}[{field}]"
+            yield from _matched(part, like_part, label, dtype)
     else:
         if not isinstance(got, np.ndarray):
             raise GarbageError("type", name, f"{name} must be a NumPy array, got {_kind_of(got)}")
         if got.shape != like.shape:
             raise GarbageError("shape", name, f"{name} must have the shape {like.shape}, got {got.shape}")
-        if got.dtype != like.dtype:
-            raise GarbageError("dtype", name, f"{name} must have the dtype {like.dtype}, got {got.dtype}")
-        yield got
+        if got.dtype != dtype:
+            raise GarbageError("dtype", name, f"{name} must have the dtype {dtype}, got {got.dtype}")
+        yield got.astype(like.dtype, copy=False)
 
 
 def _kind_of(value: object) -> str:
@@ -303,5 +309,5 @@ def _in_bounds(error: float) -> str:
 def _shown(number: float, case: Case) -> Any:
     """As short as its dtype allows; as it is where that cannot hold it."""
     with np.errstate(over="ignore"):
-        shortened = case.dtype.type(number)
+        shortened = case.given_dtype.type(number)
     return str(shortened) if np.isfinite(shortened) else number

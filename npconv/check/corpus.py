@@ -64,6 +64,13 @@ def _known(op: str, dtype: np.dtype[Any]) -> list[Case]:
     return [filled(problem, label, dtype, kind=kind) for label, problem, kind in named]
 
 
+def network_cases(op: str, dtype: DTypeLike = np.float32, *, fixed: frozenset[str] = frozenset()) -> list[Case]:
+    """Every kind of layer of the papers' networks at its real size, for one image of 224 x 224."""
+    least = smallest(op)
+    found = (filled(problem, f"real size, {label}", dtype) for label, problem in layers(op, capped=False))
+    return [case for case in found if all(values_of(case).get(name) == least.get(name) for name in fixed)]
+
+
 def chosen_cases(
     op: str,
     count: int,
@@ -117,7 +124,7 @@ def filled(
 ) -> Case:
     """The case of a problem of these shapes, with numbers that depend on the label and the seed alone."""
     rng = np.random.default_rng([zlib.crc32(label.encode()), seed])
-    with backend("numpy"):
+    with backend("numpy"), np.errstate(over="ignore"):  # what float16 has no room for is not judged
         with divert(zeros_of):
             y = problem.forward()
         made = numbers.fill(problem, y, kind, rng, dtype)

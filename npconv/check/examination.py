@@ -12,8 +12,10 @@ import numpy as np
 from npconv.check.adapters import Unsupported
 from npconv.check.building import SMALL
 from npconv.check.case import Case
+from npconv.check.choices import choices
 from npconv.check.comparison import (
     DIRECTIONS,
+    Comparison,
     Direction,
     Failure,
     Finding,
@@ -30,7 +32,7 @@ from npconv.check.contract import Contract
 from npconv.check.expected import Expected, expected
 from npconv.check.observation import Observed, observe
 from npconv.geometry import Array
-from npconv.testing import Tree, map_arrays, named_arrays
+from npconv.testing import Exact, Tree, map_arrays, named_arrays
 from npconv.testing.precision import Precision
 from npconv.workers import WorkerError
 
@@ -144,6 +146,7 @@ class _Answer(NamedTuple):
     """What the subject gave, and what is right; without `arrays` where the reason is in `error`."""
 
     case: Case
+    direction: Direction
     expected: Expected
     arrays: list[Array]
     error: Unsupported | GarbageError | None
@@ -152,9 +155,9 @@ class _Answer(NamedTuple):
     def of(cls, subject: Checked, case: Case, direction: Direction) -> _Answer:
         right = expected(case, direction, subject.precision)
         try:
-            return cls(case, right, subject.arrays(case, direction), None)
+            return cls(case, direction, right, subject.arrays(case, direction), None)
         except (Unsupported, GarbageError) as error:
-            return cls(case, right, [], error)
+            return cls(case, direction, right, [], error)
 
 
 def _compared(direction: Direction, mode: Mode, answer: _Answer) -> Finding:
@@ -164,10 +167,21 @@ def _compared(direction: Direction, mode: Mode, answer: _Answer) -> Finding:
         return Finding(direction, mode, skipped=True)
     if answer.error is not None:
         return _without_arrays(direction, mode, case, answer.error)
-    judgement: Mode = "bound" if case.rounds else mode
-    comparisons = [compare(judgement, got, exact) for got, exact in zip(answer.arrays, right.rows, strict=True)]
-    failures = [comparison.failure(case, direction, mode) for comparison in comparisons]
-    return Finding(direction, mode, comparisons, [failure for failure in failures if failure is not None])
+    comparisons, failures = _judged("bound" if case.rounds else mode, mode, answer, right.rows)
+    if not failures:
+        return Finding(direction, mode, comparisons)
+    for choice in choices(case, direction, right.rows):
+        by_choice, others = _judged("bound" if case.rounds or choice.rounds else mode, mode, answer, choice.rows)
+        if not others:
+            return Finding(direction, mode, by_choice, choice=choice.sentence)
+    return Finding(direction, mode, comparisons, failures)
+
+
+def _judged(judgement: Mode, mode: Mode, answer: _Answer, rows: list[Exact]) -> tuple[list[Comparison], list[Failure]]:
+    """The arrays beside `rows`, and what fails, as in `mode`."""
+    comparisons = [compare(judgement, got, exact) for got, exact in zip(answer.arrays, rows, strict=True)]
+    failures = [comparison.failure(answer.case, answer.direction, mode) for comparison in comparisons]
+    return comparisons, [failure for failure in failures if failure is not None]
 
 
 def _adjoint(subject: Checked, case: Case, answer: Callable[[Direction, bool], _Answer]) -> Finding:

@@ -28,14 +28,13 @@ class Expected(NamedTuple):
 def expected(case: Case, direction: Direction, precision: Precision | None = None) -> Expected:
     """What `case` must give in this direction, computed in float64 by the reference; in a declared arithmetic, if one is given."""
     with backend("numpy"), np.errstate(all="ignore"):
-        rows = _rows(case, direction) if case.is_finite else _nonfinite(case, direction)
+        rows = _rows(case, direction, precision) if case.is_finite else _nonfinite(case, direction, precision)
         if rows is None:
             return Expected([], False, False)
-        twin = rows if not case.exponents else _rows(case._replace(exponents={}), direction)
+        twin = rows if not case.exponents else _rows(case._replace(exponents={}), direction, precision)
         whole = is_exact(twin, case)
         if precision is None:
             return Expected(rows, whole)
-        rows = [row._replace(precision=precision) for row in rows]
         return Expected(rows, whole and _holds(precision, twin, case), _is_in_range(precision, rows, case))
 
 
@@ -50,21 +49,26 @@ def _holds(precision: Precision, rows: Sequence[Exact], case: Case) -> bool:
 def _is_in_range(precision: Precision, rows: Sequence[Exact], case: Case) -> bool:
     """Whether the declared arithmetic's formats have room for all numbers: else what is right is a choice."""
     given = case.multiplied()
-    arrays = [array for _, array in named_arrays((given.args, given.dy))] + [row.magnitude for row in rows]
+    arrays = [array for _, array in named_arrays((given.args, given.dy))] + [row.sums for row in rows]
     least = 1 / precision.largest  # about the smallest normal number of a format
     sizes = [np.abs(array[np.isfinite(array) & (array != 0)]) for array in arrays]
     return all(least <= size.min(initial=np.inf) and size.max(initial=0.0) <= precision.largest for size in sizes)
 
 
-def _rows(case: Case, direction: Direction) -> list[Exact]:
+def _rows(case: Case, direction: Direction, precision: Precision | None = None) -> list[Exact]:
     """Of a case of finite numbers."""
     given = case.multiplied()
-    return exact_forward(given.problem) if direction == "forward" else exact_backward(given.problem, given.dy)
+    if direction == "forward":
+        return exact_forward(given.problem, precision)
+    return exact_backward(given.problem, given.dy, precision)
 
 
 def is_exact(rows: Sequence[Exact], case: Case) -> bool:
-    """Whether every partial sum of whole numbers is representable: then each order of summation gives the same."""
-    if not case.has_exact_result:
+    """Whether every partial sum of whole numbers is representable: then each order of summation gives the same.
+
+    Those of a fast algorithm are no whole numbers.
+    """
+    if not case.has_exact_result or any(row.reach is not None for row in rows):
         return False
     largest = 2.0 ** (np.finfo(case.dtype).nmant + 1)
     return all(row.magnitude.max(initial=0.0) * case.divisor <= largest for row in rows)
@@ -73,16 +77,19 @@ def is_exact(rows: Sequence[Exact], case: Case) -> bool:
 # --- NaN and infinity --------------------------------------------------------------------------------------------
 
 
-def _nonfinite(case: Case, direction: Direction) -> list[Exact] | None:
+def _nonfinite(case: Case, direction: Direction, precision: Precision | None) -> list[Exact] | None:
     """The rows of a case with NaN or infinity in one array; None where what is right is a choice.
 
     Where a real product has such a factor, the result is what IEEE arithmetic makes of all products. Elsewhere it is the finite
-    sum of the rest; but a NaN is as good there if the number meets padding, which some multiply and some leave out.
+    sum of the rest; but a NaN is as good there if the number meets padding, which some multiply and some leave out. A fast
+    algorithm spreads it over all that it computes together.
     """
     name = (case.numbers or "").partition(": ")[0]
     without = map_arrays(lambda array: np.where(np.isfinite(array), array, np.zeros_like(array)), case.arrays[name])
     finite = case.with_arrays(case.arrays | {name: without})
-    rows = _rows(finite, direction)
+    rows = _rows(finite, direction, precision)
+    if any(row.reach is not None for row in rows):
+        return None
     values = _rows(case, direction)
     if case.op in CHOOSING and direction == "backward":
         return None

@@ -167,7 +167,8 @@ def _subject(subject: str, anchor: str, reports: list[Report]) -> str:
         _coverage(reports),
         _figures(reports),
         _failures([failure for report in reports for failure in report.failures]),
-        _unsupported(reports),
+        _counted("Unsupported", "in its own words", ((report, report.unsupported) for report in reports)),
+        _counted("Choices", "right in another way than npconv", ((report, report.choices) for report in reports)),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -273,14 +274,14 @@ def _failures(failures: list[Failure]) -> str:
     return "\n".join(parts)
 
 
-def _unsupported(reports: list[Report]) -> str:
+def _counted(heading: str, what: str, counts: Iterable[tuple[Report, dict[str, int]]]) -> str:
     rows = [
         f'<tr><td>{_escape(report.op)}</td><td class="number">{count}</td>'
         f'<td style="white-space: normal">{_escape(message)}</td></tr>'
-        for report in reports
-        for message, count in report.unsupported.items()
+        for report, messages in counts
+        for message, count in messages.items()
     ]
     if not rows:
         return ""
-    heads = '<th>operator</th><th class="number">calls</th><th>in its own words</th>'
-    return f'<h3>Unsupported</h3><div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'
+    heads = f'<th>operator</th><th class="number">calls</th><th>{what}</th>'
+    return f'<h3>{heading}</h3><div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'

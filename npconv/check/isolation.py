@@ -19,6 +19,7 @@ import numpy as np
 
 from npconv.check.adapters import Unsupported, known, load
 from npconv.check.arrays import library_of, use_device
+from npconv.check.bfloat16 import NAME
 from npconv.check.contract import Contract
 from npconv.check.hard import OPERATORS
 from npconv.check.memory import Packed
@@ -26,7 +27,7 @@ from npconv.check.observation import Observed, observe
 from npconv.check.patience import Patience
 from npconv.check.report import Report
 from npconv.check.running import run
-from npconv.testing import Tree, map_arrays
+from npconv.testing import Tree, map_arrays, named_arrays
 from npconv.workers import Worker, WorkerError, find
 
 LOADING_TIMEOUT = 300.0  # seconds: TensorFlow's import alone may take half a minute on a busy machine
@@ -283,6 +284,9 @@ def called(
         seen = observe(find(function), args, options, again=again)
     else:
         adapter = load(function)
+        dtypes = {array.dtype.name for _, array in named_arrays(args)}
+        if NAME in dtypes and not getattr(adapter, "BFLOAT16", False):
+            raise Unsupported(f"{adapter.NAME} is not asked for {NAME}")
 
         def call(*args: Tree, **options: Any) -> Tree:
             if direction == "forward":

@@ -1,4 +1,4 @@
-"""The layers of the papers' networks as problems: walked, capped in size, and each kind once."""
+"""The layers of the papers' networks as problems: walked, each kind once, capped in size or as large as they are."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _NETWORKS: dict[str, Callable[..., Layer]] = {
 }
 
 
-def layers(op: str) -> list[tuple[str, Problem]]:
-    """(network and path, problem) of every kind of layer that calls `op`; all numbers are 0."""
+def layers(op: str, *, capped: bool = True) -> list[tuple[str, Problem]]:
+    """(network and path, problem) of every kind of layer that calls `op` for an image of 224 x 224; all numbers are 0."""
     return [
         (label, problem)
-        for label, problem in _every_layer()
+        for label, problem in _every_layer(capped)
         if problem.op == op and (op != "conv2d" or problem.args[1].shape[2:] != (1, 1))  # these are pointwise ones
     ]
 
 
 @functools.cache
-def _every_layer() -> list[tuple[str, Problem]]:
+def _every_layer(capped: bool) -> list[tuple[str, Problem]]:
     found: dict[str, tuple[str, Problem]] = {}
     for name, network in _NETWORKS.items():
         for path, (op, args, options) in _calls(network(rng=_Zeros(np.random.PCG64(0))).eval()):
-            problem = divisible(Problem(op, *_capped(op, args, options)))
+            problem = divisible(Problem(op, *(_capped(op, args, options) if capped else (args, options))))
             shapes = map_arrays(np.shape, problem.args)
             found.setdefault(repr((op, shapes, problem.options)), (f"{name}: {path}", problem))
     return list(found.values())

@@ -120,7 +120,7 @@ class Packed(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    dtype: str
+    dtype: np.dtype[Any]
     writeable: bool
 
     @classmethod
@@ -129,14 +129,12 @@ class Packed(NamedTuple):
         low = sum(min(0, (length - 1) * step) for length, step in zip(array.shape, array.strides, strict=True))
         high = sum(max(0, (length - 1) * step) for length, step in zip(array.shape, array.strides, strict=True))
         if not array.size:
-            return cls(b"", 0, array.shape, array.strides, array.dtype.str, array.flags.writeable)
+            return cls(b"", 0, array.shape, array.strides, array.dtype, array.flags.writeable)
         start = array.__array_interface__["data"][0] + low
         span = high - low + array.itemsize
         memory = ctypes.string_at(start, span)
         shift = start % 16  # the address decides whether numbers are aligned
-        return cls(
-            bytes(shift) + memory, shift - low, array.shape, array.strides, array.dtype.str, array.flags.writeable
-        )
+        return cls(bytes(shift) + memory, shift - low, array.shape, array.strides, array.dtype, array.flags.writeable)
 
     def array(self) -> Array:
         """The array, on memory of its own."""
@@ -146,6 +144,6 @@ class Packed(NamedTuple):
         room[...] = np.frombuffer(self.memory, np.uint8)
         if not prod(self.shape):
             return np.zeros(self.shape, self.dtype)
-        array = np.ndarray(self.shape, np.dtype(self.dtype), room.data, self.offset, self.strides)
+        array = np.ndarray(self.shape, self.dtype, room.data, self.offset, self.strides)
         array.setflags(write=self.writeable)
         return array

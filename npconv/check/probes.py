@@ -61,7 +61,7 @@ def factor_bits(subject: Subject, rng: np.random.Generator) -> tuple[int, int]:
     The 1 is taken away by a second term, so that a result in a shorter format cannot hide what the factors keep.
     """
     first, second = subject.some(rng, 2)
-    powers = 0.5 ** np.arange(1, _stored_bits(subject) + 1)
+    powers = 0.5 ** np.arange(1, subject.stored_bits + 1)
     values = first * (1 + powers[:, None])
     y = subject.sums(np.vstack([values - second, first - second]), np.vstack([first + second, values + second]))
     return _kept(y[:-1, 0], powers), _kept(y[-1, 1:], powers)
@@ -90,14 +90,14 @@ def product_error(subject: Subject, rng: np.random.Generator) -> float:
     x, w = (rng.uniform(1, 2, count).astype(subject.dtype).astype(np.longdouble) for count in (8, subject.out_channels))
     exact = x[:, None] * w
     y = subject.sums(position * x[:, None].astype(np.float64), position * w[:, None].astype(np.float64))
-    ulp = np.exp2(np.floor(np.log2(exact)) - _stored_bits(subject))
+    ulp = np.exp2(np.floor(np.log2(exact)) - subject.stored_bits)
     return float((np.abs(y - exact) / ulp).max())
 
 
 def result_bits_kept(subject: Subject, rng: np.random.Generator) -> int:
     """The bits that a result keeps: the largest k up to which the sum 1*1 + 2^-k is exact."""
     first, second = subject.some(rng, 2)
-    powers = 0.5 ** np.arange(1, _stored_bits(subject) + 1)
+    powers = 0.5 ** np.arange(1, subject.stored_bits + 1)
     windows = first + second * (powers[:, None] * 2.0**12)  # no factor smaller than a normal float16
     y = subject.sums(windows, (first + second * 2.0**-12)[None])[:, 0]
     return _kept(y - 1, powers)
@@ -232,12 +232,14 @@ def _block(together: Array, pairs: Array, terms: int, longest: int, sequential: 
 class Transform(NamedTuple):
     """What a large number does to outputs that should not depend on it."""
 
-    outputs: int  # how many it changes
+    outputs: int  # how many it changes at most
     rows: (
         int | None
     )  # outputs that are computed together along each axis: 1 if each alone, None if in no regular pattern
     columns: int | None
     double: bool  # whether what float32 would lose, 32 bits below the large number, survives
+    overlapping: bool = False  # whether tiles have pixels in common, or outputs
+    halves: bool = False  # whether outputs half of all away are changed, and no others that do not depend on it
 
 
 def transform(subject: Subject, rng: np.random.Generator, wide: bool) -> Transform:
@@ -250,20 +252,24 @@ def transform(subject: Subject, rng: np.random.Generator, wide: bool) -> Transfo
     if subject.kernel == 1:
         return Transform(0, 1, 1, False)
     big, unit = (2.0**40, 2.0**-40) if wide else (2.0**15, 2.0**-12)
-    somewhere = [int(rng.integers(2, subject.size - 2))]
-    outputs = _disturbed(subject, rng, somewhere, big, unit).any(axis=1).sum()
+    rows = _disturbed(subject, rng, range(subject.size), big, unit)
+    outputs = rows.any(axis=1).sum(axis=(1, 2)).max()
     if not outputs:
         return Transform(0, 1, 1, False)
+    somewhere = [int(rng.integers(2, subject.size - 2))]
     double = wide and not _disturbed(subject, rng, somewhere, 2.0**16, 2.0**-16).any()
-    rows = _disturbed(subject, rng, range(subject.size), big, unit)
+    halves = _in_halves(np.asarray(rows.any(axis=1)))
     columns = rows.copy()
     # Where a tap brings the large number to its own row, a transform of columns alone disturbs that row too.
     positions, taps = np.arange(subject.size)[:, None], np.arange(9)
     _clear(rows, positions + 1 - taps // 3, axis=2)
     _clear(columns, positions + 1 - taps % 3, axis=3)
-    return Transform(
-        int(outputs), _tile(np.asarray(rows.any(axis=(1, 3)))), _tile(np.asarray(columns.any(axis=(1, 2)))), double
-    )
+    by_axis = np.asarray(rows.any(axis=(1, 3))), np.asarray(columns.any(axis=(1, 2)))
+    tiles = [_tile(together) for together in by_axis]
+    overlapping = [_overlapping_tile(together) for together in by_axis]
+    if tiles == [None, None] and None not in overlapping:
+        return Transform(int(outputs), overlapping[0], overlapping[1], double, overlapping=True)
+    return Transform(int(outputs), tiles[0], tiles[1], double, halves=tiles == [None, None] and halves)
 
 
 def _disturbed(subject: Subject, rng: np.random.Generator, positions: Sequence[int], big: float, unit: float) -> Array:
@@ -304,8 +310,36 @@ def _tile(together: Array) -> int | None:
     return None
 
 
-def _stored_bits(subject: Subject) -> int:
-    return int(np.finfo(subject.dtype).nmant)
+def _overlapping_tile(together: Array) -> int | None:
+    """The length of tiles whose pixels, one more on each side, disturb all of their outputs; or the other way round.
+
+    A tile of a single row at the border may have no output that its pixels could disturb.
+    """
+    size = len(together)
+    places, there = np.arange(size), np.asarray(together.any(axis=1))
+    if not there[1:-1].all():
+        return None
+    for length in range(2, size // 2 + 1):
+        for start in range(length):
+            first = (places - start) // length * length + start
+            reached = (places[:, None] >= first - 1) & (places[:, None] <= first + length)
+            if any(np.array_equal(together[there], one[there]) for one in (reached, reached.T)):
+                return length
+    return None
+
+
+def _in_halves(disturbed: Array) -> bool:
+    """Whether the outputs (position, row, column) are those that depend on the pixel [position, position], or half of all away."""
+    size = disturbed.shape[1]
+    half, away = -(-(size**2) // 2), 0
+    for position, outputs in enumerate(disturbed):
+        near = np.zeros((size, size), bool)
+        near[max(0, position - 1) : position + 2, max(0, position - 1) : position + 2] = True
+        own, changed = np.flatnonzero(near), np.flatnonzero(outputs)
+        if not np.isin(changed, np.concatenate([own, own + half, own - half])).all():
+            return False
+        away += bool(np.setdiff1d(changed, own).size)
+    return away > 2
 
 
 def _kept(got: Array, expected: Array) -> int:

@@ -97,6 +97,8 @@ class Report:
         One for each way of failing, worst first, each with its reproduction.
     unsupported : dict of str to int
         The messages of what the checked function cannot do, each with its number of calls.
+    choices : dict of str to int
+        By which choices other than npconv's results are right, each with their number: no differences.
     coverage : Coverage or None
         What was examined, and what was not.
     histogram : dict of str to list of int
@@ -122,6 +124,7 @@ class Report:
     results: tuple[Result, ...]
     failures: tuple[Failure, ...]
     unsupported: dict[str, int] = field(default_factory=dict)
+    choices: dict[str, int] = field(default_factory=dict)
     histogram: dict[str, list[int]] = field(default_factory=dict)
     maps: dict[str, BorderMap] = field(default_factory=dict)
     coverage: Coverage | None = None
@@ -170,6 +173,7 @@ class Report:
             "results": [result._asdict() for result in self.results],
             "failures": [_failure_dict(failure) for failure in self.failures],
             "unsupported": self.unsupported,
+            "choices": self.choices,
             "coverage": None if self.coverage is None else self.coverage.as_dict(),
             "histogram": {"edges": HISTOGRAM_EDGES.tolist(), **self.histogram},
             "maps": {
@@ -192,6 +196,7 @@ class Report:
             ),
         ]
         lines += [f"unsupported {count} times: {message}" for message, count in self.unsupported.items()]
+        lines += [f"choice, {count} times: {sentence}" for sentence, count in self.choices.items()]
         for failure in self.failures:
             lines += [
                 "",
@@ -236,6 +241,7 @@ class Recorder:
         self._results: dict[tuple[Direction, Mode], Result] = {}
         self._relative: dict[Direction, float] = {}
         self.unsupported: dict[str, int] = {}
+        self.choices: dict[str, int] = {}
         self.histogram: dict[str, list[int]] = {}
         self.maps: dict[str, BorderMap] = {}
 
@@ -266,6 +272,8 @@ class Recorder:
                 suspicious=result.suspicious + any(comparison.suspicious for comparison in finding.comparisons),
                 worst=max(result.worst, *(comparison.worst for comparison in finding.comparisons), 0.0),
             )
+        if finding.choice is not None:
+            self.choices[finding.choice] = self.choices.get(finding.choice, 0) + 1
         self._results[direction, mode] = result
         for comparison in finding.comparisons:
             self._add_to_map(comparison)

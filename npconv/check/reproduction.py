@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npconv.check import arrays, memory
+from npconv.check import arrays, bfloat16, memory
 from npconv.check.adapters.definitions import definitions
 from npconv.check.case import Case
 from npconv.check.comparison import VALUE_KINDS, Failure, origins
@@ -46,7 +46,7 @@ def imported(forward: object, backward: object) -> Source:
         helpers: list[str] = []
         form = "{}"
         if contract.library is not None:
-            helpers, form = arrays.source_lines(contract.library, contract.device), "given({})"
+            helpers, form = arrays.source_lines(contract.library, contract.device, _dtype_of(args)), "given({})"
             given = [form.format(name) for name in given]
         for key, value in options.items():
             text = written(key, value)
@@ -65,7 +65,9 @@ def reproduction(failure: Failure, source: Source) -> str:
     case, direction = failure.case, failure.direction
     adjoint = failure.mode == "adjoint" and failure.kind == "value"
     directions = ("forward", "backward") if adjoint else (direction,)
-    calls = [source(case.op, case.args, case.options, each).strip() for each in directions]
+    written = case.written()
+    args = tuple(written[name] for name in case.problem.names)
+    calls = [source(case.op, args, case.options, each).strip() for each in directions]
     lines = [
         "import numpy as np",
         "",
@@ -75,6 +77,8 @@ def reproduction(failure: Failure, source: Source) -> str:
     body = _adjoint_lines(failure, *calls) if adjoint else [*_before(failure), calls[0], "", *_verdict(failure)]
     if any("b85decode" in line for line in lines):
         lines.insert(0, "import base64, zlib")
+    if case.stored is not None:
+        lines.insert(lines.index("import numpy as np") + 1, f"from ml_dtypes import {case.stored}")
     return "\n".join([*lines, "", *body]) + "\n"
 
 
@@ -90,7 +94,7 @@ def _verdict(failure: Failure) -> list[str]:
         place = f"[{', '.join(map(str, failure.index))}]" if failure.index else ""
         return [said, *as_tuple, f'print({expression}{place}, "must be", {number_code(failure.expected)})']
     if failure.kind in ("shape", "dtype") and like is not None:
-        right = repr(like.shape) if failure.kind == "shape" else repr(like.dtype.name)
+        right = repr(like.shape) if failure.kind == "shape" else repr(case.given_dtype.name)
         return [said, *as_tuple, f'print({expression}.{failure.kind}, "must be", {right})']
     if failure.kind == "mutation":
         return [said, f'print({_argument(failure)}, "must be", before)']
@@ -197,8 +201,7 @@ def written(name: str, value: Any) -> str:
 
 def _array_lines(case: Case, *, with_dy: bool) -> list[str]:
     """The arguments and dy, written out, and laid out in memory."""
-    multiplied = case.multiplied()
-    trees = {name: tree for name, tree in multiplied.arrays.items() if with_dy or name != "dy"}
+    trees = {name: tree for name, tree in case.written().items() if with_dy or name != "dy"}
     tuples = {type(tree) for tree in trees.values() if hasattr(tree, "_fields")}
     named = [f"{kind.__name__} = namedtuple({kind.__name__!r}, {' '.join(kind._fields)!r})" for kind in tuples]
     imports = ["from collections import namedtuple"] if named else []
@@ -227,7 +230,7 @@ def _tree_lines(name: str, tree: Tree) -> list[str]:
     if isinstance(tree, np.ndarray) and tree.size > SHORT_LIST:
         others = np.argwhere((tree != 0) | np.isnan(tree))
         if len(others) <= SHORT_LIST:
-            zeros = f"{name} = np.zeros({tree.shape}, np.{tree.dtype.name})"
+            zeros = f"{name} = np.zeros({tree.shape}, {_dtype(tree)})"
             rows = (tuple(int(i) for i in row) for row in others)
             return [zeros, *(f"{name}[{', '.join(map(str, row))}] = {_number(tree[row])}" for row in rows)]
     return [f"{name} = {_tree_literal(tree)}"]
@@ -242,7 +245,7 @@ def _tree_literal(tree: Tree) -> str:
 
 def _literal(array: Array) -> str:
     """The array as code: shortest decimals that give the same numbers."""
-    dtype = f"np.{array.dtype.name}"
+    dtype = _dtype(array)
     if array.size > LONGEST_LIST:
         packed = base64.b85encode(zlib.compress(array.tobytes(), 9)).decode()
         memory = f"zlib.decompress(base64.b85decode({packed!r}))"
@@ -255,6 +258,14 @@ def _literal(array: Array) -> str:
     numbers = [_number(number) for number in array.ravel()]
     flat = f"np.array([{', '.join(numbers)}], {dtype})"
     return flat if array.ndim == 1 else f"{flat}.reshape({array.shape})"
+
+
+def _dtype_of(args: tuple[Tree, ...]) -> np.dtype[Any]:
+    return next((array.dtype for _, array in named_arrays(args)), np.dtype(np.float32))
+
+
+def _dtype(array: Array) -> str:
+    return array.dtype.name if array.dtype.name == bfloat16.NAME else f"np.{array.dtype.name}"
 
 
 def number_code(number: Any) -> str:

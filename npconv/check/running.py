@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.check import corpus
+from npconv.check import bfloat16, corpus
 from npconv.check.arithmetic import Arithmetic, fingerprint
+from npconv.check.case import Case
 from npconv.check.comparison import MODES, Mode
 from npconv.check.contract import Contract
 from npconv.check.examination import Checked, Function
@@ -19,8 +21,8 @@ from npconv.check.report import Recorder, Report
 from npconv.check.reproduction import Source, imported, reproduction
 from npconv.check.shrinking import Shrinker
 from npconv.check.subject import OPERATORS as FINGERPRINTED
-from npconv.geometry import FLOAT_DTYPES, integer
-from npconv.testing.precision import precision
+from npconv.geometry import integer
+from npconv.testing.precision import PRECISIONS, precision
 
 
 def run(
@@ -39,6 +41,7 @@ def run(
     shrinking: int = 2000,
     arithmetic: bool = False,
     declared: str | None = None,
+    networks: bool = False,
 ) -> Report:
     """Check another implementation of an operator against npconv's, case by case.
 
@@ -60,8 +63,8 @@ def run(
         exact: whole numbers, for which every order of summation gives the same, compared with ``==``. bound: real numbers
         against float64, within the rounding bound of each element's own sum. adjoint: ``<dy, y> == <da, a>`` for the
         functions' own y and gradients, so that npconv's gradients need not be trusted; both functions are needed.
-    dtype : float16, float32 or float64
-        Of all arrays.
+    dtype : float16, bfloat16, float32 or float64
+        Of all arrays; bfloat16 is that of the package ml_dtypes, or its name.
     subject : str, optional
         What the report calls the implementation; by default the function's name.
     source : callable, optional
@@ -79,8 +82,12 @@ def run(
     arithmetic : bool
         Whether to take the `npconv.check.fingerprint` of the forward, too, where `op` is a convolution that has one.
     declared : "float16", "bfloat16", "tf32", "float32" or "float64", optional
-        The arithmetic that the functions say they use, by whose rounding they are judged: see `npconv.testing.precision`. By
-        default all roundings are to `dtype`.
+        The arithmetic that the functions say they use, by whose rounding they are judged: see `npconv.testing.precision`. Or
+        "winograd-2x2", "winograd-4x4" or "fft", the algorithm of their convolutions, in float32 or in an arithmetic named
+        before it: "tf32+winograd-2x2". By default all roundings are to `dtype`, but for bfloat16: sums of it are made in float32.
+    networks : bool
+        Whether to check every kind of layer of the papers' networks at its real size, too, for an image of 224 x 224: 427
+        cases of all operators, which take minutes.
 
     Returns
     -------
@@ -92,6 +99,8 @@ def run(
     ------
     ValueError, TypeError
         `op`, `modes`, `dtype` or `declared` is none of the above, `cases` or `jobs` is below 1, `shrinking` below 0, both functions are missing.
+    ImportError
+        `dtype` is bfloat16, and ml_dtypes is not installed.
 
     Examples
     --------
@@ -111,14 +120,18 @@ def run(
     modes = _checked_modes(modes)
     if forward is None and backward is None:
         raise ValueError("forward or backward must be given, got None for both")
-    if np.dtype(dtype) not in FLOAT_DTYPES:
-        raise TypeError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
+    stored = bfloat16.dtype_named(dtype)
     contract = _contract(op, forward, backward)
-    checked = Checked(forward, backward, contract, precision(declared, op))
+    judged = precision(declared, op)
+    if stored.name == bfloat16.NAME:
+        judged = precision(declared or bfloat16.NAME, op)
+        assert judged is not None
+        judged = judged._replace(result=max(judged.result, PRECISIONS[bfloat16.NAME].result))
+    checked = Checked(forward, backward, contract, judged)
     questions = checked.questions(modes)
     recorder, shrinker, done, interrupted = Recorder(op), Shrinker(checked, questions), 0, False
     try:
-        chosen = corpus.cases(op, cases, seed=seed, dtype=dtype, fixed=contract.lacks(op))
+        chosen = _cases(op, cases, seed, stored, contract, networks)
         every = [contract.adapted(case) for case in chosen]
         for case, findings in zip(every, examined(checked, every, questions, jobs), strict=True):
             recorder.add_case(case, findings)
@@ -134,21 +147,32 @@ def run(
     return Report(
         subject=subject or _name(forward or backward),
         op=op,
-        dtype=np.dtype(dtype).name,
+        dtype=stored.name,
         seed=seed,
         modes=modes,
         cases=done,
         results=recorder.results(questions),
         failures=tuple(failure._replace(reproduction=reproduction(failure, lines)) for failure in shrinker.failures),
         unsupported=recorder.unsupported,
+        choices=recorder.choices,
         histogram=recorder.histogram,
         maps=recorder.maps,
         coverage=recorder.coverage,
-        arithmetic=_arithmetic(op, forward, contract, dtype) if arithmetic and not interrupted else None,
+        arithmetic=_arithmetic(op, forward, contract, stored) if arithmetic and not interrupted else None,
         seconds=time.monotonic() - started,
         interrupted=interrupted,
         declared=declared,
     )
+
+
+def _cases(op: str, count: int, seed: int, dtype: np.dtype[Any], contract: Contract, networks: bool) -> list[Case]:
+    """Those of an operator, in the dtype in which they are given."""
+    short, fixed = dtype.name == bfloat16.NAME, contract.lacks(op)
+    kept = np.dtype(np.float32) if short else dtype
+    found = corpus.cases(op, count, seed=seed, dtype=kept, fixed=fixed)
+    if networks:
+        found += corpus.network_cases(op, kept, fixed=fixed)
+    return [case.in_bfloat16() for case in found] if short else found
 
 
 def _contract(op: str, forward: Function | None, backward: Function | None) -> Contract:

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import FLOAT_DTYPES, Array, integer
+from npconv.check.bfloat16 import NAME, dtype_named
+from npconv.geometry import Array, integer
 from npconv.workers import WorkerError
 
 Forward: TypeAlias = Callable[..., Array]
@@ -31,7 +32,7 @@ class Subject:
     forward : callable
         With the signature of the operator `op` of `npconv.ops`, on NumPy arrays.
     op : one of `OPERATORS`
-    dtype : float16, float32 or float64
+    dtype : float16, bfloat16, float32 or float64
         Of the arrays that it is given.
     batch, channels, out_channels, size : int
         Images, channels of each, filters, and rows and columns of an image.
@@ -55,11 +56,9 @@ class Subject:
     ) -> None:
         if op not in OPERATORS:
             raise ValueError(f"op must be one of {', '.join(map(repr, OPERATORS))}, got {op!r}")
-        if np.dtype(dtype) not in FLOAT_DTYPES:
-            raise TypeError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
         self.forward = forward
         self.op = op
-        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = dtype_named(dtype)
         self.batch = integer("batch", batch, minimum=2)
         self.channels = 1 if op == "depthwise_conv2d" else integer("channels", channels, minimum=1)
         self.out_channels = integer("out_channels", out_channels, minimum=1)
@@ -82,12 +81,17 @@ class Subject:
                 raise NoAnswerError(f"raised {error.name}: {error}" if error.name else str(error)) from error
             except Exception as error:
                 raise NoAnswerError(f"raised {type(error).__name__}: {error}") from error
-            if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
+            if not isinstance(y, np.ndarray) or (y.dtype.kind != "f" and y.dtype != self.dtype):
                 raise NoAnswerError(f"returned no array of floats but {getattr(y, 'dtype', type(y).__name__)}")
             expected = (len(x), len(w), *x.shape[2:])
             if y.shape != expected:
                 raise NoAnswerError(f"returned the shape {y.shape} instead of {expected}")
             return y.astype(np.float64)
+
+    @property
+    def stored_bits(self) -> int:
+        """The bits after the leading one that its arrays keep."""
+        return 7 if self.dtype.name == NAME else int(np.finfo(self.dtype).nmant)
 
     def _call(self, x: Array, w: Array) -> Array:
         if self.op == "pointwise_conv2d":

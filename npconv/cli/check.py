@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # they load half of npconv, which no other command needs
     from npconv.check import Report
     from npconv.check.isolation import Description, Isolated
 
-DTYPES = "float16", "float32", "float64"
+DTYPES = "float16", "bfloat16", "float32", "float64"
 
 
 def check(
@@ -55,6 +55,9 @@ def check(
         str | None, typer.Option(metavar="MODULE:FUNCTION", help="The gradients of your own function.")
     ] = None,
     cases: Annotated[int, typer.Option(help="How many problems for each operator.")] = 300,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Check the layers of the papers' networks at their real size, too.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the random problems.")] = 0,
     dtype: Annotated[
         str, typer.Option(help=f"Of all arrays: {', '.join(DTYPES)}.", autocompletion=completion(DTYPES))
@@ -63,9 +66,9 @@ def check(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Judge by float16, bfloat16, tf32, float32 or float64.",
+            help="Judge by float16, bfloat16, tf32, float32, float64, winograd-2x2, winograd-4x4, fft, or both: tf32+fft.",
             show_default="as --dtype",
-            autocompletion=completion("npconv.testing.precision:PRECISIONS"),
+            autocompletion=completion("npconv.testing.precision:names"),
         ),
     ] = None,
     modes: Annotated[
@@ -107,7 +110,7 @@ def check(
 
     exact: whole numbers, whose sums are the same in any order, must be equal. bound: real numbers may be off by what
     rounding explains: that of --dtype, or of the --arithmetic that is declared, whose factors and results are rounded to its
-    format and whose sums are in float32 or better. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
+    format and whose sums are in float32 or better, or whose 3x3 convolutions are by winograd-2x2 or -4x4, or all by fft. adjoint: the gradients must fit to the forward, whatever npconv thinks of either.
 
     suspect: right, but less so than chance would have it. worst: the largest error in units of the rounding bound. bits:
     those that a result can be relied on for.
@@ -144,9 +147,9 @@ def check(
             chosen = some("--modes", modes, MODES)
             one_of("--dtype", dtype, DTYPES)
             if arithmetic is not None:
-                from npconv.testing.precision import PRECISIONS
+                from npconv.testing.precision import names
 
-                one_of("--arithmetic", arithmetic, PRECISIONS)
+                one_of("--arithmetic", arithmetic, names())
             integer("--cases", cases, minimum=1)
             integer("--seed", seed, minimum=0)
             positive("--timeout", timeout)
@@ -157,6 +160,7 @@ def check(
             current_backend()  # which a word in the environment may have made impossible
             found = [stack.enter_context(one) for one in isolated(subjects or [], op or [], backward, timeout, device)]
         settings = {"cases": cases, "seed": seed, "dtype": dtype, "modes": chosen, "declared": arithmetic}
+        settings["networks"] = networks
         checking = Checking(console, found, op or [], settings, jobs=jobs, fingerprint=fingerprint)
         try:
             with _bad_usage():
@@ -318,6 +322,8 @@ class Checking:
                 )
             for message, count in report.unsupported.items():
                 self._line(f"{report.op} declined, {count} times: {message}")
+            for sentence, count in report.choices.items():
+                self._line(f"{report.op} choice, {count} times: {sentence}")
         for report in reports:
             if report.arithmetic is not None:
                 self._line(f"{report.op} arithmetic: {report.arithmetic}")

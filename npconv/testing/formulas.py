@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from npconv.geometry import Array
-from npconv.testing.bounds import unit_roundoff
 from npconv.testing.gradients import Tree
 from npconv.testing.problem import Problem
 
@@ -26,14 +25,30 @@ def _hard_sigmoid(problem: Problem) -> tuple[Tree, list[int]]:
 
 
 def _hard_sigmoid_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
+    return np.abs(dy) / 6, [2]
+
+
+def beside_kinks(problem: Problem, dy: Array, value: Array, roundoff: float) -> Array | None:
+    """The gradient with the slope of the other side beside a kink, where x + 3, once rounded, may be there; None if nowhere.
+
+    At the kink itself x + 3 is exact.
+    """
+    if problem.op not in SLOPES:
+        return None
     (x,) = problem.args
-    return np.abs(dy) / 6 * _at_kink(x), [2]
+    distance = np.abs(np.abs(x) - 3)
+    near = (distance <= 9 * roundoff) & (distance > 0)
+    if not near.any():
+        return None
+    outside, inside = SLOPES[problem.op](x)
+    return np.where(near, dy * np.where(np.abs(x) < 3, outside, inside), value)
 
 
-def _at_kink(x: Array) -> Array:
-    """1, but so much that either slope is right where x + 3, rounded to float32, may be on the other side of 0 or 6."""
-    roundoff = unit_roundoff(np.float32)
-    return np.where(np.abs(np.abs(x) - 3) <= 6 * roundoff, 2 / roundoff, 1.0)
+SLOPES: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "hard_sigmoid": lambda x: (np.zeros_like(x), np.full_like(x, 1 / 6)),
+    "hard_swish": lambda x: ((x > 0).astype(x.dtype), (2 * x + 3) / 6),
+}
+"""The slopes of the pieces with |x| > 3, and between them."""
 
 
 def _hard_swish(problem: Problem) -> tuple[Tree, list[int]]:
@@ -45,7 +60,7 @@ def _hard_swish(problem: Problem) -> tuple[Tree, list[int]]:
 def _hard_swish_backward(problem: Problem, dy: Array) -> tuple[Tree, list[int]]:
     """dy * (2x + 3) / 6, or by the product rule dy * (hard_sigmoid(x) + x / 6)."""
     (x,) = problem.args
-    return np.abs(dy) * (2 * np.abs(x) + 3) / 6 * _at_kink(x), [8]
+    return np.abs(dy) * (2 * np.abs(x) + 3) / 6, [8]
 
 
 class _Normalized(NamedTuple):

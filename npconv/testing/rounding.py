@@ -17,10 +17,11 @@ from numpy.typing import DTypeLike
 
 from npconv.geometry import Array, octave_paths, pair
 from npconv.testing.bounds import gamma, probable_gamma, unit_roundoff
-from npconv.testing.formulas import FORMULAS
+from npconv.testing.formulas import FORMULAS, beside_kinks
 from npconv.testing.gradients import Tree, map_arrays, named_arrays
 from npconv.testing.precision import Precision
 from npconv.testing.problem import Problem
+from npconv.testing.transforms import Reach, backward_reach, forward_reach
 
 INEXACT = frozenset({"batch_norm2d", "hard_sigmoid", "hard_swish", "softmax_cross_entropy"})
 """Operators whose division, root or logarithm leaves whole numbers no exact result."""
@@ -62,6 +63,9 @@ class Exact(NamedTuple):
         Where it is given, its elements are as right as those of `value`.
     precision : Precision, optional
         The arithmetic that is declared; without one, all roundings are to the dtype of the result.
+    reach : array, optional
+        What the rounding errors of a declared fast algorithm are bounded by, in the place of `magnitude`: see
+        `npconv.testing.transforms`. None where it is not used.
     """
 
     name: str
@@ -70,6 +74,12 @@ class Exact(NamedTuple):
     terms: int | Array
     other: Array | None = None
     precision: Precision | None = None
+    reach: Array | None = None
+
+    @property
+    def sums(self) -> Array:
+        """The largest that partial sums may become: `reach`, or `magnitude` without one."""
+        return self.magnitude if self.reach is None else self.reach
 
     def bound(self, dtype: DTypeLike) -> Array:
         """How far a result in `dtype` may be from `value`: infinitely far where there are 1/u terms or more."""
@@ -92,17 +102,21 @@ class Exact(NamedTuple):
         counts, place = np.unique(self.terms, return_inverse=True)
         of_each = np.array([relative(int(terms)) for terms in counts])[place].reshape(np.shape(self.terms))
         underflow = self.terms * float(np.finfo(np.dtype(dtype)).smallest_subnormal)
+        if self.precision is not None:
+            underflow = underflow + self.precision.smallest * self.precision.stages
         with np.errstate(invalid="ignore"):  # 0 of infinitely many
-            bound = of_each * self.magnitude
+            bound = of_each * self.sums
         return np.broadcast_to(np.where(np.isinf(of_each), np.inf, bound) + underflow, self.value.shape)
 
 
-def exact_forward(problem: Problem) -> list[Exact]:
+def exact_forward(problem: Problem, precision: Precision | None = None) -> list[Exact]:
     """The arrays of y, computed in float64 on the current backend.
 
     Parameters
     ----------
     problem : Problem
+    precision : Precision, optional
+        The arithmetic by which the bounds are.
 
     Returns
     -------
@@ -128,12 +142,16 @@ def exact_forward(problem: Problem) -> list[Exact]:
     else:
         magnitudes = wide.map(_absolute).forward()
         terms = _TERMS[problem.op](wide, [y.shape for _, y in values])[0]
+        if precision is not None and precision.algorithm:
+            reach = forward_reach(wide.map(_absolute), precision.algorithm)
+            if reach is not None:
+                return _rows(values, magnitudes, terms, precision, reach)
         if _is_sparse(wide):
-            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).forward()))
-    return _rows(values, magnitudes, terms)
+            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).forward()), precision)
+    return _rows(values, magnitudes, terms, precision)
 
 
-def exact_backward(problem: Problem, dy: Tree) -> list[Exact]:
+def exact_backward(problem: Problem, dy: Tree, precision: Precision | None = None) -> list[Exact]:
     """The arrays of all gradients, in their order, computed in float64 on the current backend; absent ones are left out.
 
     Parameters
@@ -141,6 +159,8 @@ def exact_backward(problem: Problem, dy: Tree) -> list[Exact]:
     problem : Problem
     dy : array or tuple of arrays
         As the result is; of any dtype of floats.
+    precision : Precision, optional
+        The arithmetic by which the bounds are.
 
     Returns
     -------
@@ -164,13 +184,27 @@ def exact_backward(problem: Problem, dy: Tree) -> list[Exact]:
     ]
     if problem.op in FORMULAS:
         magnitudes, terms = FORMULAS[problem.op][1](wide, dy)
+        other = beside_kinks(wide, dy, values[0][1], _roundoff(problem, precision))
+        if other is not None:
+            return [row._replace(other=other) for row in _rows(values, magnitudes, terms, precision)]
     else:
         chooses = problem.op in ("max_pool2d", "relu", "relu6")  # whose gradient follows the signs of x
         magnitudes = (wide if chooses else wide.map(_absolute)).backward(map_arrays(_absolute, dy))
         terms = _TERMS[problem.op](wide, [array.shape for _, array in named_arrays(dy)])[1]
+        if precision is not None and precision.algorithm:
+            reach = backward_reach(wide.map(_absolute), map_arrays(_absolute, dy), precision.algorithm)
+            if reach is not None:
+                return _rows(values, magnitudes, terms, precision, reach)
         if _is_sparse(wide, dy):
-            return _rows(values, magnitudes, _at_most(terms, wide.map(_present).backward(map_arrays(_present, dy))))
-    return _rows(values, magnitudes, terms)
+            counts = wide.map(_present).backward(map_arrays(_present, dy))
+            return _rows(values, magnitudes, _at_most(terms, counts), precision)
+    return _rows(values, magnitudes, terms, precision)
+
+
+def _roundoff(problem: Problem, precision: Precision | None) -> float:
+    """The largest there is."""
+    own = max(unit_roundoff(array.dtype) for _, array in named_arrays(problem.args))
+    return own if precision is None else max(own, precision.factors, precision.result)
 
 
 SPARSE = 0.25  # of the numbers of an array are not 0, or fewer: then it pays to count products element by element
@@ -194,9 +228,26 @@ def _present(array: Array) -> Array:
     return (array != 0).astype(np.float64)
 
 
-def _rows(values: list[tuple[str, Array]], magnitudes: Tree, terms: Sequence[int | Array]) -> list[Exact]:
-    rows = zip(values, named_arrays(magnitudes), terms, strict=True)
-    return [Exact(name, value, magnitude, count) for (name, value), (_, magnitude), count in rows]
+def _rows(
+    values: list[tuple[str, Array]],
+    magnitudes: Tree,
+    terms: Sequence[int | Array],
+    precision: Precision | None = None,
+    reach: Reach | None = None,
+) -> list[Exact]:
+    found = [
+        Exact(name, value, magnitude, count, None, precision)
+        for (name, value), (_, magnitude), count in zip(values, named_arrays(magnitudes), terms, strict=True)
+    ]
+    if reach is None:
+        return found
+    return [
+        row._replace(
+            terms=-(-row.terms // (reach.taps if row.name in ("y", "dx") else 1)) + 1 + reach.roundings,
+            reach=np.maximum(array, row.magnitude),
+        )
+        for row, array in zip(found, reach.arrays, strict=True)
+    ]
 
 
 def _widened(array: Array) -> Array:

@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from simulated import SIMULATED, direct, fft, round_significand, winograd, winograd_matrices
+from formats import round_significand
+from simulated import SIMULATED, direct, fft, fft_in_tiles, strassen, winograd
 
 from npconv import ops
-from npconv.check.arithmetic import NO_ANSWER, NONE_KNOWN, fingerprint
+from npconv.check.arithmetic import NO_ANSWER, fingerprint
 from npconv.workers import WorkerError
 
 SMALL = {"channels": 3, "out_channels": 4, "size": 10}
@@ -94,47 +95,11 @@ def test_effective_bits():
     assert 7 < small(direct(products="bfloat16")).effective_bits < 10
 
 
-def in_parts(x, w, padding=0):
-    """Products of two bfloat16 parts of each factor, but for those of both lower parts."""
-    high = [round_significand(a, 7) for a in (x, w)]
-    low = [round_significand(a - h, 7) for a, h in zip((x, w), high, strict=True)]
-    pairs = ((high[0], high[1]), (high[0], low[1]), (low[0], high[1]))
-    return sum(ops.conv2d(a, b, padding=padding) for a, b in pairs).astype(np.float32)
-
-
-def worse_on_random_numbers(x, w, padding=0):
-    """Shorter products wherever an image is not as simple as a probe."""
-    busy = np.unique(x).size > x.size // 2
-    return direct(products="bfloat16" if busy else "float32")(x, w, padding=padding)
-
-
-def fft_of_rows(x, w, padding=0):
-    """The FFT along each row, direct sums over the rows."""
-    length = x.shape[3] + 2
-    x, w = (np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), w)
-    spectra = np.fft.rfft(x, length), np.fft.rfft(w, length).conj()
-    height = x.shape[2] - 2
-    total = sum(np.einsum("nchw,ocw->nohw", spectra[0][:, :, r : r + height], spectra[1][:, :, r]) for r in range(3))
-    return np.fft.irfft(total, length)[..., : length - 2].astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("forward", "name", "evidence"),
-    [
-        (in_parts, NONE_KNOWN, "Products are within"),
-        (worse_on_random_numbers, NONE_KNOWN, "times what these formats can explain"),
-        (fft_of_rows, "float32, Winograd-like", "rows are computed alone, columns with all others"),
-    ],
-)
-def test_what_has_no_name(forward, name, evidence):
-    found = small(forward)
-    assert found.name == name
-    assert evidence in str(found)
-
-
 def test_tiles_are_seen_in_evidence():
     assert "rows are computed in tiles of 4, columns in tiles of 4" in str(small(winograd(4)))
     assert "rows are computed with all others, columns with all others" in str(small(fft()))
+    assert "rows are computed in tiles that overlap, of 4, columns" in str(small(fft_in_tiles(4)))
+    assert "or half of all outputs away" in str(small(strassen()))
 
 
 # --- behaviour -----------------------------------------------------------------------------------------------------
@@ -285,7 +250,7 @@ def test_arguments_may_be_changed_by_the_function():
     ("options", "error", "message"),
     [
         ({"op": "relu"}, ValueError, "op must be one of 'conv2d', .*got 'relu'"),
-        ({"dtype": np.int32}, TypeError, "dtype must be float16, float32 or float64, got int32"),
+        ({"dtype": np.int32}, TypeError, "dtype must be float16, bfloat16, float32 or float64, got int32"),
         ({"size": 9}, ValueError, "size must be at least 10, got size=9"),
         ({"batch": 1}, ValueError, "batch must be at least 2, got batch=1"),
         ({"channels": 8, "op": "pointwise_conv2d"}, ValueError, "channels must be at least 9 .*got channels=8"),
@@ -317,11 +282,14 @@ def test_simulations_are_convolutions(name, forward):
     rng = np.random.default_rng(0)
     x, w, b = (rng.integers(-2, 3, shape).astype(np.float32) for shape in ((2, 4, 7, 9), (6, 2, 3, 3), (6,)))
     options = {"padding": ((1, 0), (2, 1)), "groups": 2}
-    if "sums" in name:
+    if name.startswith("int8"):
+        x[0, ::2, 0, 0] = w[::3, 0, 0, 0] = 127  # so that a step is 1, in each filter or in all
+        x[1], w = x[0], np.repeat(w[::3], 3, axis=0)
+    if "sums" in name or name.startswith("int8"):
         options |= {"stride": (2, 1), "dilation": (1, 2)}
     y, expected = forward(x, w, b, **options), ops.conv2d(x, w, b, **options)
     assert y.dtype == np.float32
-    np.testing.assert_allclose(y, expected, rtol=0, atol=0 if "sums" in name else 2e-4)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=0 if "sums" in name else 2e-3 if "int8" in name else 2e-4)
 
 
 def test_transforms_have_no_strides():
@@ -331,14 +299,6 @@ def test_transforms_have_no_strides():
             forward(x, w, stride=2)
     with pytest.raises(ValueError, match=r"outputs \+ taps must be at most 10, got F\(8, 3\)"):
         winograd(8)(x, w)
-
-
-@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (6, 3), (2, 5), (3, 1)])
-def test_winograd_matrices_correlate(outputs, taps):
-    a, g, b = winograd_matrices(outputs, taps)
-    rng = np.random.default_rng(outputs)
-    d, weights = rng.integers(-9, 9, len(b)), rng.integers(-9, 9, taps)
-    np.testing.assert_allclose(a @ ((g @ weights) * (b @ d)), np.correlate(d, weights), atol=1e-10)
 
 
 @pytest.mark.parametrize("bits", [7, 10])

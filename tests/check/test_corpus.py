@@ -171,6 +171,19 @@ def test_layers_are_capped(op):
         assert all(length <= MOST_PIXELS for length in x.shape[2:]), label
 
 
+def test_layers_at_their_real_size():
+    """The first and the last convolutions, and everything in between, each kind once."""
+    shapes = {op: [case.args[0].shape for case in corpus.network_cases(op)] for op in ("conv2d", "linear", "relu6")}
+    assert (1, 3, 224, 224) in shapes["conv2d"]
+    assert {(1, 1024), (1, 2048), (1, 1280)} <= set(shapes["linear"])
+    assert (1, 64, 112, 112) in shapes["relu6"]
+    every = [problem for op in OPERATORS for _, problem in layers(op, capped=False)]
+    assert len(every) > 380
+    assert len({str((p.op, map_arrays(np.shape, p.args), p.options)) for p in every}) == len(every)
+    alone = corpus.network_cases("conv2d", fixed=frozenset({"stride", "padding"}))
+    assert all(case.options["stride"] in (1, (1, 1)) for case in alone)
+
+
 def test_odd_sizes_stay_odd():
     """That is what makes the floor case one."""
     from npconv.check.layers import _fewer

@@ -13,9 +13,7 @@ import pytest
 import npconv
 from npconv import check, ops
 from npconv.check import Unsupported
-from npconv.check.comparison import compare
-from npconv.testing import exact_backward
-from npconv.testing.strategies import OPERATORS, Problem
+from npconv.testing.strategies import OPERATORS
 from npconv.workers import WorkerError
 
 
@@ -264,7 +262,7 @@ def test_arguments_are_checked_before_any_work():
     ]:
         with pytest.raises(ValueError, match=message):
             check.run(**({"op": "relu", "forward": np.abs} | wrong))
-    with pytest.raises(TypeError, match="dtype must be float16, float32 or float64, got int32"):
+    with pytest.raises(TypeError, match="dtype must be float16, bfloat16, float32 or float64, got int32"):
         check.run("relu", forward=np.abs, dtype=np.int32)
 
 
@@ -340,13 +338,18 @@ def test_a_mean_may_be_a_product_with_a_rounded_reciprocal():
     assert check.run("global_avg_pool2d", forward=forward, backward=backward, cases=40, shrinking=0).ok
 
 
-@pytest.mark.parametrize("op", ["hard_sigmoid", "hard_swish"])
-def test_beside_a_kink_either_slope_is_right(op):
-    x, dy = np.nextafter(np.float32([3, -3]), np.float32(0)), np.ones(2, np.float32)
-    right = getattr(npconv, f"{op}_backward")(dy, x)
-    other = np.float32([right[0] - (1 / 6 if op == "hard_sigmoid" else 0.5), 0])
-    (exact,) = exact_backward(Problem(op, (x,), {}), dy)
-    assert not compare("bound", other, exact).wrong.any()
+def test_layers_of_networks_are_checked_at_their_real_size():
+    report = run("channel_shuffle", forward=npconv.channel_shuffle, cases=5, networks=True)
+    assert report.ok, report
+    assert report.cases == 5 + 12
+    only_large = run(
+        "channel_shuffle",
+        forward=lambda x, groups: npconv.channel_shuffle(x, groups) + (x.shape[2] == 56),
+        cases=5,
+        networks=True,
+        shrinking=0,
+    )
+    assert "real size, shufflenet_v1" in str(only_large.failures[0].case)
 
 
 def test_a_report_shows_itself_in_a_notebook():

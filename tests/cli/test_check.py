@@ -205,7 +205,7 @@ def test_ctrl_c_prints_what_there_is(tmp_path):
         (["npconv", "--backward", "garbage:right"], "--backward goes with one function of yours, got 0"),
         (["npconv", "--modes", "exact,fuzzy"], "--modes must be some of exact, bound, adjoint, got 'fuzzy'"),
         (["npconv", "--arithmetic", "int8"], "--arithmetic must be one of float16, bfloat16, tf32, .* got 'int8'"),
-        (["npconv", "--dtype", "int8"], "--dtype must be one of float16, float32, float64, got 'int8'"),
+        (["npconv", "--dtype", "int8"], "--dtype must be one of float16, bfloat16, float32, float64, got 'int8'"),
         (["npconv", "--cases", "0"], "--cases must be at least 1, got --cases=0"),
         (["npconv", "--seed", "-1"], "--seed must be at least 0, got --seed=-1"),
         (["npconv", "--timeout", "0"], "--timeout must be .*0"),

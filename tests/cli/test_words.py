@@ -59,7 +59,10 @@ def completed(monkeypatch: pytest.MonkeyPatch) -> Any:
         ("npconv check ten", ["tensorflow"]),
         ("npconv check torch --op depth", ["depthwise_conv2d"]),
         ("npconv check torch --modes exact,b", ["exact,bound"]),
-        ("npconv check torch --arithmetic b", ["bfloat16"]),
+        (
+            "npconv check torch --arithmetic b",
+            ["bfloat16", "bfloat16+winograd-2x2", "bfloat16+winograd-4x4", "bfloat16+fft"],
+        ),
         ("npconv check --template to", ["torch"]),
         ("npconv cases depth", ["depthwise_conv2d"]),
         ("npconv cases conv2d --format s", ["safetensors"]),

@@ -12,7 +12,8 @@ An adapter is a module, or an object, with
 
 and, where the framework has any, `arithmetic_settings()`: what of its configuration decides the arithmetic;
 `on_threads(count)`, a context in which it computes on so many threads, where that can be changed at any time, and
-`most_threads()`, where that is another number than that of the cores; and
+`most_threads()`, where that is another number than that of the cores;
+`BFLOAT16`, whether it takes and gives arrays of ml_dtypes' bfloat16, False where it is missing; and
 `use_device(name)`, after which it computes there, or which raises ValueError where there is no such device.
 
 To write one, derive from `npconv.check.adapters.framework.Framework`, which makes all operators of a convolution with groups,

@@ -35,6 +35,7 @@ class Framework:
 
     NAME: str
     VERSION: str
+    BFLOAT16 = False  # whether it takes and gives arrays of ml_dtypes
     OPERATORS: tuple[str, ...] = tuple(op for op in ops.__all__ if f"{op}_backward" in ops.__all__)
     IMPORTS: tuple[str, ...] = ()
     TENSOR = ARRAY = "{}"

@@ -32,6 +32,7 @@ def pool_padding(size: tuple[int, ...], kernel: Any, stride: Any, padding: Any, 
 
 class Jax(Framework):
     NAME = "JAX"
+    BFLOAT16 = True
     VERSION = str(jax.__version__)
     IMPORTS = (
         "import jax",

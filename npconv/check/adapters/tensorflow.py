@@ -22,6 +22,7 @@ from npconv.testing.gradients import Array, Tree
 
 class TensorFlow(Framework):
     NAME = "TensorFlow"
+    BFLOAT16 = True
     VERSION = str(tf.__version__)
     IMPORTS: tuple[str, ...] = ("import tensorflow as tf",)
     TENSOR, ARRAY = "tf.constant({})", "np.asarray({}.numpy())"

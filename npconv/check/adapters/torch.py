@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from npconv.check.adapters.definitions import arguments, call, definitions
 from npconv.check.adapters.framework import Framework, Outputs, Tensor
 from npconv.check.adapters.padding import Pair, pair, sides
-from npconv.testing.gradients import Array, Tree
+from npconv.testing.gradients import Array, Tree, named_arrays
 
 
 def pools_by_itself(x: Tensor, kernel: Pair, rows: Pair, columns: Pair) -> bool:
@@ -45,6 +46,7 @@ class Torch(Framework):
     ERRORS, REFUSALS = (RuntimeError,), ("not implemented for",)
     IMPORTS: tuple[str, ...] = ("import torch", "from torch.nn import functional")
     TENSOR, ARRAY = "torch.tensor({})", "{}.numpy()"
+    BFLOAT16 = True
     device = "cpu"
 
     def convolution(
@@ -167,10 +169,23 @@ class Torch(Framework):
             torch.set_num_threads(before)
 
     def tensor(self, array: Array) -> Tensor:
+        if array.dtype.name == "bfloat16":  # that of ml_dtypes: PyTorch takes and gives its bits alone
+            return torch.from_numpy(array.copy().view(np.int16)).view(torch.bfloat16).to(self.device)
         return torch.from_numpy(array.copy()).to(self.device)
 
     def array(self, tensor: Tensor) -> Array:
+        if tensor.dtype == torch.bfloat16:
+            import ml_dtypes
+
+            return tensor.cpu().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.cpu().numpy()
+
+    def source(self, op: str, args: tuple[Tree, ...], options: dict[str, Any], direction: str) -> str:
+        if all(array.dtype.name != "bfloat16" for _, array in named_arrays(args)):
+            return super().source(op, args, options, direction)
+        lines = super().source(op, args, options, direction).replace("torch.tensor(", "tensor_of(")
+        lines = lines.replace(self.ARRAY.format(""), f".float(){self.ARRAY.format('')}")
+        return f"import torch\n\n{definitions(tensor_of)}\n\n{lines}"
 
     def gradients(self, outputs: Outputs, tensors: list[Tensor], dys: list[Tensor]) -> Iterable[Tensor]:
         leaves = [tensor.requires_grad_() for tensor in tensors]
@@ -201,6 +216,11 @@ class Torch(Framework):
                 keywords["count_include_pad"] = options.get("count_include_pad", False)
             return call(f"functional.{op}", ("x",), keywords, {"stride": None, "padding": (0, 0), "ceil_mode": False})
         return None
+
+
+def tensor_of(a: Array) -> Tensor:
+    """One of bfloat16 from an array of ml_dtypes' dtype, of any other from NumPy's."""
+    return torch.tensor(a.astype("float32")).bfloat16() if a.dtype.name == "bfloat16" else torch.tensor(a)
 
 
 def ordered(a: Tensor) -> Tensor:
