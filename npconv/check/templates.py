@@ -11,9 +11,9 @@ KINDS = "numpy", "torch", "jax", "c"
 
 _HEAD = '''"""{op} for `npconv check mine:{op} --op {op} --backward mine:{op}_backward`.
 
-Delete the parameters that your function does not have: what needs them is not asked. Padding comes as
-((top, bottom), (left, right)) unless its default here is a word such as "same". Raise NotImplementedError for what you
-decline. Arrays may lie in memory in any way; np.ascontiguousarray makes a copy where that matters.
+Delete the parameters that your function does not have: what needs them is not asked. Stride, dilation and kernel come as
+one number or as (rows, columns), padding as ((top, bottom), (left, right)) unless its default here is a word such as
+"same". Raise NotImplementedError for what you decline. Arrays may lie in memory in any way; np.ascontiguousarray makes a copy where that matters.
 """
 '''
 
@@ -53,6 +53,8 @@ def template(kind: str, op: str) -> str:
     parameters = []
     for parameter in signature(op).parameters.values():
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        if parameter.name == "padding" and not op.startswith("octave"):
+            default = "=((0, 0), (0, 0))"  # as it comes
         parameters.append(f"{parameter.name}{default}")
     given, body = ", ".join(parameters), body.format(first=names[0])
     gradients = ", ".join(f"d{name}" for name in names)

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from npconv import ops
+from npconv import check, ops
 from npconv.check.arrays import library_of
 from npconv.check.hard import OPERATORS
 from npconv.check.templates import KINDS, template
@@ -21,6 +21,15 @@ def test_a_template_has_the_operators_parameters(op):
     assert list(inspect.signature(namespace[f"{op}_backward"]).parameters) == ["dy", *parameters]
     with pytest.raises(NotImplementedError):
         namespace[op](*[None] * len(parameters))
+
+
+def test_padding_has_by_default_the_form_in_which_it_comes():
+    namespace = {}
+    body = "    (top, bottom), (left, right) = padding\n    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))\n"
+    body += "    return npconv.conv2d(x, w, b, stride=stride, dilation=dilation, groups=groups, activation=activation)"
+    source = template("numpy", "conv2d").replace("    raise NotImplementedError  # return y, a new array", body)
+    exec(compile("import npconv\n" + source, "mine", "exec"), namespace)
+    assert check.run("conv2d", forward=namespace["conv2d"], cases=40).ok
 
 
 @pytest.mark.parametrize("kind", KINDS)
