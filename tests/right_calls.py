@@ -147,7 +147,7 @@ def calls() -> list[Call]:
     """Every call, each of which succeeds as it is."""
     return [
         call
-        for group in (_operators, _layers, _networks, _optimisers, _closed_forms, _files, _others)
+        for group in (_operators, _layers, _networks, _optimisers, _closed_forms, _files, _images, _judges, _others)
         for call in group()
     ]
 
@@ -194,6 +194,57 @@ def _layers() -> Iterator[Call]:
         state = {key: array.copy() for key, array in layer.state().items()}
         made_too = made | {"make": lambda make=make, arguments=arguments: functools.partial(make, **arguments)}
         yield Call(f"nn.{name} used", used, {"x": x, "dy": dy, "state": state}, **made_too)
+
+
+def _network() -> nn.Sequential:
+    return nn.Sequential(stem=nn.Conv2d(4, 2, 3, rng=rng()), norm=nn.BatchNorm2d(2), pool=nn.GlobalAvgPool2d())
+
+
+def _images() -> Iterator[Call]:
+    """What is done to images before a network has them, and to the layers of a network."""
+    yield Call("data.batch_count", data.batch_count, {"images": 5, "batch": 2})
+    batches = {"images": X, "labels": LABELS, "batch": 2}
+    yield Call("data.batches", lambda **given: list(data.batches(**given)), batches)
+    yield Call("data.take", data.take, {"images": X, "index": LABELS % 2})
+    yield Call("data.parse_augmentation", data.parse_augmentation, {"text": "shift=1,flip"})
+    for function, setting in (
+        (data.random_shift, {"pixels": 1}),
+        (data.pad_crop, {"pixels": 1}),
+        (data.flip, {}),
+        (data.rotate, {"degrees": 5.0}),
+        (data.color, {"strength": 0.2}),
+    ):
+        yield Call(f"data.{function.__name__}", function, {"images": X, **setting}, rng=rng)
+    counted = {"labels": LABELS, "predictions": LABELS, "classes": 4}
+    yield Call("training.confusion_matrix", training.confusion_matrix, counted)
+    yield Call("nn.is_frozen", nn.is_frozen, {"layer": _network()})
+    for name in ("freeze", "unfreeze"):
+        yield Call(
+            f"nn.Sequential.{name}", lambda pattern, name=name: getattr(_network(), name)(pattern), {"pattern": "st*"}
+        )
+
+
+def _judges() -> Iterator[Call]:
+    """What holds other people's results to their bounds."""
+    small = X[:1, :1, :2, :2]
+    swish = {"forward": npconv.hard_swish, "backward": npconv.hard_swish_backward, "dy": small}
+    yield Call(
+        "testing.assert_close",
+        lambda got, op, x, **options: testing.assert_close(got, op, x, **options),
+        {"got": npconv.reference.relu(X), "op": "relu", "x": X, "arithmetic": None},
+    )
+    yield Call("testing.error_in_bounds", testing.error_in_bounds, {"got": X, "exact": X, "bound": 0.1})
+    yield Call(
+        "testing.probabilistic_bound", testing.probabilistic_bound, {"magnitude": X, "terms": 5, "dtype": np.float32}
+    )
+    yield Call(
+        "testing.check_gradients",
+        lambda step, rtol, samples, rng, **given: testing.check_gradients(
+            args=(small,), step=step, rtol=rtol, samples=samples, rng=rng, **given
+        ),
+        {**swish, "step": 1e-5, "rtol": 1e-4, "samples": 2},
+        rng=rng,
+    )
 
 
 def _networks() -> Iterator[Call]:

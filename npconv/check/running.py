@@ -21,7 +21,7 @@ from npconv.check.report import Recorder, Report
 from npconv.check.reproduction import Source, imported, reproduction
 from npconv.check.shrinking import Shrinker
 from npconv.check.subject import OPERATORS as FINGERPRINTED
-from npconv.geometry import integer
+from npconv.geometry import flag, integer, is_word, shown
 from npconv.testing.precision import PRECISIONS, precision
 
 
@@ -112,15 +112,19 @@ def run(
     ('different', 'value')
     """
     started = time.monotonic()
-    if op not in OPERATORS:
-        raise ValueError(f"op must be one of {', '.join(OPERATORS)}, got {op!r}")
+    if not is_word(op, OPERATORS):
+        raise ValueError(f"op must be one of {', '.join(OPERATORS)}, got {shown(op)}")
     cases = integer("cases", cases, minimum=1)
     jobs = integer("jobs", jobs, minimum=1)
     shrinking = integer("shrinking", shrinking, minimum=0)
     modes = _checked_modes(modes)
     if forward is None and backward is None:
         raise ValueError("forward or backward must be given, got None for both")
-    stored = bfloat16.dtype_named(dtype)
+    stored, seed, arithmetic = (
+        bfloat16.dtype_named(dtype),
+        integer("seed", seed, minimum=0),
+        flag("arithmetic", arithmetic),
+    )
     contract = _contract(op, forward, backward)
     judged = precision(declared, op)
     if stored.name == bfloat16.NAME:

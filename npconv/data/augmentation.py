@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from npconv.geometry import Array, check_array, fraction, integer, nearest, positive
+from npconv.geometry import Array, check_array, check_dtypes, check_rng, fraction, integer, nearest, positive, shown
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
@@ -68,7 +68,7 @@ def pad_crop(images: Array, rng: np.random.Generator, pixels: int = 4) -> Array:
 
 
 def _moved(images: Array, rng: np.random.Generator, pixels: int, mode: str) -> Array:
-    pixels = integer("pixels", pixels, minimum=0)
+    pixels, rng = integer("pixels", pixels, minimum=0), check_rng(rng)
     count, _, height, width = check_array("images", images, "NCHW")
     down, right = rng.integers(0, 2 * pixels + 1, size=(2, count))
     around = (0, 0), (pixels, pixels), (pixels, pixels), (0, 0)
@@ -97,7 +97,7 @@ def flip(images: Array, rng: np.random.Generator) -> Array:
     >>> flip(np.arange(3.0).reshape(1, 1, 1, 3), np.random.default_rng(3)).ravel()
     array([2., 1., 0.])
     """
-    count = check_array("images", images, "NCHW")[0]
+    count, rng = check_array("images", images, "NCHW")[0], check_rng(rng)
     mirrored = rng.random(count) < 0.5
     made = images.transpose(0, 2, 3, 1).copy()
     made[mirrored] = made[mirrored, :, ::-1]
@@ -126,7 +126,10 @@ def rotate(images: Array, rng: np.random.Generator, degrees: float = 15.0) -> Ar
     >>> bool((rotate(x, np.random.default_rng(0)) == x).all())
     True
     """
-    degrees = positive("degrees", degrees, zero=True)
+    degrees, rng = positive("degrees", degrees, zero=True), check_rng(rng)
+    if degrees > 180:
+        raise ValueError(f"degrees must be at most 180, got degrees={degrees}")
+    check_dtypes([("images", images)])
     count, _, height, width = check_array("images", images, "NCHW")
     angle = np.radians(rng.uniform(-degrees, degrees, size=count)).astype(images.dtype)[:, None, None]
     rows = np.arange(height, dtype=images.dtype)[:, None] - (height - 1) / 2
@@ -167,7 +170,8 @@ def color(images: Array, rng: np.random.Generator, strength: float = 0.2) -> Arr
     >>> color(np.zeros((1, 1, 1, 2)), np.random.default_rng(0), 0.0).ravel()
     array([0., 0.])
     """
-    strength = fraction("strength", strength)
+    strength, rng = fraction("strength", strength), check_rng(rng)
+    check_dtypes([("images", images)])
     count, channels, _, _ = check_array("images", images, "NCHW")
     brightness, contrast, saturation = rng.uniform(-strength, strength, size=(3, count, 1, 1, 1)).astype(images.dtype)
     pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1))  # else the means would depend on the memory order
@@ -237,6 +241,8 @@ def parse_augmentation(text: str) -> Augmentation | None:
     >>> [function.__name__ for function, _ in parse_augmentation("flip,rotate=10").steps]
     ['flip', 'rotate']
     """
+    if not isinstance(text, str):
+        raise TypeError(f"augment must be a text, got {shown(text)}")
     if text == "none":
         return None
     steps: list[tuple[Callable[..., Array], float | None]] = []

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from npconv.geometry import Array, integer
+from npconv.geometry import Array, check_array, check_plain, check_rng, check_shape, integer
 
 Item = TypeVar("Item")
 
@@ -40,7 +40,9 @@ def batches(
     >>> [labels.tolist() for _, labels in batches(np.zeros((5, 1, 2, 2)), np.arange(5), 4)]
     [[0, 1, 2], [3, 4]]
     """
-    order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
+    count, batch = check_array("images", images, "NCHW")[0], integer("batch", batch, minimum=1)
+    check_shape("labels", labels, (count,), "one for each image")
+    order = np.arange(count) if rng is None else check_rng(rng).permutation(count)
     return ((take(images, part), labels[part]) for part in parts(order, batch))
 
 
@@ -66,7 +68,7 @@ def batch_count(images: int, batch: int) -> int:
     >>> batch_count(5, 4)
     2
     """
-    return -(-images // integer("batch", batch, minimum=1))
+    return -(-integer("images", images, minimum=0) // integer("batch", batch, minimum=1))
 
 
 def take(images: Array, index: Array) -> Array:
@@ -89,6 +91,11 @@ def take(images: Array, index: Array) -> Array:
     >>> take(np.arange(4.0).reshape(4, 1, 1, 1), np.array([2, 0])).ravel()
     array([2., 0.])
     """
+    count = check_array("images", images, "NCHW")[0]
+    if check_plain("index", index).ndim != 1 or index.dtype.kind not in "iu":
+        raise TypeError(f"index must be integers (M,), got {index.dtype} in shape {index.shape}")
+    if index.size and not 0 <= index.min() <= index.max() < count:
+        raise ValueError(f"index must be of {count} images, got {index.min()} to {index.max()}")
     if images.flags.c_contiguous:
         return images[index]
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1)[index]).transpose(0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import math
@@ -244,6 +245,22 @@ def check_dtypes(arrays: Sequence[tuple[str, object]]) -> np.dtype[Any]:
     if first_dtype is None:
         raise TypeError("at least one array is needed, got none")
     return first_dtype
+
+
+def check_dtype(dtype: object) -> np.dtype[Any]:
+    """`dtype` as a NumPy dtype, one that the operators know."""
+    with contextlib.suppress(Exception):  # NumPy has many kinds for what it knows no dtype for, which is refused below
+        known = np.dtype(dtype)  # type: ignore[call-overload]
+        if known in FLOAT_DTYPES:
+            return known
+    raise TypeError(f"dtype must be float16, float32 or float64, got {shown(dtype)}")
+
+
+def check_rng(rng: object) -> np.random.Generator:
+    """`rng`, once it is known to be a NumPy Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    return rng
 
 
 # A geometry takes longer to find than a small convolution, and is wanted again and again. Equal arguments have to mean the

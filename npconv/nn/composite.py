@@ -28,6 +28,8 @@ class Composite(Layer):
 
     def layer_at(self, path: str) -> Layer:
         """The layer at a dotted path of names; KeyError, with the nearest ones, where there is none."""
+        if not isinstance(path, str):
+            raise TypeError(f"path must be a text, got {shown(path)}")
         layer: Layer = self
         names = path.split(".")
         for depth, name in enumerate(names):
@@ -53,6 +55,8 @@ class Composite(Layer):
         TypeError, ValueError
             It is no layer, or one that stands in the network already.
         """
+        if not isinstance(path, str):
+            raise TypeError(f"path must be a text, got {shown(path)}")
         parent_path, _, name = path.rpartition(".")
         parent = self.layer_at(parent_path) if parent_path else self
         if name not in parent.children():
@@ -90,6 +94,8 @@ class Composite(Layer):
         named = {path: layer for path, layer in self.named_layers() if path}
         found: dict[str, Layer] = {}
         for pattern in patterns:
+            if not isinstance(pattern, str):
+                raise TypeError(f"a pattern must be a text, got {shown(pattern)}")
             matched = [path for path in named if fnmatch.fnmatchcase(path, pattern)]
             if not matched:
                 raise ValueError(f"a pattern must match a layer, got {pattern!r} for {some(named)}")

@@ -8,8 +8,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from npconv.geometry import Array, check_dtypes, check_shape, fraction
-from npconv.nn.initialization import check_rng
+from npconv.geometry import Array, check_dtypes, check_rng, check_shape, fraction
 from npconv.nn.layer import Layer
 
 _part: ContextVar[tuple[slice, int] | None] = ContextVar("npconv_dropout_part", default=None)

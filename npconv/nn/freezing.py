@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from npconv.geometry import shown
 from npconv.nn.layer import Layer
 
 FROZEN = "frozen"  # an attribute of the layers that are
@@ -31,6 +32,8 @@ def is_frozen(layer: Layer) -> bool:
     >>> is_frozen(net.stem), is_frozen(net.head)
     (True, False)
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layer must be a Layer, got {shown(layer)}")
     return FROZEN in vars(layer)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import FLOAT_DTYPES, Array, check_fits, shown
+from npconv.geometry import Array, check_dtype, check_fits, check_rng
 
 _allowed: ContextVar[list[int] | None] = ContextVar("npconv_parameters", default=None)  # left, and at first
 
@@ -61,19 +61,3 @@ def _check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if allowed[0] < 0:
             raise ValueError(f"the network must have at most {allowed[1]:,} numbers as parameters, got more")
     check_fits(f"a parameter of the shape {shape}", math.prod(shape), np.dtype(np.float64).itemsize + dtype.itemsize)
-
-
-def check_rng(rng: object) -> np.random.Generator:
-    """`rng`, once it is known to be a NumPy Generator."""
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
-    return rng
-
-
-def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """`dtype` as a NumPy dtype, one that the operators know."""
-    with contextlib.suppress(Exception):  # NumPy has many kinds for what it knows no dtype for, which is refused below
-        known = np.dtype(dtype)
-        if known in FLOAT_DTYPES:
-            return known
-    raise TypeError(f"dtype must be float16, float32 or float64, got {shown(dtype)}")

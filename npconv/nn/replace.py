@@ -9,13 +9,12 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from npconv.geometry import explicit_padding, flag, fraction, is_sequence, is_word, pair, shown, word
+from npconv.geometry import check_rng, explicit_padding, flag, fraction, is_sequence, is_word, pair, shown, word
 from npconv.nn.activations import HardSigmoid, HardSwish, ReLU, ReLU6
 from npconv.nn.attention import SqueezeExcite
 from npconv.nn.containers import Concat, Identity, Residual, Sequential
 from npconv.nn.convolution import Conv2d, DepthwiseConv2d, PointwiseConv2d
 from npconv.nn.ghost import GhostModule
-from npconv.nn.initialization import check_rng
 from npconv.nn.layer import Layer
 from npconv.nn.normalization import BatchNorm2d
 from npconv.nn.octave import OctaveBatchNorm2d, OctaveConv2d, OctaveDepthwiseConv2d, PerFrequency

@@ -242,6 +242,11 @@ def error_in_bounds(got: ArrayLike, exact: ArrayLike, bound: ArrayLike) -> NDArr
     array([ 0.,  2., inf])
     """
     got, exact, bound = _numbers("got", got), _numbers("exact", exact), _numbers("bound", bound)
+    try:
+        np.broadcast_shapes(got.shape, exact.shape, bound.shape)
+    except (ValueError, RuntimeError):  # the second of more axes than it takes
+        shapes = f"{got.shape}, {exact.shape} and {bound.shape}"
+        raise ValueError(f"got, exact and bound must have shapes that broadcast, got {shapes}") from None
     equal = (got == exact) | (np.isnan(got) & np.isnan(exact))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = np.abs(got - exact) / bound
@@ -269,6 +274,7 @@ def assert_within_bound(got: NDArray[Any], exact: NDArray[Any], bound: ArrayLike
         ...
     AssertionError: at [1]: expected 2.0, got 2.5, an error of 2 bounds of 0.25; 1 of 2 elements are out of bounds
     """
+    got, exact = _numbers("got", got), _numbers("exact", exact)
     if got.shape != exact.shape:
         raise AssertionError(f"expected the shape {exact.shape}, got {got.shape}")
     errors = error_in_bounds(got, exact, bound)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npconv.backends import backend
+from npconv.geometry import check_dtypes, shown
 from npconv.testing.bounds import error_in_bounds
 from npconv.testing.gradients import Tree, map_arrays, named_arrays
 from npconv.testing.precision import precision
@@ -48,11 +49,14 @@ def assert_close(got: Any, op: str, *args: Any, arithmetic: str | None = None, *
         ...
     AssertionError: y[0, 0] must be 6.0, got 7.0, an error of 1.4e+06 rounding bounds; 1 of 1 numbers are out of bounds
     """
+    if not isinstance(op, str):
+        raise TypeError(f"op must be a text, got {shown(op)}")
     name = op.removesuffix("_backward")
     declared = precision(arithmetic, name)
     if name not in OPERATORS:
         raise ValueError(f"op must be one of {', '.join(OPERATORS)}, or that with _backward, got {op!r}")
     arrays, rest = _bound(name, op, args, options)
+    check_dtypes([(path, array) for path, array in named_arrays(arrays, "args") if array.dtype.kind not in "iu"])
     with backend("numpy"):
         if op == name:
             rows = exact_forward(Problem(name, arrays, rest), declared)

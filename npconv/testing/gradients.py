@@ -117,6 +117,7 @@ def check_adjoint(
         ...
     AssertionError: the gradient of args[1] must have the shape (1, 2), got (2, 1)
     """
+    _check_arguments(forward, backward, args, rtol=rtol)
     y = forward(*args)
     _check_like(dy, y)
     gradients = _gradients(backward, args, dy)
@@ -181,8 +182,13 @@ def check_gradients(
         ...
     AssertionError: the gradient of args[0] at [0] must be 2.0 by finite differences of step 1.0, got 1.0
     """
+    _check_arguments(forward, backward, args, rtol=rtol, step=step)
     if samples is not None and rng is None:
         raise ValueError(f"rng must be given where samples is, got rng=None, samples={samples}")
+    if samples is not None and (type(samples) is not int or samples < 1):
+        raise ValueError(f"samples must be an integer of at least 1, got {samples!r}")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
     args = [map_arrays(lambda array: array.astype(np.float64), tree) for tree in args]
     dy = map_arrays(lambda array: array.astype(np.float64), dy)
     y = forward(*args)
@@ -210,6 +216,22 @@ def check_gradients(
                         f"the gradient of {name} at [{', '.join(str(i) for i in at)}] must be {difference} "
                         f"by finite differences of step {step}, got {array_gradient[at]}"
                     )
+
+
+LARGEST = 1e300  # that a step or a tolerance may be
+
+
+def _check_arguments(forward: object, backward: object, args: object, **numbers: Any) -> None:
+    for name, function in (("forward", forward), ("backward", backward)):
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, got {type(function).__name__}")
+    if not isinstance(args, tuple | list):
+        raise TypeError(f"args must be a tuple of arrays, got {type(args).__name__}")
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int | float | np.integer | np.floating):
+            raise TypeError(f"{name} must be a number, got {type(number).__name__}")
+        if not 0 <= number <= LARGEST or (name == "step" and not number):
+            raise ValueError(f"{name} must be {'above' if name == 'step' else 'at least'} 0 and at most {LARGEST:g}")
 
 
 def _check_like(dy: Tree, y: Tree) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npconv.geometry import is_word, shown
 from npconv.testing.bounds import gamma, unit_roundoff
 from npconv.testing.transforms import ALGORITHMS
 
@@ -110,10 +111,10 @@ def precision(name: str | None, op: str) -> Precision | None:
     """
     if name is None:
         return None
-    if name not in names():
+    if not is_word(name, names()):
         raise ValueError(
             f"the arithmetic must be one of {', '.join(PRECISIONS)}, one of {', '.join(ALGORITHMS)}, "
-            f"or both with a plus sign between them, got {name!r}"
+            f"or both with a plus sign between them, got {shown(name)}"
         )
     arithmetic, _, algorithm = name.rpartition("+")
     if algorithm in PRECISIONS:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npconv.geometry import Array, fraction, integer, shown
-from npconv.nn.initialization import check_rng
+from npconv.geometry import Array, check_rng, fraction, integer, shown
 
 Augment = Callable[[Array, np.random.Generator], Array]
 
