@@ -55,7 +55,7 @@ def examined_by_all(op, dtype, count, seed, monkeypatch):
 def test_no_false_alarm(op, dtype, monkeypatch):
     answers, found = examined_by_all(op, dtype, CASES, 0, monkeypatch)
     assert not found, found[:3]
-    assert answers >= len(RIGHT)
+    assert dtype == np.float16 or answers >= len(RIGHT)  # few of whose sums are short enough to be judged
 
 
 @pytest.mark.parametrize("name", RIGHT)
