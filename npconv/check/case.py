@@ -161,7 +161,10 @@ class Case(NamedTuple):
         return self.op not in INEXACT
 
     def real(self) -> Case:
-        """The same case with real numbers near the whole ones, which need all digits that the dtype has. Zeros stay."""
+        """The same case with real numbers near the whole ones, which need all digits that the dtype has.
+
+        Zeros stay, and so do numbers at and beside the kinks of an activation.
+        """
         rng = np.random.default_rng(0)
 
         def near(array: Array) -> Array:
@@ -170,7 +173,10 @@ class Case(NamedTuple):
                 noise = np.full(array.shape, noise.flat[0])
             return np.asarray(np.where(array == 0, array, array / self.unit + noise), array.dtype)
 
-        return self.with_arrays({name: map_arrays(near, tree) for name, tree in self.arrays.items()})
+        arrays = {name: map_arrays(near, tree) for name, tree in self.arrays.items()}
+        if self.numbers == "x: ties" and not self.has_exact_result:
+            arrays["x"] = self.arrays["x"]
+        return self.with_arrays(arrays)
 
     def __str__(self) -> str:
         shapes = [f"{name} {array.shape}" for name, array in named_trees(self.arrays)]

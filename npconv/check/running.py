@@ -86,8 +86,8 @@ def run(
         "winograd-2x2", "winograd-4x4" or "fft", the algorithm of their convolutions, in float32 or in an arithmetic named
         before it: "tf32+winograd-2x2". By default all roundings are to `dtype`, but for bfloat16: sums of it are made in float32.
     networks : bool
-        Whether to check every kind of layer of the papers' networks at its real size, too, for an image of 224 x 224: 427
-        cases of all operators, which take minutes.
+        Whether to check every kind of layer of the papers' networks at its real size, too, for an image of 224 x 224: 391
+        cases of all operators, which take about a minute.
 
     Returns
     -------
