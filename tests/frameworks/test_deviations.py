@@ -23,6 +23,7 @@ MODULES = {
     "ONNX": "onnx",
     "OpenVINO": "openvino",
     "tinygrad": "tinygrad",
+    "JAX": "jax",
 }
 
 
