@@ -183,10 +183,11 @@ def check_gradients(
     AssertionError: the gradient of args[0] at [0] must be 2.0 by finite differences of step 1.0, got 1.0
     """
     _check_arguments(forward, backward, args, rtol=rtol, step=step)
+    if samples is not None and (type(samples) is not int or samples < 1):
+        got = samples if type(samples) is int else type(samples).__name__
+        raise ValueError(f"samples must be an integer of at least 1, got {got}")
     if samples is not None and rng is None:
         raise ValueError(f"rng must be given where samples is, got rng=None, samples={samples}")
-    if samples is not None and (type(samples) is not int or samples < 1):
-        raise ValueError(f"samples must be an integer of at least 1, got {samples!r}")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
     args = [map_arrays(lambda array: array.astype(np.float64), tree) for tree in args]

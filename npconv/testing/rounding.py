@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npconv.geometry import Array, octave_paths, pair
+from npconv.geometry import Array, check_fits, octave_paths, pair
 from npconv.testing.bounds import gamma, probable_gamma, unit_roundoff
 from npconv.testing.formulas import FORMULAS, beside_kinks
 from npconv.testing.gradients import Tree, map_arrays, named_arrays
@@ -251,6 +251,7 @@ def _rows(
 
 
 def _widened(array: Array) -> Array:
+    check_fits("an array in float64", array.size, 8)  # it may have no numbers of its own yet
     return array.astype(np.float64)
 
 
