@@ -16,7 +16,7 @@ from npconv.check.examination import Checked, examine
 from npconv.testing import Problem, exact_backward
 
 SETTINGS = {"cases": 40, "shrinking": 0}
-DTYPES = [pytest.param("float16", marks=pytest.mark.slow), "float32", pytest.param("float64", marks=pytest.mark.slow)]
+DTYPES = [pytest.param("float16", marks=pytest.mark.slow), "float32"]
 
 
 def with_slopes(op, slopes):
@@ -31,12 +31,12 @@ def with_slopes(op, slopes):
     return backward
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.slow
 @pytest.mark.parametrize("op", KINKS)
-def test_slopes_at_a_kink(op, dtype):
+def test_slopes_at_a_kink(op):
     for part in (1, 0.5):
         slopes = {kink: own + part * (other - own) for kink, (own, other) in KINKS[op].items()}
-        report = run(op, backward=with_slopes(op, slopes), dtype=dtype, **SETTINGS)
+        report = run(op, backward=with_slopes(op, slopes), **SETTINGS)
         assert report.ok, report
         told = [f"at {kink} is {slope:.3g} (npconv: {KINKS[op][kink][0]})" for kink, slope in slopes.items()]
         known = {"the slope " + " and ".join(told), *(f"the slope {one}" for one in told)}
@@ -44,7 +44,7 @@ def test_slopes_at_a_kink(op, dtype):
         assert not report.choices or "choice, " in str(report)
         assert report.as_dict()["choices"] == report.choices
     wrong = {kink: own + 2 * (other - own) for kink, (own, other) in KINKS[op].items()}
-    assert not run(op, backward=with_slopes(op, wrong), dtype=dtype, **SETTINGS).ok
+    assert not run(op, backward=with_slopes(op, wrong), **SETTINGS).ok
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

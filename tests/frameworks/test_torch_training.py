@@ -40,8 +40,7 @@ def odd_images() -> tuple[Array, Array]:
     return rng.standard_normal((200, 3, 13, 11)), rng.integers(0, CLASSES, 200)
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("data", [digits, odd_images])
+@pytest.mark.parametrize(("data", "rule"), [(digits, "sgd"), (odd_images, "adamw")])
 @pytest.mark.parametrize("name", MODELS)
 def test_same_loss_at_every_step(name: str, data: Callable[[], tuple[Array, Array]], rule: str) -> None:
     images, labels = data()
