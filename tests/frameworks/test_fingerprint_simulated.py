@@ -10,9 +10,14 @@ import pytest
 from required import thorough
 from simulated import SIMULATED
 
-from npconv.check.arithmetic import fingerprint
+from npconv.check.arithmetic import NONE_KNOWN, fingerprint
 
 thorough()
+
+ALSO_RIGHT = {
+    "float32, Strassen": NONE_KNOWN,  # whose blocks show only where they are even
+    "3 bfloat16 parts of each factor, float32 sums": "float32, direct sums",  # they keep all bits of a factor
+}
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -24,4 +29,4 @@ def test_simulated_arithmetics_are_named(name, seed):
     out_channels, size = int(rng.integers(8, 13)), int(rng.integers(10, 13))
     forward = SIMULATED[name][seed % len(SIMULATED[name])]
     found = fingerprint(forward, channels=channels, out_channels=out_channels, size=size, seed=seed)
-    assert found.name == name, str(found)
+    assert found.name in (name, ALSO_RIGHT.get(name)), str(found)
