@@ -16,7 +16,7 @@ from npconv.check import MODES, corpus, examination
 from npconv.check.examination import Checked, examine
 from npconv.check.expected import expected
 
-CASES = int(os.environ.get("NPCONV_RIGHT_CASES", "4"))
+CASES = int(os.environ.get("NPCONV_RIGHT_CASES", "3"))
 OPS = tuple(functions(RIGHT["NumPy's sum"]))
 MOST = 200_000  # numbers in a case: a sum's terms are all there at once
 
