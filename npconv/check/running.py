@@ -120,11 +120,8 @@ def run(
     modes = _checked_modes(modes)
     if forward is None and backward is None:
         raise ValueError("forward or backward must be given, got None for both")
-    stored, seed, arithmetic = (
-        bfloat16.dtype_named(dtype),
-        integer("seed", seed, minimum=0),
-        flag("arithmetic", arithmetic),
-    )
+    stored, seed = bfloat16.dtype_named(dtype), integer("seed", seed, minimum=0)
+    arithmetic, networks = flag("arithmetic", arithmetic), flag("networks", networks)
     contract = _contract(op, forward, backward)
     judged = precision(declared, op)
     if stored.name == bfloat16.NAME:

@@ -1,4 +1,4 @@
-"""Sums over the pixels of a map, of its numbers here, of others in `normalization`.
+"""Sums of a map's numbers over its pixels; those of batch norm, over the same chunks, are in `normalization`.
 
 A map is read as (parts, pixels, channels), a part being an image or the whole batch. The pixels of a part are cut into
 chunks at places that depend on its sizes alone; a chunk adds eight pixels in the map's own dtype, one after the other (eight at

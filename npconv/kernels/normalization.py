@@ -127,7 +127,7 @@ def _batch_norm2d(x, gamma, beta, mean, var, eps, limits, y):
 
 @njit
 def _line(gamma, beta, mean, var, eps, lanes):
-    """y as a line of x, (3, lanes): where it is beta, its slope, and beta; of each channel as often as `folded` has it."""
+    """(3, lanes): mean, slope and beta of y = (x - mean) * slope + beta, of each channel as often as `folded` has it."""
     channels = len(gamma)
     line = np.empty((3, lanes), gamma.dtype)
     for beside in range(0, lanes, channels):
